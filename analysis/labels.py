@@ -1,0 +1,60 @@
+"""Short, unambiguous labels for timm names."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections import defaultdict
+from collections.abc import Iterable
+
+_PATCHES = re.compile(r"(patch|window)\d+")
+
+
+def shorten(names: Iterable[str]) -> dict[str, str]:
+    """Each name with the shortest label that no other of the `names` has.
+
+    `swin_tiny_patch4_window7_224` is `swin_tiny`; beside `swin_tiny_patch4_window7_384` it is `swin_tiny_224`.
+    Pretrained tags (after the dot) are dropped unless two names differ only there.
+    """
+    groups: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(set(names)):
+        groups["_".join(_kept(name, set()))].append(name)
+    labels = {}
+    for label, group in groups.items():
+        if len(group) == 1:
+            labels[group[0]] = label
+            continue
+        common = set.intersection(*(set(_parts(name)) for name in group))
+        for name in group:
+            labels[name] = "_".join(_kept(name, set(_parts(name)) - common))
+    return labels if len(set(labels.values())) == len(labels) else {name: name for name in labels}
+
+
+def wrap(label: str, width: int, lines: int = 2) -> str:
+    """`label` on up to `lines` lines of about `width` characters, broken at underscores and spaces; longer: cut by …"""
+    broken = textwrap.wrap(re.sub(r"([_.:/-])", r"\1 ", label), width, break_long_words=True) or [""]
+    rejoined = [re.sub(r"([_.:/-]) ", r"\1", line) for line in broken]
+    if len(rejoined) > lines:
+        rejoined = [*rejoined[: lines - 1], rejoined[lines - 1][: width - 1] + "…"]
+    return "\n".join(rejoined)
+
+
+def _noise(part: str) -> bool:
+    """Whether a part of a timm name says how the model sees its input, not what it is: patch16, window7, 224.
+
+    Input sizes are told from width multipliers (mobilenetv2_100) by being multiples of 16 from 128 on.
+    """
+    size = len(part) == 3 and part.isdigit() and int(part) >= 128 and int(part) % 16 == 0
+    return size or _PATCHES.fullmatch(part) is not None
+
+
+def _parts(name: str) -> list[str]:
+    base, _, tag = name.partition(".")
+    return base.split("_") + ([tag] if tag else [])
+
+
+def _kept(name: str, needed: set[str]) -> list[str]:
+    base, _, tag = name.partition(".")
+    parts = base.split("_")
+    kept = [part for i, part in enumerate(parts) if i == 0 or part in needed or not _noise(part)]
+    return [*kept, tag] if tag and tag in needed else kept

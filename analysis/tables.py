@@ -1,0 +1,150 @@
+"""The readable report: Markdown whose columns are aligned, so that it also reads well in a terminal."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from analysis.cells import join
+from analysis.frames import Frames
+from analysis.schema import PHASES, WEIGHTS
+from analysis.stats import LEVEL
+
+_NONE = "–"
+_LEFT = ("teacher", "student", "method")
+_LISTED = 4
+
+
+def overview(frames: Frames) -> str:
+    """The whole text: progress, the table of cells and how to read it, the optimism of selection, the cost."""
+    parts = (
+        heading(frames),
+        markdown(readable(frames.cells)),
+        unfinished(frames.cells),
+        legend(frames.cells),
+        "Selection optimism: test accuracy at the best test epoch minus that at the last epoch of the same runs, in\n"
+        "percentage points. A paper that reports the best test epoch has it included.",
+        markdown(_optimism_text(optimism(frames))),
+        cost(frames.runs),
+    )
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def heading(frames: Frames) -> str:
+    """Study, data set and progress; and what digits does not show."""
+    counts = frames.cells["status"].value_counts()
+    done = int(counts.get("finished", 0))
+    others = ", ".join(f"{counts[state]} {state}" for state in sorted(counts.index) if state != "finished")
+    progress = f"Cells finished: {done} of {len(frames.cells)}" + (f"; {others}." if others else ".")
+    lines = [f"# {frames.study}", "", f"Data set {frames.data}. {progress}"]
+    if frames.data == "digits":
+        lines += ["", "Digits shows that the system works. It is far too small to prove anything about PAT."]
+    return "\n".join(lines)
+
+
+def readable(cells: pd.DataFrame) -> pd.DataFrame:
+    """One row per pair and method, tuned and default setting side by side; all values are text."""
+    rows = []
+    for (teacher, student, method), group in cells.groupby(["teacher", "student", "method"], sort=False):
+        most = group.sort_values("n", kind="stable").iloc[-1]
+        row = {"teacher": teacher, "top-1": _number(group["teacher_top1"].max()), "student": student, "method": method}
+        row |= {"scratch": _accuracy(most["scratch_mean"], most["scratch_std"])}
+        for setting in ("tuned", "default"):
+            found = group[group["setting"] == setting]
+            row |= _setting(setting, found.iloc[0] if len(found) else None)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def optimism(frames: Frames) -> pd.DataFrame:
+    """Per method the mean over its finished confirmation runs of best-on-test minus last-epoch test accuracy, in
+    percentage points, under the weights that are shown. Columns: method, runs, optimism."""
+    rows = join(frames.matrix, frames.runs).query("status == 'finished'").drop_duplicates("run_id")
+    runs = frames.runs.set_index("run_id")
+    gaps = {weights: runs[f"test_best_test_{weights}"] - runs[f"test_last_{weights}"] for weights in WEIGHTS}
+    rows["gap"] = [gaps[weights].loc[run] for run, weights in rows[["run_id", "weights"]].to_numpy()]
+    table = rows.dropna(subset="gap").groupby("method")["gap"].agg(["size", "mean"]).reset_index()
+    return table.rename(columns={"size": "runs", "mean": "optimism"})
+
+
+def unfinished(cells: pd.DataFrame) -> str:
+    """The cells without all of their seeds, by reason; empty where there are none."""
+    open_cells = cells[(cells["status"] != "finished") | (cells["reason"] != "")]
+    lines = []
+    for (status, reason), group in open_cells.groupby(["status", "reason"]):
+        names = [f"{row.teacher} → {row.student} {row.method} {row.setting}" for row in group.itertuples()]
+        more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+        why = ": ".join(part for part in (str(status), str(reason)) if part)
+        lines.append(f"- {why}: {'; '.join(names[:_LISTED])}{more}")
+    return "\n".join(["Cells that lack seeds:", "", *lines]) if lines else ""
+
+
+def legend(cells: pd.DataFrame) -> str:
+    """How to read the table of cells."""
+    shown = sorted({f"{rule} epoch, {weights} weights" for rule, weights in cells[["rule", "weights"]].to_numpy()})
+    rules = "; ".join(shown).replace("best_val epoch", "epoch best on validation").replace("best_test", "best test")
+    lines = [
+        f"Test accuracy in percent, mean (standard deviation) over seeds. Selection rule: {rules}.",
+        "Gain in percentage points, paired by seed. Over KD: tuned against tuned KD, default against default KD.",
+        f"± is the {LEVEL:.0%} interval: moderated t, variance pooled over the study's cells. A single seed has the "
+        "pooled variance alone, or no interval where nothing can be pooled.",
+        f"* marks p < {1 - LEVEL:.2f} after Holm's correction over all cells. The cells of a student share its scratch "
+        "runs and are not independent; Holm's correction holds all the same.",
+        "Every gain is given the study's own teachers. Each cell's own paired t and all p-values: summary.parquet.",
+    ]
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def cost(runs: pd.DataFrame) -> str:
+    """What was really spent, by phase."""
+    hours = runs.groupby("phase")["seconds"].sum() / 3600
+    parts = ", ".join(f"{phase} {hours[phase]:.2f} h" for phase in PHASES if phase in hours)
+    text = f"Spent: {hours.sum():.2f} h of training in {len(runs)} runs" + (f" ({parts})." if parts else ".")
+    joules = float(runs["energy_joules"].astype(float).sum())
+    return text + (f" Energy, where known: {joules / 3.6e6:.2f} kWh." if joules > 0 else "")
+
+
+def markdown(frame: pd.DataFrame) -> str:
+    """A frame of text as a Markdown table with aligned columns: text to the left, numbers to the right."""
+    columns = {str(name): [str(name), *frame[name].astype(str)] for name in frame}
+    widths = {name: max(3, *map(len, texts)) for name, texts in columns.items()}
+    lines = []
+    for row in zip(*columns.values(), strict=True):
+        padded = [
+            text.ljust(width) if name in _LEFT else text.rjust(width)
+            for text, (name, width) in zip(row, widths.items(), strict=True)
+        ]
+        lines.append("| " + " | ".join(padded) + " |")
+    rule = ["-" * (width - 1) + ("-" if name in _LEFT else ":") for name, width in widths.items()]
+    lines.insert(1, "| " + " | ".join(rule) + " |")
+    return "\n".join(lines)
+
+
+def _optimism_text(table: pd.DataFrame) -> pd.DataFrame:
+    return table.assign(runs=table["runs"].astype(str), optimism=table["optimism"].map("{:+.2f}".format))
+
+
+def _setting(setting: str, row: pd.Series | None) -> dict[str, str]:
+    """The columns of one setting."""
+    if row is None:
+        values = [_NONE] * 4
+    else:
+        seeds = str(row["n"]) if row["n"] == row["seeds_planned"] else f"{row['n']}/{row['seeds_planned']}"
+        accuracy = _accuracy(row["accuracy_mean"], row["accuracy_std"])
+        values = [accuracy, _gain(row, "gain_over_scratch"), _gain(row, "gain_over_kd"), seeds]
+    return dict(zip((setting, f"{setting} gain", f"{setting} over KD", f"{setting} n"), values, strict=True))
+
+
+def _gain(row: pd.Series, name: str) -> str:
+    if pd.isna(row[name]):
+        return _NONE
+    half = (row[f"{name}_high"] - row[f"{name}_low"]) / 2
+    star = "*" if row[f"{name}_p_holm"] < 1 - LEVEL else " "
+    return f"{row[name]:+.2f}" + (f" ± {half:.2f}{star}" if pd.notna(half) else "")
+
+
+def _accuracy(mean: float, std: float) -> str:
+    return _number(mean) + (f" ({std:.2f})" if pd.notna(std) else "")
+
+
+def _number(value: float) -> str:
+    return _NONE if pd.isna(value) else f"{value:.2f}"

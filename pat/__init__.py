@@ -1,0 +1,21 @@
+"""PAT and other distillation methods between any two timm models."""
+
+from pat.config import ConfigError, Data, Method, Recipe, RunConfig, Teacher
+from pat.methods import create_method, list_methods, method_options
+from pat.models import create_student, create_teacher, family, list_models
+
+__all__ = [
+    "ConfigError",
+    "Data",
+    "Method",
+    "Recipe",
+    "RunConfig",
+    "Teacher",
+    "create_method",
+    "create_student",
+    "create_teacher",
+    "family",
+    "list_methods",
+    "list_models",
+    "method_options",
+]

@@ -1,0 +1,60 @@
+"""Command line of the library: `python -m pat taps NAME` shows the stages of a model, or says why it has none."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+import timm
+import torch
+
+from pat.config import ConfigError
+from pat.models import check_model, create_model
+from pat.taps import Stage, StageTaps
+
+HEAD = ("stage", "module", "stride", "channels", "size", "prefix tokens", "prompt before", "its input")
+
+
+def taps(name: str, image_size: int | None) -> str:
+    """The table of the stages of `name`, built without weights or memory for them. Raises ConfigError."""
+    check_model(name)
+    if image_size is not None and image_size <= 0:
+        raise ConfigError(f"--image-size = {image_size}: a positive number of pixels")
+    cfg = timm.get_pretrained_cfg(name)
+    size = (image_size, image_size) if image_size else cfg.input_size[1:] if cfg and cfg.input_size else (224, 224)
+    with torch.device("meta"):
+        model = create_model(name, num_classes=10, image_size=size)
+    try:
+        stages = StageTaps(model, size).stages
+    except ConfigError as error:
+        raise ConfigError(f"model {name!r} cannot be tapped at {size[0]}x{size[1]} px: {error}") from error
+    rows = [HEAD, *(_row(number, stage) for number, stage in enumerate(stages, 1))]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+
+
+def _row(number: int, stage: Stage) -> tuple[str, ...]:
+    size, entering = (f"{height}x{width}" for height, width in (stage.size, stage.in_size))
+    numbers = (str(stage.stride), str(stage.channels), size, str(stage.prefix_tokens))
+    return (str(number), stage.end, *numbers, stage.start, f"{stage.in_channels} x {entering}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code: 0, or 2 after one line on stderr."""
+    parser = argparse.ArgumentParser(prog="python -m pat", description="Distillation between any two timm models.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    command = commands.add_parser("taps", help="the stages of a model, or why it has none")
+    command.add_argument("name", metavar="NAME", help="a timm model")
+    command.add_argument("--image-size", type=int, metavar="N", help="height and width in pixels [the model's own]")
+    given = parser.parse_args(arguments)
+    try:
+        print(taps(given.name, given.image_size))
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

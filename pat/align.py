@@ -1,0 +1,50 @@
+"""Projectors from the student's shape to the teacher's."""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+import torch.distributed.nn.functional as dist_nn
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class GlobalBatchNorm2d(nn.BatchNorm2d):
+    """BatchNorm2d whose statistics are those of the global batch on any backend (torch's own needs GPUs)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or not dist.is_initialized() or dist.get_world_size() == 1:
+            return super().forward(x)
+        sums = torch.stack([x.float().sum((0, 2, 3)), x.float().square().sum((0, 2, 3))])
+        count = x.numel() / x.shape[1] * dist.get_world_size()
+        mean, square = dist_nn.all_reduce(sums) / count
+        variance = (square - mean.square()).clamp(min=0)
+        with torch.no_grad():
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * count / (count - 1), self.momentum)
+            self.num_batches_tracked.add_(1)
+        scale = self.weight * (variance + self.eps).rsqrt()
+        shift = self.bias - mean * scale
+        return x * scale[:, None, None] + shift[:, None, None]
+
+
+class Aligner(nn.Module):
+    """Normalise, project, resize: [B, in_channels, h, w] -> [B, channels, *size].
+
+    PAT's projector (BatchNorm, 1x1 convolution, nearest resize), one form for every family. The resize comes last:
+    the projection acts position by position, so it is done where there are fewest positions.
+    """
+
+    def __init__(self, in_channels: int, channels: int, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.norm = GlobalBatchNorm2d(in_channels)
+        self.project = nn.Conv2d(in_channels, channels, kernel_size=1)
+        self.size = size
+
+    def forward(self, x: Tensor) -> Tensor:
+        return resize(self.project(self.norm(x)), self.size)
+
+
+def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Nearest-neighbour resize of [B, C, h, w] to [B, C, *size]; nothing is done where the size is right."""
+    return x if tuple(x.shape[-2:]) == tuple(size) else F.interpolate(x, size, mode="nearest")

@@ -1,0 +1,233 @@
+"""What a run is: frozen dataclasses whose canonical form is hashed into the run's identity.
+
+Everything that changes the numbers of a run stands here, and nothing else does. Where data lies, how many
+workers share the batch and which device computes it are not part of a run. Standard library only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self, get_type_hints
+
+NUMERICS = 1
+"""Raised, with a line in the CHANGELOG, whenever the same configuration would give other numbers."""
+
+_method_defaults: dict[str, dict[str, Any]] = {}
+
+
+class ConfigError(ValueError):
+    """A setting that cannot be used; the message is one line naming field, value and what is allowed."""
+
+
+def unknown(what: str, name: str, valid: Iterable[str], of: str = "") -> ConfigError:
+    """The error for a name that does not exist, with the nearest names that do."""
+    options = sorted(valid)
+    near = difflib.get_close_matches(name, options, n=3, cutoff=0.5)
+    known = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(options[:12]) or 'none'}"
+    return ConfigError(f"unknown {what} {name!r}{of}; {known}")
+
+
+def declare_method(name: str, defaults: Mapping[str, Any]) -> None:
+    """Make a method's options and defaults known, so that a configuration can be completed and checked."""
+    _method_defaults[name] = {key: plain(value) for key, value in defaults.items()}
+
+
+def plain(value: Any) -> Any:
+    """`value` as a JSON round trip leaves it: lists and tuples become tuples."""
+    return tuple(plain(item) for item in value) if isinstance(value, list | tuple) else value
+
+
+def complete_options(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """All options of `method`, defaults filled in. Raises ConfigError for an unknown method or option."""
+    if method not in _method_defaults:
+        raise unknown("method", method, _method_defaults)
+    defaults = _method_defaults[method]
+    for key in given:
+        if key not in defaults:
+            raise unknown("option", key, defaults, of=f" of method {method!r}")
+    filled = {key: plain(given.get(key, default)) for key, default in defaults.items()}
+    return {
+        key: float(value) if isinstance(defaults[key], float) and type(value) is int else value
+        for key, value in filled.items()
+    }
+
+
+class _Part:
+    """Shared by every part: canonical dictionary out, checked dictionary in."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)  # type: ignore[call-overload,no-any-return]
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Raises ConfigError for a key that is not a field."""
+        names = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
+        for key in values:
+            if key not in names:
+                raise unknown("key", key, names, of=f" of {cls.__name__}")
+        hints = get_type_hints(cls)
+        return cls(**{key: _read(hints[key], value) for key, value in values.items()})
+
+
+def _read(hint: Any, value: Any) -> Any:
+    """One field from its JSON form: nested parts are read by their own class."""
+    for candidate in (hint, *getattr(hint, "__args__", ())):
+        if isinstance(candidate, type) and issubclass(candidate, _Part) and isinstance(value, Mapping):
+            return candidate.from_dict(value)
+    return plain(value)
+
+
+def _check(ok: bool, name: str, value: Any, allowed: str) -> None:
+    if not ok:
+        raise ConfigError(f"{name} = {value!r}: {allowed}")
+
+
+@dataclass(frozen=True)
+class Teacher(_Part):
+    """A frozen teacher: a timm name and the identity of its weights.
+
+    `weights` is `run:<run_id>` for one trained here, `sha256:<hex>` for the bytes of a file.
+    """
+
+    name: str
+    weights: str
+
+    def __post_init__(self) -> None:
+        kinds = ("run:", "sha256:")
+        _check(self.weights.startswith(kinds), "teacher.weights", self.weights, "run:<run_id> or sha256:<hex>")
+
+
+@dataclass(frozen=True)
+class Method(_Part):
+    """A distillation method by name with all of its options; options left out take the method's defaults."""
+
+    name: str = "scratch"
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "options", complete_options(self.name, self.options))
+
+    def __hash__(self) -> int:
+        return hash((self.name, tuple(sorted(self.options.items()))))
+
+
+@dataclass(frozen=True)
+class Data(_Part):
+    """A data set by name, the input size in pixels and the share of train cut off for validation.
+
+    `fingerprint` identifies the files of an image folder (`pat.data.fingerprint`); named sets leave it empty.
+    """
+
+    name: str
+    image_size: int
+    validation: float = 0.1
+    fingerprint: str = ""
+
+    def __post_init__(self) -> None:
+        _check(self.image_size > 0, "data.image_size", self.image_size, "a positive number of pixels")
+        _check(0 <= self.validation < 1, "data.validation", self.validation, "a share in [0, 1)")
+
+
+@dataclass(frozen=True)
+class Recipe(_Part):
+    """How a student is trained. Optimisers and schedules go by timm's names; rates are per step as timm takes them."""
+
+    epochs: int
+    batch_size: int
+    lr: float
+    optimizer: str = "sgd"
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    schedule: str = "cosine"
+    schedule_per_epoch: bool = False
+    min_lr: float = 0.0
+    warmup_epochs: int = 0
+    warmup_lr: float = 0.0
+    decay_epochs: int = 30
+    decay_rate: float = 0.1
+    clip_grad: float = 0.0
+    label_smoothing: float = 0.0
+    crop_scale: tuple[float, float] = (1.0, 1.0)
+    crop_ratio: tuple[float, float] = (1.0, 1.0)
+    flip: float = 0.0
+    interpolation: str = "bicubic"
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    ema_decay: float = 0.0
+    precision: str = "fp32"
+
+    def __post_init__(self) -> None:
+        _check(self.epochs > 0, "recipe.epochs", self.epochs, "a positive number")
+        _check(self.batch_size > 0, "recipe.batch_size", self.batch_size, "a positive number")
+        _check(self.warmup_epochs < self.epochs, "recipe.warmup_epochs", self.warmup_epochs, f"below {self.epochs}")
+        _check(0 <= self.flip <= 1, "recipe.flip", self.flip, "a probability")
+        _check(0 <= self.label_smoothing < 1, "recipe.label_smoothing", self.label_smoothing, "a share in [0, 1)")
+        _check(0 <= self.ema_decay < 1, "recipe.ema_decay", self.ema_decay, "in [0, 1); 0 means no EMA")
+        _check(
+            0 < self.crop_scale[0] <= self.crop_scale[1] <= 1,
+            "recipe.crop_scale",
+            self.crop_scale,
+            "0 < low <= high <= 1",
+        )
+        _check(0 < self.crop_ratio[0] <= self.crop_ratio[1], "recipe.crop_ratio", self.crop_ratio, "0 < low <= high")
+        _check(
+            min(self.mixup, self.cutmix) >= 0,
+            "recipe.mixup/cutmix",
+            (self.mixup, self.cutmix),
+            "not negative; 0 is off",
+        )
+        interpolations = ("bilinear", "bicubic", "random")
+        _check(
+            self.interpolation in interpolations, "recipe.interpolation", self.interpolation, f"one of {interpolations}"
+        )
+        _check(self.precision in ("fp32", "bf16"), "recipe.precision", self.precision, "fp32 or bf16")
+
+
+@dataclass(frozen=True)
+class RunConfig(_Part):
+    """One training: everything that changes its result.
+
+    The batch size of the recipe is global, so the number of workers is no field. The exception: a student with
+    BatchNorm whose statistics cannot be shared (several CPU workers) has `unsynced_workers` > 1.
+    `initial` is `timm:<name.tag>` when the student starts from timm's pretrained weights, else empty.
+    """
+
+    student: str
+    data: Data
+    recipe: Recipe
+    method: Method = field(default_factory=Method)
+    teacher: Teacher | None = None
+    seed: int = 0
+    threads: int = 1
+    initial: str = ""
+    unsynced_workers: int = 1
+    numerics: int = NUMERICS
+
+    def __post_init__(self) -> None:
+        _check(self.threads > 0, "threads", self.threads, "a positive number")
+        _check(self.seed >= 0, "seed", self.seed, "not negative")
+        teacherless = self.method.name == "scratch"
+        _check(
+            teacherless == (self.teacher is None),
+            "teacher",
+            self.teacher,
+            f"method {self.method.name!r} takes {'none' if teacherless else 'one'}",
+        )
+
+    def to_json(self) -> str:
+        """The canonical form: every field written out, keys sorted."""
+        return json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        return cls.from_dict(json.loads(text))
+
+    @property
+    def run_id(self) -> str:
+        """The run's address: 16 hexadecimal digits of the SHA-256 of its canonical form."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]

@@ -1,0 +1,275 @@
+"""The stages of any timm model: their maps [B, C, H, W], and prompts on what enters them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from pat.layouts import Size
+from pat.replay import (
+    Key,
+    finished_before,
+    intercepted,
+    leaf_of,
+    map_tensors,
+    versions,
+    with_leaf,
+    written,
+)
+from pat.stages import Port, TapError, find_spans
+
+__all__ = ["Memory", "Stage", "StageTaps", "TapError", "Tapped"]
+
+Prompt = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of a model. Sizes are (h, w) in grid cells for the image size of the taps.
+
+    `start` is the module whose input a prompt changes (`in_channels` x `in_size`), `end` the one whose output is
+    the stage's map (`channels` x `size`). `prefix_tokens` are the class, distillation and register tokens that
+    travel beside the map at the end.
+    """
+
+    end: str
+    start: str
+    stride: int
+    channels: int
+    size: Size
+    in_channels: int
+    in_size: Size
+    prefix_tokens: int
+
+
+@dataclass(frozen=True)
+class Tapped:
+    """Logits [B, classes] of a forward and the map [B, C, H, W] of each stage."""
+
+    logits: Tensor
+    maps: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a clean pass left behind, enough to resume it before stage `before`."""
+
+    before: int
+    outputs: Mapping[Key, Any]
+    maps: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class _Resumption:
+    """How to resume before a stage: the calls answered from memory, those of them whose value nothing reads (only
+    their shape is kept), and those read whose tensors the model later overwrites (copied)."""
+
+    calls: tuple[Key, ...]
+    unread: frozenset[Key]
+    overwritten: frozenset[Key]
+
+
+@dataclass
+class _Pass:
+    """What is to happen in one forward, and what it brings."""
+
+    prompts: Mapping[Key, tuple[Port, Prompt]] = field(default_factory=dict)
+    memory: Mapping[Key, Any] = field(default_factory=dict)
+    keep: Mapping[Key, Callable[[Any], Any]] = field(default_factory=dict)
+    kept: dict[Key, Any] = field(default_factory=dict)
+    maps: dict[Key, Tensor] = field(default_factory=dict)
+
+
+class StageTaps:
+    """Taps on the four stages of `model` (three where it has three), without any change to the model.
+
+    `image_size` is the height and width of the images in pixels, one number for squares. The stages are found by
+    a forward of two fixed images in eval mode; weights, statistics and modes stay as they are. `prompted` and
+    `remember` are for a model in eval mode. One thread at a time may run taps on a model. Raises TapError for a
+    model that has no such stages.
+    """
+
+    def __init__(self, model: nn.Module, image_size: int | Size) -> None:
+        self.model = model
+        self.image_size = (image_size, image_size) if isinstance(image_size, int) else image_size
+        self._resumptions: dict[int, _Resumption] = {}
+        with _probing(model), torch.no_grad():
+            self._calls, self._spans = find_spans(model, self._images())
+        self.stages = tuple(
+            Stage(
+                end=span.end.key[0],
+                start=span.start.key[0],
+                stride=span.stride,
+                channels=span.end.layout.channels,
+                size=span.end.layout.size,
+                in_channels=span.start.layout.channels,
+                in_size=span.start.layout.size,
+                prefix_tokens=span.end.layout.prefix,
+            )
+            for span in self._spans
+        )
+
+    def __call__(self, images: Tensor) -> Tapped:
+        """The plain forward: the logits of `model(images)`, heads averaged if it has two, and the stages' maps."""
+        done = _Pass()
+        return self._tapped(self._forward(images, done), done.maps)
+
+    def remember(self, images: Tensor, before: int) -> tuple[Tapped, Memory]:
+        """The plain forward, and what it takes to resume it before stage `before` (0-based). Call it under no_grad."""
+        plan = self._resumption(before)
+        keep = {key: _kept_as(key in plan.unread, key in plan.overwritten) for key in plan.calls}
+        done = _Pass(keep=keep)
+        tapped = self._tapped(self._forward(images, done), done.maps)
+        return tapped, Memory(before, done.kept, tapped.maps[:before])
+
+    def prompted(self, images: Tensor, prompts: Mapping[int, Prompt], memory: Memory) -> Tapped:
+        """A forward in which `prompts[i]` changes the map [B, C, H, W] that enters stage i.
+
+        Resumed from `memory` of the same images: modules that end before stage `memory.before` are not run again.
+        Raises TapError for a prompt below that stage.
+        """
+        last = len(self._spans) - 1
+        if prompts and not memory.before <= min(prompts) <= max(prompts) <= last:
+            raise TapError(f"prompts at stages {sorted(prompts)}: allowed are {memory.before} to {last}")
+        plan = self._resumption(memory.before)
+        outputs = {
+            key: map_tensors(torch.clone, value) if key in plan.overwritten else value
+            for key, value in memory.outputs.items()
+        }
+        starts = {self._spans[i].start.key: (self._spans[i].start, prompt) for i, prompt in prompts.items()}
+        done = _Pass(prompts=starts, memory=outputs)
+        logits = self._forward(images, done)
+        below = {span.end.key: kept for span, kept in zip(self._spans, memory.maps, strict=False)}
+        return self._tapped(logits, {**done.maps, **below})
+
+    def _images(self) -> Tensor:
+        """Two fixed noise images, drawn without touching the global random state."""
+        weight = next((p for p in self.model.parameters() if p.is_floating_point()), torch.zeros(1))
+        config: Any = getattr(self.model, "pretrained_cfg", None) or {}
+        channels = getattr(self.model, "in_chans", None) or (config.get("input_size") or (3,))[0]
+        noise = torch.randn((2, channels, *self.image_size), generator=torch.Generator().manual_seed(0), device="cpu")
+        return noise.to(device=weight.device, dtype=weight.dtype)
+
+    def _forward(self, images: Tensor, what: _Pass) -> Tensor:
+        """One forward of the model with `what` done in it; its logits [B, classes]."""
+        ends = {span.end.key: span for span in self._spans}
+
+        def step(key: Key, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            if key in what.memory:
+                return what.memory[key]
+            if key in what.prompts:
+                args, kwargs = self._changed(*what.prompts[key], (args, kwargs))
+            output = forward(*args, **kwargs)
+            if key in ends:
+                end = ends[key].end
+                x = leaf_of(output, end.leaf)
+                what.maps[key] = end.layout.to_map(x.clone() if ends[key].overwritten else x)
+            if key in what.keep:
+                what.kept[key] = what.keep[key](output)
+            return output
+
+        keys = [*ends, *what.prompts, *what.memory, *what.keep]
+        with intercepted(self.model, {name for name, _ in keys}, step):
+            return _logits(self.model(images))
+
+    @staticmethod
+    def _changed(port: Port, prompt: Prompt, inputs: Any) -> Any:
+        x = leaf_of(inputs, port.leaf)
+        return with_leaf(inputs, port.leaf, port.layout.from_map(prompt(port.layout.to_map(x)), x))
+
+    def _tapped(self, logits: Tensor, maps: Mapping[Key, Tensor]) -> Tapped:
+        missing = [span.end.key[0] for span in self._spans if span.end.key not in maps]
+        if missing:
+            raise TapError(f"the forward did not pass through {', '.join(missing)}")
+        return Tapped(logits, tuple(maps[span.end.key] for span in self._spans))
+
+    def _resumption(self, before: int) -> _Resumption:
+        """How to resume before stage `before`, tried out once on the probe images. Raises TapError if it cannot be."""
+        if not 0 <= before < len(self._spans):
+            raise TapError(f"resume before stage {before}: allowed are 0 to {len(self._spans) - 1}")
+        if before not in self._resumptions:
+            self._resumptions[before] = self._try_out(before)
+        return self._resumptions[before]
+
+    def _try_out(self, before: int) -> _Resumption:
+        start = next(call for call in self._calls if call.key == self._spans[before].start.key)
+        keys = tuple(finished_before(self._calls, start))
+        images = self._images()
+        with _probing(self.model), torch.inference_mode(False), torch.enable_grad():
+            copies = _Pass(keep={key: lambda out: (map_tensors(_leaf, out), versions(out)) for key in keys})
+            clean = self._forward(images, copies).detach()
+            memory = {key: value for key, (value, _) in copies.kept.items()}
+            overwritten = frozenset(written({key: seen for key, (_, seen) in copies.kept.items()}))
+            resumed = _Pass(memory={key: map_tensors(torch.clone, value) for key, value in memory.items()})
+            logits = self._forward(images, resumed)
+            if not _alike(clean, logits):
+                raise TapError(f"resuming it before {start.key[0]!r} does not give its own logits")
+            unread = frozenset(_unread(logits, memory))
+            if unread:
+                stand_ins = {key: _kept_as(key in unread, True)(value) for key, value in memory.items()}
+                try:
+                    same = _alike(clean, self._forward(images, _Pass(memory=stand_ins)))
+                except RuntimeError:
+                    same = False
+                unread = unread if same else frozenset()
+        return _Resumption(keys, unread, overwritten - unread)
+
+
+def _logits(output: Any) -> Tensor:
+    """The logits of what a model puts out; several heads (distilled models in train mode) are averaged."""
+    heads = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+    if not heads or any(head.ndim != 2 or head.shape != heads[0].shape for head in heads):
+        given = ", ".join(str(list(head.shape)) for head in heads[:4]) or type(output).__name__
+        raise TapError(f"its forward gives {given}, not logits [batch, classes]")
+    return sum(heads[1:], heads[0]) / len(heads) if len(heads) > 1 else heads[0]
+
+
+def _leaf(x: Tensor) -> Tensor:
+    copy = x.detach().clone()
+    return copy.requires_grad_() if copy.is_floating_point() else copy
+
+
+def _unread(logits: Tensor, memory: Mapping[Key, Any]) -> Collection[Key]:
+    """The calls none of whose tensors the logits depend on."""
+    leaves = [(key, x) for key, value in memory.items() for x in tree_leaves(value) if isinstance(x, Tensor)]
+    used = {key for key, x in leaves if not x.requires_grad}
+    leaves = [(key, x) for key, x in leaves if x.requires_grad]
+    if leaves and logits.requires_grad:
+        gradients = torch.autograd.grad(logits.sum(), [x for _, x in leaves], allow_unused=True)
+        used |= {key for (key, _), gradient in zip(leaves, gradients, strict=True) if gradient is not None}
+    return {key for key, _ in leaves} - used
+
+
+def _kept_as(unread: bool, overwritten: bool) -> Callable[[Any], Any]:
+    """What memory keeps of a call's output: its shape alone, a copy, or the tensors themselves."""
+
+    def keep(x: Tensor) -> Tensor:
+        x = x.detach()
+        if unread:
+            return x.new_zeros(()).expand(x.shape)
+        return x.clone() if overwritten else x
+
+    return lambda output: map_tensors(keep, output)
+
+
+def _alike(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and (a.is_meta or torch.allclose(a, b, rtol=0, atol=1e-6 * float(a.abs().max() + 1)))
+
+
+@contextmanager
+def _probing(model: nn.Module) -> Iterator[None]:
+    """The model in eval mode, and afterwards every module in the mode it had."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train()  # drops what some models cache in eval mode
+        for module, mode in modes:
+            module.training = mode

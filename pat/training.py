@@ -1,0 +1,193 @@
+"""Everything a run holds in memory: modules, optimiser, schedule, EMA; built from a configuration, saved, restored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import timm.optim
+import timm.scheduler
+import torch
+import torch.distributed as dist
+from timm.utils import ModelEmaV3
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from pat.config import ConfigError, RunConfig
+from pat.data import Dataset
+from pat.io import IO
+from pat.methods import create_method
+from pat.models import create_student, create_teacher, has_batchnorm
+
+State = dict[str, Any]
+
+
+class Training:
+    """The modules of one run on one worker's device. `epoch` counts finished epochs, `history` has a row for each."""
+
+    def __init__(
+        self, config: RunConfig, io: IO, dataset: Dataset, teacher_file: Path | None, teacher_sha256: str | None
+    ) -> None:
+        recipe, size = config.recipe, config.data.image_size
+        student = create_student(config.student, dataset.num_classes, size, config.seed, config.initial)
+        check_workers(config, io, len(dataset.train), student)
+        teacher, self.teacher_sha256 = None, ""
+        if config.teacher is not None:
+            teacher, self.teacher_sha256 = load_teacher(config, dataset.num_classes, teacher_file, teacher_sha256)
+        method = config.method
+        built = create_method(method.name, student, teacher, size, config.seed, **method.options)
+        if io.world_size > 1 and io.device.type == "cuda":
+            built = nn.SyncBatchNorm.convert_sync_batchnorm(built)
+        layout = torch.channels_last if io.device.type == "cuda" else torch.contiguous_format
+        self.method = built.to(io.device, memory_format=layout)
+        self.student: nn.Module = self.method.student
+        self.trainable = [p for p in self.method.parameters() if p.requires_grad]
+        self.steps_per_epoch = len(dataset.train) // recipe.batch_size
+        self.optimizer = _optimizer(config, self.method)
+        self.schedule = _schedule(config, self.optimizer, self.steps_per_epoch)
+        self.ema = ModelEmaV3(self.student, decay=recipe.ema_decay, use_warmup=True) if recipe.ema_decay else None
+        self.step_module: nn.Module = self.method
+        if io.world_size > 1:
+            self.step_module = DistributedDataParallel(
+                self.method, broadcast_buffers=False, find_unused_parameters=True
+            )
+        self.io, self.epoch, self.history = io, 0, []
+        self.best_bits: dict[str, Tensor] = {}
+        self.last_losses: list[float] = []
+
+    @property
+    def exported(self) -> str:
+        """Which weights are the run's product: the EMA where the recipe keeps one."""
+        return "ema" if self.ema else "raw"
+
+    def product(self) -> nn.Module:
+        return self.ema.module if self.ema else self.student
+
+    def state(self, config: RunConfig) -> State:
+        """All that a continuation needs, on this worker. Random numbers are functions of (seed, step): no state."""
+        method = {k: v for k, v in self.method.state_dict().items() if not k.startswith("teacher.")}
+        for name in self.method.per_sample:
+            method[name] = gather_rows(method[name], self.io.world_size)
+        return {
+            "config": config.to_json(),
+            "teacher_sha256": self.teacher_sha256,
+            "epoch": self.epoch,
+            "history": self.history,
+            "best_bits": self.best_bits,
+            "last_losses": self.last_losses,
+            "method": method,
+            "optimizer": self.optimizer.state_dict(),
+            "ema": self.ema.module.state_dict() if self.ema else None,
+        }
+
+    def restore(self, state: State, config: RunConfig) -> None:
+        """Continues from `state`. Raises ConfigError for a checkpoint of another run, model or teacher."""
+        if state.get("config") != config.to_json():
+            raise ConfigError(f"checkpoint belongs to another run, not to {config.run_id} ({config.student})")
+        if state["teacher_sha256"] != self.teacher_sha256:
+            raise ConfigError(
+                f"run {config.run_id} began with a teacher of SHA-256 {state['teacher_sha256']}, "
+                f"the one given now has {self.teacher_sha256}"
+            )
+        method = dict(state["method"])
+        for name in self.method.per_sample:
+            rows = len(method[name]) // self.io.world_size
+            method[name] = method[name][self.io.rank * rows : (self.io.rank + 1) * rows]
+        missing, foreign = self.method.load_state_dict(method, strict=False)
+        if foreign or any(not key.startswith("teacher.") for key in missing):
+            raise ConfigError(f"checkpoint of run {config.run_id} does not fit its models: {(foreign or missing)[0]}")
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.ema:
+            self.ema.module.load_state_dict(state["ema"])
+        self.epoch, self.history = state["epoch"], state["history"]
+        self.best_bits, self.last_losses = state["best_bits"], state["last_losses"]
+
+    def share_statistics(self) -> None:
+        """Gives every worker rank 0's running statistics (those of BatchNorm without synchronisation differ)."""
+        if self.io.world_size > 1:
+            for module in (self.method, *([self.ema.module] if self.ema else [])):
+                for name, buffer in module.named_buffers():
+                    if not name.startswith("teacher") and name not in self.method.per_sample:
+                        dist.broadcast(buffer, src=0)
+
+
+def check_workers(config: RunConfig, io: IO, train_images: int, student: nn.Module) -> None:
+    """Raises ConfigError for a batch that cannot be cut or shared, or a precision that the device lacks."""
+    batch, world = config.recipe.batch_size, io.world_size
+    if batch % world:
+        raise ConfigError(f"recipe.batch_size = {batch}: must be divisible by the {world} workers of a run")
+    if batch > train_images:
+        raise ConfigError(f"recipe.batch_size = {batch}: train has only {train_images} images")
+    if config.recipe.precision == "bf16" and io.device.type == "cuda" and not torch.cuda.is_bf16_supported():
+        raise ConfigError(f"recipe.precision = 'bf16': {torch.cuda.get_device_name(io.device)} has no bf16; use fp32")
+    shared = world == 1 or io.device.type == "cuda" or not has_batchnorm(student)
+    needed = 1 if shared else world
+    if config.unsynced_workers != needed:
+        kind = "without shared BatchNorm statistics " if needed > 1 else ""
+        raise ConfigError(
+            f"unsynced_workers = {config.unsynced_workers}: this run has {world} workers {kind}"
+            f"and needs unsynced_workers = {needed}"
+        )
+
+
+def load_teacher(
+    config: RunConfig, num_classes: int, file: Path | None, expected: str | None
+) -> tuple[nn.Module, str]:
+    """The frozen teacher of `config` and the SHA-256 of its bytes, which an identity `sha256:…` fixes."""
+    assert config.teacher is not None
+    if file is None:
+        raise ConfigError(f"teacher {config.teacher.name!r} ({config.teacher.weights}): no weights file given")
+    kind, _, value = config.teacher.weights.partition(":")
+    return create_teacher(
+        config.teacher.name, num_classes, config.data.image_size, file, value if kind == "sha256" else expected
+    )
+
+
+def _optimizer(config: RunConfig, method: nn.Module) -> torch.optim.Optimizer:
+    recipe = config.recipe
+    try:
+        return timm.optim.create_optimizer_v2(
+            method, opt=recipe.optimizer, lr=recipe.lr, weight_decay=recipe.weight_decay, momentum=recipe.momentum
+        )
+    except (ValueError, AssertionError) as error:
+        raise ConfigError(f"recipe.optimizer = {recipe.optimizer!r}: {error}") from error
+
+
+def _schedule(config: RunConfig, optimizer: torch.optim.Optimizer, steps: int) -> timm.scheduler.scheduler.Scheduler:
+    recipe = config.recipe
+    try:
+        schedule, _ = timm.scheduler.create_scheduler_v2(
+            optimizer,
+            sched=recipe.schedule,
+            num_epochs=recipe.epochs,
+            min_lr=recipe.min_lr,
+            warmup_epochs=recipe.warmup_epochs,
+            warmup_lr=recipe.warmup_lr,
+            decay_epochs=recipe.decay_epochs,
+            decay_rate=recipe.decay_rate,
+            step_on_epochs=recipe.schedule_per_epoch,
+            updates_per_epoch=steps,
+        )
+    except ValueError as error:
+        raise ConfigError(f"recipe.schedule = {recipe.schedule!r}: {error}") from error
+    if schedule is None:
+        raise ConfigError(f"recipe.schedule = {recipe.schedule!r}: use 'constant' for a fixed rate")
+    return schedule
+
+
+def gather_rows(rows: Tensor, world: int) -> Tensor:
+    """The rows of all workers in the order of their ranks."""
+    if world == 1:
+        return rows
+    parts = [torch.empty_like(rows) for _ in range(world)]
+    dist.all_gather(parts, rows.contiguous())
+    return torch.cat(parts)
+
+
+def unsynced_workers(student: str, workers: int, device: str) -> int:
+    """The value of RunConfig.unsynced_workers: > 1 only for a student with BatchNorm on several CPU workers."""
+    if workers == 1 or device == "cuda":
+        return 1
+    with torch.device("meta"):
+        model = timm.create_model(student)
+    return workers if has_batchnorm(model) else 1

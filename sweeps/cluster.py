@@ -1,0 +1,119 @@
+"""Which Ray a study runs on, and whether its runs fit there."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AUTH_MODE": "disabled",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+}
+for _name, _value in ENVIRONMENT.items():
+    os.environ.setdefault(_name, _value)
+
+import ray  # noqa: E402  (reads the variables above when it is imported)
+
+from pat.config import ConfigError  # noqa: E402
+
+logging.getLogger("ray.tune").setLevel(logging.ERROR)  # Tune misses the files of the loggers that are off
+OBJECT_STORE_BYTES = 128 * 1024**2
+JOIN_SECONDS = 600
+
+
+@dataclass(frozen=True)
+class Node:
+    """The devices of one machine of the cluster."""
+
+    cpus: float
+    gpus: float
+
+
+def address(given: str | None) -> str:
+    """The Ray to run on: the one given; its own for what `ray submit` or a Ray job started; else a fresh one.
+
+    A Ray that merely happens to run on this machine is never joined.
+    """
+    if given:
+        return given
+    return "auto" if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ or _submitted() else "local"
+
+
+def _submitted() -> bool:
+    """Whether `ray submit` copied the running script into the home folder of a cluster's head."""
+    script = Path(sys.argv[0]).absolute()
+    return script.parent == Path.home() and (Path.home() / "ray_bootstrap_config.yaml").exists()
+
+
+@contextmanager
+def ray_running(where: str, verbose: bool = False) -> Iterator[None]:
+    """Ray for the time of the block; a Ray that already runs in this process is used and left running.
+
+    Raises ConfigError if the cluster at `where` cannot be reached.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    options: dict[str, Any] = {"log_to_driver": verbose, "configure_logging": verbose}
+    if where == "local":
+        options |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
+    if verbose:
+        options.pop("configure_logging")
+    try:
+        ray.init(address=where, **options)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise ConfigError(f"no Ray at {where!r}: {str(error).splitlines()[0]}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def nodes() -> list[Node]:
+    """The living machines of the cluster."""
+    found = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return [Node(resources.get("CPU", 0.0), resources.get("GPU", 0.0)) for resources in found]
+
+
+def slots(cluster: list[Node], threads: int, gpu_share: float) -> int:
+    """How many one-worker runs of `threads` CPUs fit at once, with a share of a GPU each where there are GPUs."""
+    gpus = any(node.gpus for node in cluster)
+    per_gpu = int(1 / gpu_share + 1e-9)
+    return sum(
+        min(int(node.cpus // threads), int(node.gpus) * per_gpu if gpus else int(node.cpus // threads))
+        for node in cluster
+    )
+
+
+def wait_for(workers: int, threads: int, gpu_share: float, patience: float) -> int:
+    """The number of slots once one run fits; waits up to `patience` seconds for a cluster that is still starting.
+
+    Raises ConfigError, one line, where a run would wait for ever.
+    """
+    deadline = time.monotonic() + patience
+    while True:
+        cluster = nodes()
+        count = slots(cluster, threads, gpu_share)
+        if count >= workers:
+            return count
+        if time.monotonic() >= deadline:
+            break
+        time.sleep(2)
+    cpus, gpus = sum(node.cpus for node in cluster), sum(node.gpus for node in cluster)
+    raise ConfigError(
+        f"a run needs {workers} worker(s) of {threads} CPU(s) each, the cluster has {cpus:.0f} CPU(s)"
+        f" and {gpus:.0f} GPU(s) on {len(cluster)} machine(s)"
+    )

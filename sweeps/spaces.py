@@ -1,0 +1,73 @@
+"""Search spaces: one function of a trial for each method; names are those of the method's options.
+
+`Draw` hands on to an Optuna trial what the study leaves open and returns what the study has fixed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from optuna.trial import BaseTrial
+
+from pat.config import complete_options
+from sweeps.study import Study
+
+Space = Callable[["Draw"], dict[str, Any]]
+_spaces: dict[str, Space] = {}
+
+
+class Draw:
+    """An Optuna trial, the options that are fixed, and the values that replace a space's own."""
+
+    def __init__(self, trial: BaseTrial, fixed: Mapping[str, Any], choices: Mapping[str, tuple[Any, ...]]) -> None:
+        self._trial, self._fixed, self._choices = trial, fixed, choices
+
+    def choice(self, name: str, *values: Any) -> Any:
+        """One of `values`, or of those that the study names instead."""
+        if name in self._choices:
+            return self._trial.suggest_categorical(name, self._choices[name])
+        return self._fixed[name] if name in self._fixed else self._trial.suggest_categorical(name, values)
+
+    def log(self, name: str, low: float, high: float) -> float:
+        """A number between `low` and `high`, uniform in its logarithm, to four significant digits."""
+        if name in self._choices:
+            return float(self.choice(name))
+        if name in self._fixed:
+            return float(self._fixed[name])
+        return float(f"{self._trial.suggest_float(name, low, high, log=True):.4g}")
+
+
+def register_space(space: Space) -> Space:
+    """Make the space known under the function's name, which is the method's."""
+    _spaces[space.__name__] = space
+    return space
+
+
+def searchable(method: str) -> bool:
+    """Whether there is anything to search; if not, the default setting is also the tuned one."""
+    return method in _spaces
+
+
+def suggest(study: Study, method: str, trial: BaseTrial) -> dict[str, Any]:
+    """A complete setting of `method`, drawn from `trial`."""
+    fixed, choices = study.options.get(method, {}), study.choices.get(method, {})
+    drawn = _spaces[method](Draw(trial, fixed, choices))
+    return complete_options(method, {**fixed, **drawn})
+
+
+@register_space
+def kd(draw: Draw) -> dict[str, Any]:
+    return {"weight": draw.log("weight", 0.1, 10.0), "temperature": draw.log("temperature", 0.5, 8.0)}
+
+
+@register_space
+def pat(draw: Draw) -> dict[str, Any]:
+    return {
+        "prompt_depth": draw.choice("prompt_depth", 0, 1, 2, 3, 4),
+        "regions": draw.choice("regions", 16, 36, 64),
+        "kd_weight": draw.log("kd_weight", 0.1, 10.0),
+        "feature_weight": draw.log("feature_weight", 0.01, 10.0),
+        "regularisation_weight": draw.log("regularisation_weight", 0.01, 10.0),
+        "temperature": draw.log("temperature", 0.5, 8.0),
+    }

@@ -1,0 +1,250 @@
+"""A study: data set, recipes, pairs, methods, seeds and search budget; typed, frozen, checked when it is made."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
+from math import isclose
+from typing import Any, NamedTuple
+
+import pat.methods  # noqa: F401  (declares every method's options)
+from pat.config import NUMERICS, ConfigError, Data, Method, Recipe, RunConfig, Teacher, complete_options, unknown
+from pat.data import check_data
+from pat.models import check_model
+
+SCRATCH = "scratch"
+SEARCH_SEED = 0
+"""The seed of teachers and of every search run; confirmation uses 1, 2, …, which no decision has seen."""
+
+
+class Cell(NamedTuple):
+    """A teacher, a student and a method. Scratch baselines are the cells without a teacher."""
+
+    teacher: str
+    student: str
+    method: str
+
+    def __str__(self) -> str:
+        return f"{self.teacher} -> {self.student} {self.method}" if self.teacher else f"{self.student} {self.method}"
+
+
+@dataclass(frozen=True)
+class TeacherFile:
+    """A teacher given as a file. The hexadecimal SHA-256 is its identity, the path is not."""
+
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Search:
+    """The search of one cell: `trials` settings in waves of `wave` by successive halving.
+
+    After each rung (a share of the full-length run, the last one is 1) the best 1/`eta` of those that began it go on.
+    """
+
+    trials: int = 4
+    wave: int = 4
+    eta: int = 2
+    rungs: tuple[float, ...] = (1 / 3, 1.0)
+
+    def __post_init__(self) -> None:
+        if self.wave < 1:
+            raise ConfigError(f"search.wave = {self.wave}: a positive number")
+        if self.trials < 1 or self.trials % self.wave:
+            above = max(1, -(-self.trials // self.wave)) * self.wave
+            raise ConfigError(f"search.trials = {self.trials}: whole waves of {self.wave}, for instance {above}")
+        if self.eta < 2:
+            raise ConfigError(f"search.eta = {self.eta}: 2 or more")
+        ascending = all(low < high for low, high in zip(self.rungs, self.rungs[1:], strict=False))
+        if not self.rungs or not ascending or self.rungs[0] <= 0 or not isclose(self.rungs[-1], 1):
+            raise ConfigError(f"search.rungs = {self.rungs}: ascending shares of the run, the last one 1")
+
+    def epochs(self, full: int) -> tuple[int, ...]:
+        """The rungs of a run of `full` epochs, in epochs."""
+        return tuple(sorted({max(1, round(share * full)) for share in self.rungs}))
+
+
+@dataclass(frozen=True)
+class Study:
+    """Everything that a study computes.
+
+    `teachers`: timm name -> the recipe it is trained with here, or a file. `initial`: teacher -> `timm:<name.tag>`,
+    the weights its training starts from. `students`: timm name -> recipe; None = no recipe exists yet.
+    `options`: method -> options that replace the method's defaults throughout; they are searched only where `choices`
+    (method -> option -> values) says so. `seeds` confirmation seeds follow the search. `confirm_validation` is the
+    validation share of scratch and confirmation runs (None = that of `data`). `threads` per worker and `workers` per
+    run (a number, or one for each method, teachers and scratch being "scratch") belong to the study.
+    `gpu_share` of one GPU is asked for by a one-worker run where the cluster has GPUs.
+    """
+
+    name: str
+    data: Data
+    teachers: Mapping[str, Recipe | TeacherFile]
+    students: Mapping[str, Recipe | None]
+    pairs: tuple[tuple[str, str], ...]
+    methods: tuple[str, ...] = ("kd", "pat")
+    search: Search = field(default_factory=Search)
+    seeds: int = 3
+    initial: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    choices: Mapping[str, Mapping[str, tuple[Any, ...]]] = field(default_factory=dict)
+    confirm_validation: float | None = None
+    threads: int = 1
+    workers: int | Mapping[str, int] = 1
+    gpu_share: float = 1.0
+
+    def __post_init__(self) -> None:
+        if SCRATCH in self.methods:
+            object.__setattr__(self, "methods", tuple(name for name in self.methods if name != SCRATCH))
+        _check_names(self)
+        _check_numbers(self)
+
+    def cells(self) -> list[Cell]:
+        """Every cell with a teacher, pair by pair."""
+        return [Cell(teacher, student, method) for teacher, student in self.pairs for method in self.methods]
+
+    def used_teachers(self) -> list[str]:
+        """The teachers of the pairs in order of appearance."""
+        return list(dict.fromkeys(teacher for teacher, _ in self.pairs)) if self.methods else []
+
+    def used_students(self) -> list[str]:
+        """The students of the pairs in order of appearance."""
+        return list(dict.fromkeys(student for _, student in self.pairs))
+
+    def recipe(self, student: str) -> Recipe:
+        """The recipe of a student. Raises ConfigError where there is none yet."""
+        recipe = self.students[student]
+        if recipe is None:
+            raise ConfigError(f"student {student!r} of study {self.name!r}: its recipe is not available yet")
+        return recipe
+
+    def workers_of(self, method: str) -> int:
+        """How many workers share a run of `method`."""
+        return self.workers if isinstance(self.workers, int) else self.workers.get(method, 1)
+
+    def weights(self, student: str) -> str:
+        """`ema` or `raw`: the weights that the recipe exports, and on which the search is scored."""
+        recipe = self.students[student]
+        return "ema" if recipe is not None and recipe.ema_decay > 0 else "raw"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The study as plain JSON values, with the numerics of `pat`."""
+        return {**asdict(self), "numerics": NUMERICS}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Study:
+        """The study of `to_dict`. Raises ConfigError for values that make none."""
+        try:
+            values = {key: value for key, value in values.items() if key != "numerics"}
+            return cls(
+                **{
+                    **values,
+                    "data": Data.from_dict(values["data"]),
+                    "teachers": {name: _read_teacher(value) for name, value in values["teachers"].items()},
+                    "students": {name: value and Recipe.from_dict(value) for name, value in values["students"].items()},
+                    "pairs": tuple((teacher, student) for teacher, student in values["pairs"]),
+                    "methods": tuple(values["methods"]),
+                    "search": Search(**{**values["search"], "rungs": tuple(values["search"]["rungs"])}),
+                }
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ConfigError(f"not a study: {error}") from error
+
+
+def _read_teacher(value: Mapping[str, Any]) -> Recipe | TeacherFile:
+    return TeacherFile(**value) if "sha256" in value else Recipe.from_dict(value)
+
+
+def _check_names(study: Study) -> None:
+    """Models, methods and options exist, and every pair has both sides."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", study.name):
+        raise ConfigError(f"study name {study.name!r}: letters, digits, - and _")
+    for teacher, student in study.pairs:
+        if teacher not in study.teachers:
+            raise unknown("teacher", teacher, study.teachers, of=f" of study {study.name!r}")
+        if student not in study.students:
+            raise unknown("student", student, study.students, of=f" of study {study.name!r}")
+    if not study.pairs or len(set(study.pairs)) < len(study.pairs):
+        raise ConfigError(f"pairs of study {study.name!r}: at least one, none twice")
+    check_data(study.data)
+    for name in (*study.teachers, *study.students):
+        check_model(name)
+    for name in study.initial:
+        if not isinstance(study.teachers.get(name), Recipe):
+            raise ConfigError(f"initial weights for {name!r}: not a teacher that study {study.name!r} trains")
+    for method in study.methods:
+        complete_options(method, {**study.options.get(method, {}), **study.choices.get(method, {})})
+
+
+def _check_numbers(study: Study) -> None:
+    if study.seeds < 1:
+        raise ConfigError(f"seeds = {study.seeds}: a positive number")
+    share = study.confirm_validation
+    if share is not None and not 0 <= share < 1:
+        raise ConfigError(f"confirm_validation = {share}: a share in [0, 1)")
+    if study.data.validation == 0:
+        raise ConfigError("data.validation = 0: the search needs validation images")
+    if not 0 < study.gpu_share <= 1:
+        raise ConfigError(f"gpu_share = {study.gpu_share}: a share of one GPU in (0, 1]")
+    recipes = {**study.teachers, **study.students}
+    for method in (SCRATCH, *study.methods):
+        workers = study.workers_of(method)
+        if workers < 1:
+            raise ConfigError(f"workers = {workers}: a positive number")
+        for name, recipe in recipes.items():
+            if isinstance(recipe, Recipe) and recipe.batch_size % workers:
+                size = recipe.batch_size
+                raise ConfigError(f"workers = {workers}: the batch of {size} of {name!r} must be divisible by it")
+
+
+@lru_cache(maxsize=2**16)
+def run_id_of(config: RunConfig) -> str:
+    """`config.run_id`, remembered: the planner asks for the same ones again and again."""
+    return config.run_id
+
+
+def default_options(study: Study, method: str) -> dict[str, Any]:
+    """The paper's default setting: the method's defaults, with this study's replacements."""
+    return complete_options(method, study.options.get(method, {}))
+
+
+def teacher_run(study: Study, teacher: str, unsynced: int = 1) -> RunConfig | None:
+    """The run that trains a teacher, or None where it is a file; `unsynced` as in `student_run`."""
+    recipe = study.teachers[teacher]
+    if isinstance(recipe, TeacherFile):
+        return None
+    initial = study.initial.get(teacher, "")
+    return RunConfig(
+        student=teacher,
+        data=study.data,
+        recipe=recipe,
+        seed=SEARCH_SEED,
+        threads=study.threads,
+        initial=initial,
+        unsynced_workers=unsynced,
+    )
+
+
+def student_run(
+    study: Study, cell: Cell, options: Mapping[str, Any], seed: int, weights: str = "", unsynced: int = 1
+) -> RunConfig:
+    """One run of a cell. `weights` identify its teacher's (`run:…`, `sha256:…`); unused for scratch.
+
+    `unsynced` is the number of workers where a student's BatchNorm makes it part of the identity, else 1.
+    """
+    data = study.data
+    if seed != SEARCH_SEED and study.confirm_validation is not None:
+        data = replace(data, validation=study.confirm_validation)
+    return RunConfig(
+        student=cell.student,
+        data=data,
+        recipe=study.recipe(cell.student),
+        method=Method(cell.method, options),
+        teacher=Teacher(cell.teacher, weights) if cell.teacher else None,
+        seed=seed,
+        threads=study.threads,
+        unsynced_workers=unsynced,
+    )

@@ -1,0 +1,102 @@
+"""Several workers against one: the same weights after three steps, with gloo on the CPU."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from pat.align import GlobalBatchNorm2d
+from pat.config import ConfigError, RunConfig
+from pat.io import CHECKPOINT, LocalIO
+from pat.data import load
+from pat.train import train
+from pat.training import Training, unsynced_workers
+from tests import tiny
+
+
+class Member(LocalIO):
+    """A worker of a group that shares one folder."""
+
+    def __init__(self, folder: Path, rank: int, world: int) -> None:
+        super().__init__(folder)
+        self.rank, self.world_size = rank, world
+
+
+def work(rank: int, world: int, port: int, configuration: RunConfig, folder: Path, teacher: Path) -> None:
+    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world)
+    train(configuration, Member(folder, rank, world), teacher_file=teacher)
+    dist.destroy_process_group()
+
+
+def in_group(configuration: RunConfig, folder: Path, teacher: Path, world: int = 2) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    mp.spawn(work, (world, port, configuration, folder, teacher), nprocs=world)
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("method", ["scratch", "kd", "pat"])
+def test_two_workers_give_the_weights_of_one(method: str, tmp_path: Path, teacher_file: Path) -> None:
+    """Three steps of 32 images (16 a worker), fp32: relative error of all weights together <= 1e-5."""
+    # SGD: Adam's first steps are signs, which turn a last-bit difference of a tiny gradient into a whole step.
+    recipe = {"batch_size": 32, "optimizer": "sgd", "lr": 0.05, "ema_decay": 0.0}
+    configuration = tiny.config(method=method, epochs=1, recipe=recipe)
+    tiny.run(configuration, tmp_path / "one", teacher_file)
+    in_group(configuration, tmp_path / "two", teacher_file)
+    one, two = (torch.load(tmp_path / name / CHECKPOINT, weights_only=True) for name in ("one", "two"))
+    assert len(one["last_losses"]) == 3
+    assert one["last_losses"] == pytest.approx(two["last_losses"], rel=1e-5)
+    assert one["method"].keys() == two["method"].keys()
+    for name, value in one["method"].items():
+        if value.is_floating_point() and value.norm() > 0:
+            assert ((two["method"][name] - value).norm() / value.norm()).item() <= 1e-5, name
+    assert one["history"][0]["test_top1_raw"] == two["history"][0]["test_top1_raw"]
+
+
+@pytest.mark.timeout(180)
+def test_batchnorm_on_cpu_workers_is_part_of_the_identity(tmp_path: Path, teacher_file: Path) -> None:
+    assert unsynced_workers(tiny.BATCHNORM, 2, "cpu") == 2
+    assert unsynced_workers(tiny.BATCHNORM, 2, "cuda") == unsynced_workers(tiny.VIT, 2, "cpu") == 1
+    shared = tiny.config(tiny.BATCHNORM, epochs=1)
+    own = tiny.config(tiny.BATCHNORM, epochs=1, unsynced_workers=2)
+    assert shared.run_id != own.run_id
+    in_group(own, tmp_path, teacher_file)
+    assert torch.load(tmp_path / CHECKPOINT, weights_only=True)["epoch"] == 1
+    with pytest.raises(ConfigError, match="must be divisible by the 3 workers"):
+        Training(shared, Member(tmp_path, 0, 3), load(shared.data, tmp_path), None, None)
+    with pytest.raises(ConfigError, match="BatchNorm.*needs unsynced_workers = 2"):
+        Training(shared, Member(tmp_path, 0, 2), load(shared.data, tmp_path), None, None)
+
+
+def normalise(rank: int, world: int, port: int, folder: Path) -> None:
+    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world)
+    x = torch.load(folder / "x.pt").chunk(world)[rank].requires_grad_()
+    norm = GlobalBatchNorm2d(3)
+    y = norm(x)
+    (y * torch.arange(y.numel()).view_as(y)).sum().backward()
+    torch.save((y.detach(), x.grad, norm.running_mean, norm.running_var), folder / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.mark.timeout(120)
+def test_global_batchnorm_is_batchnorm_over_all_workers(tmp_path: Path) -> None:
+    x = torch.randn(4, 3, 5, 2, generator=torch.Generator().manual_seed(0)) * 3 + 1
+    torch.save(x, tmp_path / "x.pt")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    mp.spawn(normalise, (2, port, tmp_path), nprocs=2)
+    parts = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
+    whole, norm = x.clone().requires_grad_(), torch.nn.BatchNorm2d(3)
+    y = norm(whole)
+    torch.testing.assert_close(torch.cat([part[0] for part in parts]), y.detach(), rtol=1e-5, atol=1e-5)
+    weights = torch.arange(60).view(2, 3, 5, 2).repeat(2, 1, 1, 1)
+    (y * weights).sum().backward()
+    torch.testing.assert_close(torch.cat([part[1] for part in parts]), whole.grad, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(parts[0][2:], (norm.running_mean, norm.running_var))

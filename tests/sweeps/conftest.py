@@ -1,0 +1,36 @@
+"""What the tests of sweeps share: one Ray for all tests that need one, and runs that are replayed, not trained."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture(scope="session")
+def local_ray() -> Iterator[None]:
+    """A Ray of our own with two CPUs, however many there are; it ends with the tests."""
+    import small
+
+    from sweeps.cluster import ray
+
+    ray.cloudpickle.register_pickle_by_value(small)
+    ray.init(
+        address="local", num_cpus=2, include_dashboard=False, object_store_memory=128 * 1024**2, log_to_driver=False
+    )
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def replayed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs in this process are replayed."""
+    import small
+
+    import sweeps.runs
+
+    monkeypatch.setattr(sweeps.runs, "train", small.fake_train)

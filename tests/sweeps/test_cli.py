@@ -1,0 +1,148 @@
+"""The commands: bad input is one line and exit code 2, whatever it is."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import timm
+from small import small_study
+
+import sweeps.cli
+from sweeps.__main__ import main as train_main
+from sweeps.cli import main
+from sweeps.driver import Driver, run_here
+from sweeps.presets import PRESETS
+from sweeps.store import open_study
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "sweeps" / "hetero_grid.py"
+
+
+@pytest.fixture
+def small_preset(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PRESETS, "small", small_study)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--preset", "digit"], "unknown preset 'digit'; did you mean digits?"),
+        (["--methods", "kd,pta"], "unknown method 'pta'"),
+        (["--pairs", "0"], "--pairs 0: study 'digits' has 1 to 9 pairs"),
+        (["--pairs", "resnet"], "teacher:student"),
+        (["--pairs", "vit_micro_patch8:mixer_nano_patch8_32"], "unknown teacher 'vit_micro_patch8'"),
+        (["--trials", "6"], "search.trials = 6: whole waves of 4"),
+        (["--seeds", "x"], "invalid int value"),
+        (["--seeds", "0"], "seeds = 0"),
+        (["--workers", "5"], "workers = 5: the batch of"),
+        (["--storage", "s3://bucket"], "storage"),
+        (["--frobnicate"], "unrecognized arguments"),
+        (["--storage", "/dev/null/x"], "cannot"),
+        (["--preset", "cifar100"], "needs a GPU and there is none; what works here: python sweeps/hetero_grid.py"),
+        (["--preset", "cifar100-small", "--data-root", "/nowhere"], "--preset digits"),
+    ],
+)
+def test_bad_input_is_one_line(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    given = [*([] if "--preset" in arguments else ["--preset", "digits"]), *arguments]
+    given += [] if "--storage" in arguments else ["--storage", str(tmp_path)]
+    if "--preset" in arguments and sweeps.cli.torch.cuda.is_available() and "cifar100" in arguments:
+        pytest.skip("this machine has a GPU")
+    assert main(given) == 2
+    error = capsys.readouterr().err
+    assert words in error and error.startswith("error: ") and error.count("\n") == 1
+
+
+def test_the_script_by_itself(tmp_path: Path) -> None:
+    """From another folder, as `ray submit` starts it: exit code 2, one line, no traceback."""
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), "--preset", "digits", "--methods", "nothing"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert (done.returncode, done.stdout) == (2, "") and done.stderr.count("\n") == 1
+
+
+def test_students_without_a_recipe_are_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sweeps.cli.torch.cuda, "is_available", lambda: True)
+    assert main(["--preset", "cifar100"]) == 2
+    error = capsys.readouterr().err
+    assert "resmlp_12_224" in error and error.endswith("--pairs 6\n")
+
+
+def test_the_plan_names_every_pair_and_writes_nothing(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["--preset", "cifar100", "--plan", "--storage", str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    assert " 12. swin_tiny_patch4_window7_224 -> resmlp_12_224: recipe not available yet" in text
+    assert "  1. swin_tiny_patch4_window7_224 -> resnet18: kd 0 of 14 runs done, pat 0 of 14 runs done" in text
+    assert "vit_small_patch16_224.augreg_in21k_ft_in1k" in text and not list(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("replayed", "small_preset")
+def test_a_complete_study_needs_no_ray(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    study = small_study()
+    folder, _ = open_study(tmp_path, study)
+    run_here(Driver(folder, study, study, tmp_path))
+    capsys.readouterr()
+    assert main(["--preset", "small", "--storage", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert "0 failed" in said and "report and figures" in said
+    assert main(["--preset", "small", "--storage", str(tmp_path), "--plan"]) == 0
+    assert "pat 8 of 8 runs done" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("small_preset")
+def test_other_workers_are_a_study_of_their_own(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    open_study(tmp_path, small_study())
+    assert main(["--preset", "small", "--workers", "2", "--plan", "--storage", str(tmp_path)]) == 0
+    assert "study small-2workers" in capsys.readouterr().out
+
+
+def test_one_pair_and_the_student_loads_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["train", "--student", "mixer_nano_patch8_32", "--teacher", "vit_micro_patch8_32", "--method", "kd"]
+    arguments += ["--data", "digits", "--epochs", "1", "--batch-size", "256", "--storage", str(tmp_path)]
+    assert train_main(arguments) == 0
+    said = capsys.readouterr().out
+    expression = said.strip().splitlines()[-1].partition("; ")[2]
+    student = eval(expression, {"timm": timm})
+    assert student.num_classes == 10
+    assert train_main(arguments) == 0
+    assert "epoch" not in capsys.readouterr().out.replace("1 epochs", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "required"),
+        (["train", "--student", "vit_nano_patch8_23", "--data", "digits", "--method", "scratch"], "did you mean"),
+        (["train", "--student", "vit_nano_patch8_32", "--data", "digit", "--method", "scratch"], "did you mean digits"),
+        (["train", "--student", "vit_nano_patch8_32", "--data", "digits"], "--teacher: method 'pat' takes one"),
+        (["train", "--student", "vit_nano_patch8_32", "--data", "digits", "--method", "ofaa"], "unknown method"),
+        (
+            ["train", "--student", "vit_nano_patch8_32", "--data", "digits", "--method", "scratch", "--option", "a=1"],
+            "unknown option 'a'",
+        ),
+        (
+            [
+                *("train", "--student", "vit_nano_patch8_32", "--teacher", "vit_micro_patch8_32", "--data", "digits"),
+                *("--teacher-file", "/nowhere.pt"),
+            ],
+            "cannot be read",
+        ),
+    ],
+)
+def test_bad_single_runs_are_one_line(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    given = [*arguments, "--storage", str(tmp_path)] if arguments else arguments
+    assert train_main(given) == 2
+    error = capsys.readouterr().err
+    assert words in error and error.count("\n") == 1

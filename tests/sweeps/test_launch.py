@@ -1,0 +1,174 @@
+"""Studies on a real Ray: Tune trials that are segments, lost processes, a killed driver, Ray Train."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from small import CNN_TEACHER, MLP_STUDENT, RECIPE, VIT_TEACHER, fake_train, replay, small_study
+from test_driver import drive, same
+
+import sweeps.runs
+from analysis import read_epochs, read_runs
+from pat.config import ConfigError, Data
+from pat.models import create_model, sha256
+from sweeps.cluster import Node, address, slots
+from sweeps.driver import Driver, Fatal
+from sweeps.launch import launch
+from sweeps.store import locked, open_study
+from sweeps.study import Search, Study, TeacherFile
+
+pytestmark = pytest.mark.timeout(600)
+on_ray = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
+
+
+def prepare(storage: Path, study: Study) -> tuple[Path, Driver]:
+    folder, grown = open_study(storage, study)
+    return folder, Driver(folder, grown, study, storage, stream=io.StringIO())
+
+
+@pytest.fixture
+def undisturbed(tmp_path: Path, replayed: None) -> Path:
+    """The ledger of the small study, completed in this process."""
+    return drive(tmp_path / "undisturbed", small_study())[0]
+
+
+class TestOnRay:
+    pytestmark = on_ray
+
+    def test_tune_gives_the_ledger_of_one_process(self, tmp_path: Path, undisturbed: Path) -> None:
+        folder, driver = prepare(tmp_path, small_study())
+        before = set(Path("/tmp").glob("sweeps-tune-*"))
+        launch(driver, work=replay(), limit=25)
+        assert driver.planner.complete and set(Path("/tmp").glob("sweeps-tune-*")) == before
+        same(folder, undisturbed)
+
+    def test_a_lost_process_is_replaced_and_a_hopeless_run_fails(self, tmp_path: Path) -> None:
+        folder, driver = prepare(tmp_path, small_study(pairs=((CNN_TEACHER, MLP_STUDENT),), methods=()))
+        unlucky, hopeless = [segment.run_id for segment in driver.planner.ready()][:2]
+        doom = tmp_path / "doom"
+        doom.write_text("\n".join([unlucky, *[hopeless] * 3]))
+        launch(driver, work=replay(doom=str(doom)))
+        rows = read_runs(folder).set_index("run_id")
+        assert (rows.loc[unlucky, "status"], rows.loc[unlucky, "retries"]) == ("finished", 1)
+        assert (rows.loc[hopeless, "status"], rows.loc[hopeless, "failure_class"]) == ("failed", "Lost")
+        assert "lost 3 times" in driver.planner.problems[0]
+
+    def test_a_full_storage_ends_the_study(self, tmp_path: Path) -> None:
+        def refused(values: dict[str, object]) -> None:
+            from ray import tune
+
+            tune.report({"epochs": 0, "fatal": "cannot write x: No space left on device"})
+
+        _, driver = prepare(tmp_path, small_study())
+        with pytest.raises(Fatal, match="No space left"):
+            launch(driver, work=refused)
+
+    def test_a_run_that_fits_nowhere_is_refused(self, tmp_path: Path) -> None:
+        _, driver = prepare(tmp_path, small_study(threads=64))
+        with pytest.raises(ConfigError, match="needs 1 worker.* of 64 CPU"):
+            launch(driver, work=replay())
+
+    def test_training_on_tune_gives_the_bytes_of_this_process(self, tmp_path: Path) -> None:
+        study = small_study(
+            students={MLP_STUDENT: replace(RECIPE, epochs=1)}, pairs=((CNN_TEACHER, MLP_STUDENT),), methods=(), seeds=1
+        )
+        folder, driver = prepare(tmp_path / "tune", study)
+        launch(driver)
+        torch.set_num_threads(2)
+        other, _, _ = drive(tmp_path / "here", study)
+        same(folder, other)
+        assert read_runs(folder)["student_sha256"].notna().all()
+
+    def test_both_kinds_of_segments_in_one_study(self, tmp_path: Path) -> None:
+        """27 replayed one-worker segments, then one PAT cell on two gloo workers, equal to one worker's training."""
+        study = two_kinds(tmp_path)
+        folder, driver = prepare(tmp_path, study)
+        launch(driver, work=replay())
+        assert driver.planner.complete, driver.planner.problems
+        rows = read_runs(folder)
+        pat = rows[rows["method"] == "pat"]
+        assert set(pat["workers"]) == {2} and len(pat) == 2 and len(rows) == 1 + 16 + 2 + 2
+        row = pat.iloc[0]
+        job = sweeps.runs.Job(
+            folder=str(tmp_path / "alone"),
+            study="alone",
+            config=row["config"],
+            until=1,
+            phase="confirm",
+            student_family="mlp",
+            data_root=str(tmp_path),
+            teacher_file=str(tmp_path / "teacher.safetensors"),
+        )
+        assert sweeps.runs.execute(job) == "finished"
+        alone = read_epochs(tmp_path / "alone").iloc[0]
+        epochs = read_epochs(folder).set_index("run_id")
+        for column in ("train_loss", "val_loss_raw"):
+            assert epochs.loc[row["run_id"], column] == pytest.approx(alone[column], rel=1e-5)
+
+
+def two_kinds(folder: Path) -> Study:
+    """kd is searched on one worker, pat (without a search: every option is fixed) runs on two."""
+    torch.manual_seed(0)
+    file = folder / "teacher.safetensors"
+    save_file(create_model(VIT_TEACHER, 10, 32).state_dict(), file)
+    names = ("kd_weight", "feature_weight", "regularisation_weight", "temperature")
+    return small_study(
+        data=Data("digits", 32),
+        teachers={VIT_TEACHER: TeacherFile(str(file), sha256(file))},
+        students={MLP_STUDENT: replace(RECIPE, epochs=1, lr=0.01)},
+        pairs=((VIT_TEACHER, MLP_STUDENT),),
+        search=Search(trials=16, wave=8),
+        seeds=1,
+        options={"pat": {"prompt_depth": 1, "regions": 4, "region_dim": 16, "heads": 2, **dict.fromkeys(names, 1.0)}},
+        workers={"pat": 2},
+    )
+
+
+@pytest.mark.ray
+def test_a_killed_driver_loses_nothing(tmp_path: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "killed" / "small"
+    script = Path(__file__).with_name("kill_me.py")
+    driver = subprocess.Popen([sys.executable, str(script), str(folder.parent)], start_new_session=True)
+    deadline = time.monotonic() + 300
+    while len(list(folder.glob("runs/*/run.parquet"))) < 15 and time.monotonic() < deadline:
+        assert driver.poll() is None
+        time.sleep(0.2)
+    os.kill(driver.pid, signal.SIGKILL)
+    driver.wait()
+    finished = {path: path.stat().st_mtime_ns for path in folder.glob("runs/*/run.parquet")}
+    assert 15 <= len(finished) < len(read_runs(undisturbed))
+    with locked(folder):  # the lock went with the process
+        pass
+    monkeypatch.setattr(sweeps.runs, "train", fake_train)
+    other, _, _ = drive(folder.parent, small_study())
+    assert all(path.stat().st_mtime_ns == written for path, written in finished.items())
+    same(other, undisturbed)
+
+
+def test_where_a_study_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("RAY_JOB_CONFIG_JSON_ENV_VAR", raising=False)
+    assert address(None) == "local" and address("ray://head:1") == "ray://head:1"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", [str(tmp_path / "hetero_grid.py")])
+    assert address(None) == "local"
+    (tmp_path / "ray_bootstrap_config.yaml").touch()
+    assert address(None) == "auto"
+    monkeypatch.setattr(sys, "argv", ["elsewhere/hetero_grid.py"])
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
+    assert address(None) == "auto"
+
+
+def test_slots() -> None:
+    assert slots([Node(8, 0), Node(3, 0)], threads=2, gpu_share=1) == 5
+    assert slots([Node(8, 0), Node(8, 2)], threads=1, gpu_share=0.5) == 4
+    assert slots([Node(2, 4)], threads=1, gpu_share=1) == 2

@@ -1,0 +1,172 @@
+"""What a study is, which changes its folder accepts, and what a bad one is told."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small import CNN_STUDENT, CNN_TEACHER, MLP_STUDENT, RECIPE, VIT_TEACHER, small_study
+
+from pat.config import ConfigError, Data
+from sweeps.presets import CIFAR100_PAIRS, PRESETS, preset
+from sweeps.search import Result, _told
+from sweeps.spaces import searchable, suggest
+from sweeps.store import locked, open_study, read_study
+from sweeps.study import Cell, Search, Study, TeacherFile, default_options, student_run
+from sweeps.view import EPOCH_COLUMNS, RUN_COLUMNS
+
+
+def test_a_study_survives_its_file(tmp_path: Path) -> None:
+    study = small_study(teachers={CNN_TEACHER: TeacherFile("t", "ab"), VIT_TEACHER: RECIPE}, workers={"pat": 2})
+    folder, _ = open_study(tmp_path, study)
+    assert read_study(folder) == study
+
+
+@pytest.mark.parametrize(
+    "growth",
+    [
+        {"seeds": 5},
+        {"methods": ("kd", "pat", "scratch")},
+        {"search": Search(trials=12, wave=4)},
+        {"pairs": ((CNN_TEACHER, MLP_STUDENT), (VIT_TEACHER, CNN_STUDENT), (CNN_TEACHER, CNN_STUDENT))},
+    ],
+)
+def test_growth_is_accepted_and_kept(tmp_path: Path, growth: dict[str, Any]) -> None:
+    open_study(tmp_path, small_study())
+    _, grown = open_study(tmp_path, small_study(**growth))
+    assert grown == small_study(**growth)
+    _, again = open_study(tmp_path, small_study())
+    assert again == grown
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"data": Data("digits", 16)}, "data.image_size"),
+        ({"threads": 2}, "threads"),
+        ({"workers": 2}, "workers"),
+        ({"confirm_validation": 0.0}, "confirm_validation"),
+        ({"search": Search(trials=8, wave=8)}, "search.wave"),
+        ({"search": Search(rungs=(0.5, 1.0))}, "search.rungs"),
+        ({"students": {CNN_STUDENT: replace(RECIPE, lr=0.2), MLP_STUDENT: RECIPE}}, f"students.{CNN_STUDENT}.lr"),
+        ({"options": {"pat": {"regions": 36, "region_dim": 64}}}, "options.pat.regions"),
+    ],
+)
+def test_any_other_difference_is_refused_by_name(tmp_path: Path, change: dict[str, Any], field: str) -> None:
+    open_study(tmp_path, small_study(students={CNN_STUDENT: RECIPE, MLP_STUDENT: RECIPE}))
+    with pytest.raises(ConfigError, match=rf"another study of this name: its {field} is") as refusal:
+        open_study(tmp_path, small_study(**{"students": {CNN_STUDENT: RECIPE, MLP_STUDENT: RECIPE}, **change}))
+    assert "\n" not in str(refusal.value)
+
+
+def test_other_numerics_are_refused(tmp_path: Path) -> None:
+    folder, _ = open_study(tmp_path, small_study())
+    values = json.loads((folder / "study.json").read_text())
+    (folder / "study.json").write_text(json.dumps({**values, "numerics": 0}))
+    with pytest.raises(ConfigError, match="numerics is 0, not"):
+        open_study(tmp_path, small_study())
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"name": "small"}', "\x00"])
+def test_a_broken_study_file_is_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "small").mkdir()
+    (tmp_path / "small" / "study.json").write_text(text)
+    with pytest.raises(ConfigError, match="cannot be read as a study") as refusal:
+        open_study(tmp_path, small_study())
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_folder_that_is_no_study_and_one_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "small" / "runs").mkdir(parents=True)
+    with pytest.raises(ConfigError, match="not the folder of a study"):
+        open_study(tmp_path, small_study())
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="cannot"):
+        open_study(tmp_path / "file", small_study())
+
+
+def test_one_driver_at_a_time(tmp_path: Path) -> None:
+    with locked(tmp_path), pytest.raises(ConfigError, match="another process"), locked(tmp_path):
+        pass
+    with locked(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"pairs": (("convnext_micro_23", MLP_STUDENT),)}, "unknown teacher.*convnext_micro_32"),
+        ({"pairs": ((CNN_TEACHER, "resnet"),)}, "unknown student"),
+        ({"teachers": {"convnext_micro_23": RECIPE, CNN_TEACHER: RECIPE, VIT_TEACHER: RECIPE}}, "unknown model"),
+        ({"methods": ("pta",)}, "unknown method 'pta'; did you mean pat"),
+        ({"options": {"kd": {"wieght": 1}}}, "unknown option 'wieght' of method 'kd'; did you mean weight"),
+        ({"data": Data("digit", 32)}, "unknown data set 'digit'"),
+        ({"seeds": 0}, "seeds = 0"),
+        ({"workers": 3}, "workers = 3: the batch of 32"),
+        ({"name": "a/b"}, "study name"),
+        ({"initial": {CNN_STUDENT: "timm:x"}}, "initial weights"),
+    ],
+)
+def test_bad_studies_are_refused_when_made(change: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        small_study(**change)
+
+
+@pytest.mark.parametrize("trials", [0, -4, 5])
+def test_trials_are_whole_waves(trials: int) -> None:
+    with pytest.raises(ConfigError, match="whole waves of 4"):
+        Search(trials=trials, wave=4)
+
+
+def test_rungs_in_epochs() -> None:
+    assert Search().epochs(10) == (3, 10)
+    assert Search(rungs=(0.01, 0.02, 1.0)).epochs(10) == (1, 10)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10**6), method=st.sampled_from(["kd", "pat"]), name=st.sampled_from(list(PRESETS)))
+def test_every_space_builds_a_valid_run(seed: int, method: str, name: str) -> None:
+    study = preset(name)
+    trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed)).ask()
+    options = suggest(study, method, trial)
+    cell = Cell(*study.pairs[0], method)
+    config = student_run(study, cell, options, 0, "run:0")
+    assert config.method.options == options
+    assert all(float(f"{value:.4g}") == value for value in options.values() if isinstance(value, float))
+    _told(study, method, Result(options, "finished", ((1, 50.0),)))
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_default_lies_in_the_space_of_every_preset(name: str) -> None:
+    study = preset(name)
+    for method in study.methods:
+        if searchable(method):
+            default = default_options(study, method)
+            told = _told(study, method, Result(default, "finished", ((1, 50.0),)))
+            assert all(
+                told.distributions[key]._contains(told.distributions[key].to_internal_repr(default[key]))
+                for key in told.params
+            )
+
+
+def test_the_cifar100_preset_is_the_papers_matrix() -> None:
+    study = preset("cifar100")
+    assert study.pairs == CIFAR100_PAIRS and len(set(study.pairs)) == 12
+    assert [study.students[student] is not None for _, student in study.pairs] == [True] * 6 + [False] * 6
+    assert study.recipe("resnet18").lr == 0.05 and study.confirm_validation == 0
+
+
+def test_the_planner_sees_no_test_score() -> None:
+    assert not [name for name in (*RUN_COLUMNS, *EPOCH_COLUMNS) if "test" in name]
+
+
+def test_unknown_preset_names_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="did you mean cifar100"):
+        preset("cifar10")
+    assert isinstance(preset("digits", seeds=1), Study)
