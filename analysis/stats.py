@@ -10,7 +10,7 @@ degrees of freedom. Three things are done differently, because a study has ten c
   correlated sample variances. With equal variances in both arms two such gains correlate by 1/2 and their sample
   variances by 1/4, so G cells count as G² / (sum of squared correlations) cells.
 * The prior is itself an estimate: 1/d0 is increased by 1/nu, where nu are the degrees of freedom that carry the error
-  of log s0² (its variance set equal to 2/nu). Without it 3 x 3 unequal cells at n = 2 are covered 92.7 %, not 94.0 %.
+  of log s0² (its variance set equal to 2/nu). Without it 3 x 3 unequal cells at n = 2 are covered 92.7 %, not 94.1 %.
 * Where the cells show no spread of variances beyond chance (d0 infinite), s0² is the plain pooled variance, and the
   degrees of freedom are never more than those of the effective number of cells.
 
@@ -19,10 +19,10 @@ cells of a student; "unequal": each arm's variance drawn from an inverse chi-squ
 
     students x cells each       n = 2    n = 3    n = 5        n = 2    n = 3    n = 5
                                 equal variances                unequal variances
-    3 x 3  ( 9 cells)            95.4     94.7     94.7         94.0     93.8     94.2
-    3 x 6  (18 cells)            95.6     95.1     94.9         94.9     94.3     94.6
-    9 x 1  ( 9 cells)            94.5     94.5     94.6         93.9     93.9     94.3
-    3 x 12 (36 cells)            96.1     95.2     94.9         95.4     94.5     94.6
+    3 x 3  ( 9 cells)            95.3     94.5     94.5         94.1     94.0     94.2
+    3 x 6  (18 cells)            95.8     94.9     95.0         94.9     94.4     94.6
+    9 x 1  ( 9 cells)            94.5     94.7     94.8         93.6     93.6     94.2
+    3 x 12 (36 cells)            96.2     95.1     95.0         95.5     94.7     94.7
 
 These are averages over cells: with unequal variances a noisy cell is covered less often than a quiet one.
 """

@@ -12,6 +12,10 @@ from torch import Tensor, nn
 class GlobalBatchNorm2d(nn.BatchNorm2d):
     """BatchNorm2d whose statistics are those of the global batch on any backend (torch's own needs GPUs)."""
 
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or not dist.is_initialized() or dist.get_world_size() == 1:
             return super().forward(x)
@@ -20,8 +24,9 @@ class GlobalBatchNorm2d(nn.BatchNorm2d):
         mean, square = dist_nn.all_reduce(sums) / count
         variance = (square - mean.square()).clamp(min=0)
         with torch.no_grad():
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(variance * count / (count - 1), self.momentum)
+            momentum = self.momentum or 0.0
+            self.running_mean.lerp_(mean, momentum)
+            self.running_var.lerp_(variance * count / (count - 1), momentum)
             self.num_batches_tracked.add_(1)
         scale = self.weight * (variance + self.eps).rsqrt()
         shift = self.bias - mean * scale

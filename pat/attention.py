@@ -74,9 +74,7 @@ class RegionAttention(nn.Module):
         out = F.scaled_dot_product_attention(q, self._split_heads(k + self.position), self._split_heads(v))
         out = out.transpose(1, 2).flatten(2)  # [B, N, D]
         parts = out.split([rows * columns for rows, columns in self.grids], dim=1)
-        return [
-            part.transpose(1, 2).unflatten(2, shape) for part, shape in zip(parts, self.grids, strict=True)
-        ]
+        return [part.transpose(1, 2).unflatten(2, shape) for part, shape in zip(parts, self.grids, strict=True)]
 
     def _embed(self, stage: int, x: Tensor) -> Tensor:
         """One stage's regions as tokens [B, rows * columns, D]; the map is stretched to whole patches first."""

@@ -33,7 +33,8 @@ def hcl_loss(student: Tensor, teacher: Tensor, levels: tuple[int, ...] = (4, 2, 
         if level >= min(student.shape[-2:]):
             continue
         weight /= 2
-        pooled = (F.adaptive_avg_pool2d(x, level) for x in (student, teacher))
-        total = total + weight * F.mse_loss(*pooled)
+        total = total + weight * F.mse_loss(
+            F.adaptive_avg_pool2d(student, level), F.adaptive_avg_pool2d(teacher, level)
+        )
         weights += weight
     return total / weights

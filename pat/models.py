@@ -78,7 +78,9 @@ def create_teacher(
     try:
         state = load_state_dict(str(weights), use_ema=False, device="cpu", weights_only=True)
     except Exception as error:
-        raise ConfigError(f"teacher {name!r}: {str(weights)!r} holds no readable weights ({type(error).__name__})") from error
+        raise ConfigError(
+            f"teacher {name!r}: {str(weights)!r} holds no readable weights ({type(error).__name__})"
+        ) from error
     load_exactly(teacher, state, f"teacher {name!r} from {str(weights)!r}")
     return teacher.requires_grad_(False).eval(), found
 

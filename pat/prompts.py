@@ -27,9 +27,7 @@ class PromptBlock(nn.Module):
         super().__init__()
         channels, height, width = shape
         groups = math.gcd(4, channels)
-        self.feedback = (
-            nn.Identity() if feedback in (None, shape) else Aligner(feedback[0], channels, (height, width))
-        )
+        self.feedback = nn.Identity() if feedback in (None, shape) else Aligner(feedback[0], channels, (height, width))
         self.fuse = nn.Sequential(
             nn.Conv2d(channels if feedback is None else 2 * channels, channels, kernel_size=1),
             nn.Conv2d(channels, channels, kernel_size=5, padding=2),

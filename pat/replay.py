@@ -75,8 +75,11 @@ def intercepted(model: nn.Module, names: Iterable[str], wrapper: Wrapper) -> Ite
                     module.__dict__["forward"] = before[name]
 
 
-def trace(model: nn.Module, images: Tensor, keep: Callable[[Key, Any], None]) -> list[Call]:
-    """All calls of submodules in one forward, in the order in which they end; `keep(key, output)` sees each output."""
+def trace(model: nn.Module, images: Tensor, keep: Callable[[Key, Any], None]) -> tuple[list[Call], Any]:
+    """All calls of submodules in one forward, in the order in which they end, and what the model puts out.
+
+    `keep(key, output)` sees the output of each call.
+    """
     calls: list[Call] = []
     clock = iter(range(1 << 62))
 
@@ -88,8 +91,7 @@ def trace(model: nn.Module, images: Tensor, keep: Callable[[Key, Any], None]) ->
         return output
 
     with intercepted(model, [name for name, _ in model.named_modules() if name], watch):
-        model(images)
-    return calls
+        return calls, model(images)
 
 
 def shapes(tree: Any) -> tuple[torch.Size | None, ...]:
@@ -99,7 +101,7 @@ def shapes(tree: Any) -> tuple[torch.Size | None, ...]:
 
 def leaf_of(tree: Any, index: int) -> Tensor:
     """The tensor at `index` among the leaves of `tree`."""
-    return tree_flatten(tree)[0][index]  # type: ignore[no-any-return]
+    return tree_flatten(tree)[0][index]
 
 
 def with_leaf(tree: Any, index: int, value: Tensor) -> Any:

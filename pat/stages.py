@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from pat.config import ConfigError
 from pat.layouts import Layout, Size, matching, read_layouts, sizes_at
@@ -66,7 +67,8 @@ def find_spans(model: nn.Module, images: Tensor) -> tuple[list[Call], list[Span]
         if key[0] in names:
             outputs[key], seen[key] = output, versions(output)
 
-    calls = trace(model, images, keep)
+    calls, output = trace(model, images, keep)
+    logits_of(output)
     probe = _Probe(model, images, calls, outputs)
     listed = _without_repeats(_resolved(entries, calls), {call.key[0] for call in calls})
     if len({entry.stride for entry in listed}) == 1 and len(listed) > 2:
@@ -119,6 +121,15 @@ def _without_repeats(entries: list[_Entry], called: set[str]) -> list[_Entry]:
     return list(seen.values())
 
 
+def logits_of(output: Any) -> Tensor:
+    """The logits in what a model puts out; several heads (distilled models in train mode) are averaged."""
+    heads = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+    if not heads or any(head.ndim != 2 or head.shape != heads[0].shape for head in heads):
+        given = ", ".join(str(list(head.shape)) for head in heads[:4]) or type(output).__name__
+        raise TapError(f"its forward gives {given}, not logits [batch, classes]")
+    return sum(heads[1:], heads[0]) / len(heads) if len(heads) > 1 else heads[0]
+
+
 class _Probe:
     """Reads ports off a traced forward."""
 
@@ -149,6 +160,7 @@ class _Probe:
             return self.read(named[-1], entry)
         fitting = [call for call in self.weighty_calls if self.read(call, entry, strict=True)]
         later = [call for call in self.weighty_calls if following and self.read(call, following, strict=True)]
+        later = [call for call in later if not any(other.holds(call) for other in fitting)]
         first_later = min((c.exit for c in later if fitting and c.enter > fitting[0].exit), default=None)
         fitting = [call for call in fitting if first_later is None or call.exit < first_later]
         return self.read(fitting[-1], entry, strict=True) if fitting else None
@@ -239,7 +251,6 @@ class _Probe:
                 same = [other.order for other in known if other.kind == layout.kind and other.size == layout.size]
                 return Port(call.key, leaf, replace(layout, order=same[0] if same else None))
         return None
-
 
     def plausible(self, shape: torch.Size | None, end: Port) -> list[Layout]:
         """Of four dimensions, those where the end has its grid, if their ratio is the image's: a stem's output."""

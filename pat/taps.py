@@ -22,7 +22,7 @@ from pat.replay import (
     with_leaf,
     written,
 )
-from pat.stages import Port, TapError, find_spans
+from pat.stages import Port, TapError, find_spans, logits_of
 
 __all__ = ["Memory", "Stage", "StageTaps", "TapError", "Tapped"]
 
@@ -176,7 +176,7 @@ class StageTaps:
 
         keys = [*ends, *what.prompts, *what.memory, *what.keep]
         with intercepted(self.model, {name for name, _ in keys}, step):
-            return _logits(self.model(images))
+            return logits_of(self.model(images))
 
     @staticmethod
     def _changed(port: Port, prompt: Prompt, inputs: Any) -> Any:
@@ -219,15 +219,6 @@ class StageTaps:
                     same = False
                 unread = unread if same else frozenset()
         return _Resumption(keys, unread, overwritten - unread)
-
-
-def _logits(output: Any) -> Tensor:
-    """The logits of what a model puts out; several heads (distilled models in train mode) are averaged."""
-    heads = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
-    if not heads or any(head.ndim != 2 or head.shape != heads[0].shape for head in heads):
-        given = ", ".join(str(list(head.shape)) for head in heads[:4]) or type(output).__name__
-        raise TapError(f"its forward gives {given}, not logits [batch, classes]")
-    return sum(heads[1:], heads[0]) / len(heads) if len(heads) > 1 else heads[0]
 
 
 def _leaf(x: Tensor) -> Tensor:

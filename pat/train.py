@@ -138,9 +138,7 @@ def train_epoch(training: Training, config: RunConfig, dataset: Dataset) -> dict
     }
 
 
-def train_step(
-    training: Training, config: RunConfig, images: Tensor, targets: Tensor, step: int
-) -> dict[str, Tensor]:
+def train_step(training: Training, config: RunConfig, images: Tensor, targets: Tensor, step: int) -> dict[str, Tensor]:
     """One optimiser step on normalised images [B, 3, S, S] and targets [B, C]; the scalar losses, detached.
 
     Torch's generators are seeded from (seed, step), so dropout and the like need no state in the checkpoint.
@@ -167,7 +165,8 @@ def _score_epoch(training: Training, config: RunConfig, dataset: Dataset, row: d
         val = test = NO_SCORE
         if model is not None:
             val, test = (
-                evaluate(model, split, size, EVAL_BATCH, io.rank, io.world_size) for split in (dataset.val, dataset.test)
+                evaluate(model, split, size, EVAL_BATCH, io.rank, io.world_size)
+                for split in (dataset.val, dataset.test)
             )
         row |= {f"val_loss_{weights}": val.loss, f"val_top1_{weights}": val.top1, f"test_top1_{weights}": test.top1}
         bits[weights] = test.correct

@@ -39,7 +39,7 @@ class Training:
         if io.world_size > 1 and io.device.type == "cuda":
             built = nn.SyncBatchNorm.convert_sync_batchnorm(built)
         layout = torch.channels_last if io.device.type == "cuda" else torch.contiguous_format
-        self.method = built.to(io.device, memory_format=layout)
+        self.method = built.to(io.device).to(memory_format=layout)
         self.student: nn.Module = self.method.student
         self.trainable = [p for p in self.method.parameters() if p.requires_grad]
         self.steps_per_epoch = len(dataset.train) // recipe.batch_size
@@ -51,7 +51,8 @@ class Training:
             self.step_module = DistributedDataParallel(
                 self.method, broadcast_buffers=False, find_unused_parameters=True
             )
-        self.io, self.epoch, self.history = io, 0, []
+        self.io, self.epoch = io, 0
+        self.history: list[dict[str, Any]] = []
         self.best_bits: dict[str, Tensor] = {}
         self.last_losses: list[float] = []
 
@@ -130,9 +131,7 @@ def check_workers(config: RunConfig, io: IO, train_images: int, student: nn.Modu
         )
 
 
-def load_teacher(
-    config: RunConfig, num_classes: int, file: Path | None, expected: str | None
-) -> tuple[nn.Module, str]:
+def load_teacher(config: RunConfig, num_classes: int, file: Path | None, expected: str | None) -> tuple[nn.Module, str]:
     """The frozen teacher of `config` and the SHA-256 of its bytes, which an identity `sha256:…` fixes."""
     assert config.teacher is not None
     if file is None:

@@ -170,7 +170,7 @@ def _draw_cell(cell: object, ax: Axes, colour: ScalarMappable) -> None:
     ax.add_patch(Rectangle(corner, 1, 1, facecolor=face, edgecolor="white", linewidth=1))
     if cell.outside:  # type: ignore[attr-defined]
         ax.add_patch(Rectangle((x - 0.47, y - 0.45), 0.94, 0.9, fill=False, edgecolor="black", linewidth=0.9))
-    ink = "white" if np.dot(face[:3], (0.299, 0.587, 0.114)) < 0.55 else "black"
+    ink = "white" if np.dot(face[:3], (0.299, 0.587, 0.114)) < 0.5 else "black"
     weight = "bold" if cell.outside else "normal"  # type: ignore[attr-defined]
     ax.text(x, y - 0.14, _signed(gain), ha="center", va="center", fontsize=9, fontweight=weight, color=ink)
     ax.text(x, y + 0.23, _evidence(cell), ha="center", va="center", fontsize=6.5, color=ink)

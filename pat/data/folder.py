@@ -42,7 +42,9 @@ def load_folder(root: Path, data: Data) -> tuple[Split, Split, int]:
     """Train and test images; classes are the sorted folder names of train."""
     path = root / data.name.removeprefix(PREFIX)
     if (found := fingerprint(path)) != data.fingerprint:
-        raise ConfigError(f"image folder {str(path)!r} has changed: fingerprint {found}, the run has {data.fingerprint}")
+        raise ConfigError(
+            f"image folder {str(path)!r} has changed: fingerprint {found}, the run has {data.fingerprint}"
+        )
     train, test = _parts(path)
     classes = {folder.name: label for label, folder in enumerate(_folders(train))}
     side = math.ceil(data.image_size / MARGIN)

@@ -25,6 +25,8 @@ class Method(nn.Module):
     """
 
     per_sample: tuple[str, ...] = ()
+    teacher_scale: Tensor
+    teacher_shift: Tensor
 
     def __init__(self, student: nn.Module, teacher: nn.Module | None, image_size: int) -> None:
         super().__init__()
@@ -45,6 +47,11 @@ class Method(nn.Module):
         """The same images, normalised for the teacher."""
         return images * self.teacher_scale + self.teacher_shift
 
+    def teach(self, images: Tensor) -> Tensor:
+        """The teacher's logits [B, C] for images that are normalised for the student."""
+        assert self.teacher is not None
+        return self.teacher(self.for_teacher(images))
+
     def train(self, mode: bool = True) -> Self:
         super().train(mode)
         if self.teacher is not None:
@@ -53,8 +60,8 @@ class Method(nn.Module):
 
     def no_weight_decay(self) -> set[str]:
         """Parameters that the student wants free of weight decay (timm's convention)."""
-        names = self.student.no_weight_decay() if hasattr(self.student, "no_weight_decay") else ()
-        return {f"student.{name}" for name in names}
+        names: Callable[[], set[str]] = getattr(self.student, "no_weight_decay", set)
+        return {f"student.{name}" for name in names()}
 
 
 def _columns(values: tuple[tuple[float, ...], ...]) -> list[Tensor]:

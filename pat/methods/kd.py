@@ -31,7 +31,7 @@ class KD(Method):
     def forward(self, images: Tensor, targets: Tensor) -> Losses:
         logits = self.student(images)
         with torch.no_grad():
-            teacher = self.teacher(self.for_teacher(images))
+            teacher = self.teach(images)
         ce = cross_entropy(logits, targets)
         kd = kd_loss(logits, teacher, self.temperature)
         return {"loss": ce + self.weight * kd, "output": logits, "ce": ce.detach(), "kd": kd.detach()}

@@ -88,7 +88,9 @@ def fingerprints(configuration: RunConfig, teacher_file: Path | None, folder: Pa
 def test_methods_share_initial_weights_order_and_views(tmp_path: Path, teacher_file: Path) -> None:
     for seed in (1, 2):
         seen = {
-            fingerprints(tiny.config(method=m, seed=seed, options=o), None if m == "scratch" else teacher_file, tmp_path)
+            fingerprints(
+                tiny.config(method=m, seed=seed, options=o), None if m == "scratch" else teacher_file, tmp_path
+            )
             for m, o in (("scratch", {}), ("kd", {}), ("kd", {"weight": 3.0}), ("pat", tiny.SMALL_PAT))
         }
         assert len(seen) == 1

@@ -99,7 +99,9 @@ def test_evaluation_takes_the_middle_square() -> None:
 
 def test_counter_numbers_are_uniform_and_repeatable() -> None:
     draws = uniform(7, torch.arange(50_000))
-    assert draws.mean().item() == pytest.approx(0.5, abs=0.01) and draws.var().item() == pytest.approx(1 / 12, abs=0.002)
+    assert draws.mean().item() == pytest.approx(0.5, abs=0.01) and draws.var().item() == pytest.approx(
+        1 / 12, abs=0.002
+    )
     assert draws.min() >= 0 and draws.max() < 1
     assert int(hash64(1, 2)) != int(hash64(2, 1))
     assert int(hash64(0)) == -2152535657050944081  # SplitMix64's first output from state 0: 0xe220a8397b1dcdaf

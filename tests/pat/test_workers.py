@@ -12,8 +12,8 @@ import torch.multiprocessing as mp
 
 from pat.align import GlobalBatchNorm2d
 from pat.config import ConfigError, RunConfig
-from pat.io import CHECKPOINT, LocalIO
 from pat.data import load
+from pat.io import CHECKPOINT, LocalIO
 from pat.train import train
 from pat.training import Training, unsynced_workers
 from tests import tiny
