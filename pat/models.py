@@ -79,7 +79,7 @@ def create_teacher(
         state = load_state_dict(str(weights), use_ema=False, device="cpu", weights_only=True)
     except Exception as error:
         raise ConfigError(
-            f"teacher {name!r}: {str(weights)!r} holds no readable weights ({type(error).__name__})"
+            f"teacher {name!r}: {str(weights)!r} holds no readable weights"
         ) from error
     load_exactly(teacher, state, f"teacher {name!r} from {str(weights)!r}")
     return teacher.requires_grad_(False).eval(), found

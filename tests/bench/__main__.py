@@ -1,4 +1,4 @@
-"""`make bench`: what a PAT step costs against its arithmetic. Ratios of one process and one run, never seconds alone."""
+"""`make bench`: what a PAT step costs against its arithmetic. Ratios within one process, never seconds alone."""
 
 from __future__ import annotations
 

@@ -113,10 +113,12 @@ def test_test_labels_change_nothing_but_test_scores(
 
 
 SCRIPT = """
-import sys, pathlib
+import sys
+from pathlib import Path
 from tests import tiny
-outcome = tiny.run(tiny.config(sys.argv[1], sys.argv[2], epochs=1, recipe={"batch_size": 32}), pathlib.Path(sys.argv[3]), pathlib.Path(sys.argv[4]))
-print(outcome.student_sha256)
+student, method, folder, teacher = sys.argv[1:]
+configuration = tiny.config(student, method, epochs=1, recipe={"batch_size": 32})
+print(tiny.run(configuration, Path(folder), Path(teacher)).student_sha256)
 """
 
 
