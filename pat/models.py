@@ -78,9 +78,7 @@ def create_teacher(
     try:
         state = load_state_dict(str(weights), use_ema=False, device="cpu", weights_only=True)
     except Exception as error:
-        raise ConfigError(
-            f"teacher {name!r}: {str(weights)!r} holds no readable weights"
-        ) from error
+        raise ConfigError(f"teacher {name!r}: {str(weights)!r} holds no readable weights") from error
     load_exactly(teacher, state, f"teacher {name!r} from {str(weights)!r}")
     return teacher.requires_grad_(False).eval(), found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -28,12 +29,14 @@ _creating = threading.Lock()
 class Call:
     """One call of a module in a traced forward; `enter` and `exit` are ticks of one clock, shapes those of its tensors.
 
+    `chain`: the output is that of the last call inside, so it is a container (a block with a skip path is none).
     Inputs and outputs are listed leaf by leaf, None for what is no tensor.
     """
 
     key: Key
     enter: int
     exit: int
+    chain: bool
     inputs: tuple[torch.Size | None, ...]
     outputs: tuple[torch.Size | None, ...]
 
@@ -81,12 +84,16 @@ def trace(model: nn.Module, images: Tensor, keep: Callable[[Key, Any], None]) ->
     `keep(key, output)` sees the output of each call.
     """
     calls: list[Call] = []
-    clock = iter(range(1 << 62))
+    clock = itertools.count()
+    last_inside: list[Any] = [None]
 
     def watch(key: Key, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         enter, inputs = next(clock), shapes((args, kwargs))
+        last_inside.append(None)
         output = forward(*args, **kwargs)
-        calls.append(Call(key, enter, next(clock), inputs, shapes(output)))
+        chain = last_inside.pop() is output
+        last_inside[-1] = output
+        calls.append(Call(key, enter, next(clock), chain, inputs, shapes(output)))
         keep(key, output)
         return output
 

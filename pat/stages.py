@@ -218,18 +218,14 @@ class _Probe:
 
         With nothing tapped before the first stage, it starts with the first module named like its end, digits apart.
         """
-        bounds = [self.call(port).exit for port in ([before] if before else []) + ends]
-        outer = [call for call in self.calls if not any(call.enter < bound < call.exit for bound in bounds)]
-        outer = [call for call in outer if not any(other.holds(call) for other in outer)]
-        ports = []
+        calls, ports = [self.call(end) for end in ends], []
         for k, end in enumerate(ends):
             previous = ends[k - 1] if k else before
-            since = self.call(previous).exit if previous else -1
-            segment = [call for call in outer if call.enter > since and call.exit <= self.call(end).exit]
+            if previous:
+                segment = self.between(self.call(previous), calls[k], calls[k + 1 :])
+            else:
+                segment = [call for call in self.calls if _pattern(call.key[0]) == _pattern(end.key[0])]
             segment.sort(key=lambda call: call.enter)
-            if previous is None:
-                alike = [call for call in segment if _pattern(call.key[0]) == _pattern(end.key[0])]
-                segment = alike or segment
             trained = [call for call in segment if call.key[0] in self.trained] or segment
             found = (self.entering(call, end, previous) for call in trained)
             port = next((port for port in found if port), None)
@@ -237,6 +233,19 @@ class _Probe:
                 raise TapError(f"no map enters the modules of stage {k + 1}, which ends with {end.key[0]!r}")
             ports.append(port)
         return ports
+
+    def between(self, previous: Call, end: Call, later: list[Call]) -> list[Call]:
+        """The outermost calls from one end to the next. A block with a skip path is one piece, though an end lies in
+        it: what it still does after the end before is no start, and it is one as a whole if this end lies in it."""
+        cut = [call for call in self.calls if call.holds(previous) and not call.holds(end) and not call.chain]
+        pieces = [
+            call
+            for call in self.calls
+            if previous.exit < call.enter <= end.enter
+            and not (call.holds(end) and (call.chain or any(call.holds(other) for other in later)))
+            and not any(block.holds(call) for block in cut)
+        ]
+        return [call for call in pieces if not any(other.holds(call) for other in pieces)]
 
     def entering(self, call: Call, end: Port, previous: Port | None) -> Port | None:
         """The first tensor of the call's input that holds a map like the stage's end or that of the stage before."""

@@ -121,7 +121,8 @@ def train_epoch(training: Training, config: RunConfig, dataset: Dataset) -> dict
         images, targets = train_batch(
             dataset.train, indices, recipe, config.data.image_size, dataset.num_classes, config.seed, epoch
         )
-        logged.append(train_step(training, config, (images - mean) / std, targets, step))
+        images = ((images - mean) / std).contiguous(memory_format=torch.channels_last)
+        logged.append(train_step(training, config, images, targets, step))
     losses = {name: torch.stack([parts[name] for parts in logged]) for name in logged[0]}
     if io.world_size > 1:
         for values in losses.values():

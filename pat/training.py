@@ -38,8 +38,7 @@ class Training:
         built = create_method(method.name, student, teacher, size, config.seed, **method.options)
         if io.world_size > 1 and io.device.type == "cuda":
             built = nn.SyncBatchNorm.convert_sync_batchnorm(built)
-        layout = torch.channels_last if io.device.type == "cuda" else torch.contiguous_format
-        self.method = built.to(io.device).to(memory_format=layout)
+        self.method = built.to(io.device).to(memory_format=torch.channels_last)  # measured faster on CPU and GPU
         self.student: nn.Module = self.method.student
         self.trainable = [p for p in self.method.parameters() if p.requires_grad]
         self.steps_per_epoch = len(dataset.train) // recipe.batch_size

@@ -74,8 +74,8 @@ def ray_running(where: str, verbose: bool = False) -> Iterator[None]:
         options.pop("configure_logging")
     try:
         ray.init(address=where, **options)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise ConfigError(f"no Ray at {where!r}: {str(error).splitlines()[0]}") from error
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ConfigError(f"Ray does not start or answer at {where!r}: {str(error).splitlines()[0]}") from error
     try:
         yield
     finally:

@@ -81,7 +81,7 @@ def without_zeros(model: nn.Module) -> None:
 
 def as_student(taps: StageTaps, images: Tensor) -> None:
     """Forward and backward in train mode; in eval mode the logits are the model's own."""
-    shown = taps.model.train()
+    shown = taps.model.requires_grad_(True).train()
     tapped = taps(images)
     given = list(tapped.logits.shape)
     assert given == [len(images), CLASSES], f"its forward gives {given}, not ten logits an image"
@@ -153,8 +153,8 @@ def examine(name: str) -> dict[str, Any]:
             row |= {"size": size, "params": sum(weight.numel() for weight in taps.model.parameters())}
             row["how"] = "shapes" if device.type == "meta" else "run"
             row["stages"] = [[s.start, s.end, s.stride, s.channels, *s.size, s.prefix_tokens] for s in taps.stages]
-            row["student"] = attempt(as_student, taps, images)
             row["teacher"] = attempt(as_teacher, taps, images)
+            row["student"] = attempt(as_student, taps, images)  # changes BatchNorm statistics, so it comes second
             row["maps"] = as_timm(taps, images) if row["how"] == "run" else ""
     except Exception as error:
         row["student"] = row["teacher"] = reason(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ def local_ray() -> Iterator[None]:
 
     from sweeps.cluster import ray
 
+    os.environ["RAY_worker_niceness"] = "0"  # other work on this machine must not starve the workers
     ray.cloudpickle.register_pickle_by_value(small)
     ray.init(
         address="local", num_cpus=2, include_dashboard=False, object_store_memory=128 * 1024**2, log_to_driver=False

@@ -15,7 +15,7 @@ import sweeps.runs
 from analysis import read_epochs, read_matrix, read_runs
 from analysis.schema import EPOCH_VOLATILE, RUN_VOLATILE
 from pat.config import ConfigError
-from sweeps.driver import Driver, run_here
+from sweeps.driver import LOST_LIMIT, Driver, run_here
 from sweeps.progress import duration
 from sweeps.store import open_study
 from sweeps.study import Search, Study, TeacherFile
@@ -116,6 +116,21 @@ def test_a_failed_run_is_recorded_and_tried_again_by_the_next_call(
     monkeypatch.setattr(sweeps.runs, "train", fake_train)
     _, driver, _ = drive(tmp_path, small_study())
     assert driver.planner.complete and "failed" not in set(read_runs(folder)["status"])
+
+
+@pytest.mark.usefixtures("replayed")
+def test_a_run_whose_process_is_lost_too_often_fails(tmp_path: Path) -> None:
+    study = small_study()
+    folder, grown = open_study(tmp_path, study)
+    driver = Driver(folder, grown, study, tmp_path, stream=io.StringIO())
+    for attempt in range(LOST_LIMIT):
+        job = driver.next_job(1)
+        assert job is not None and job.retries == attempt
+        driver.ended(job.run.run_id, lost=True)
+    row = read_runs(folder).iloc[0]
+    assert (row["status"], row["failure_class"], row["message"]) == ("failed", "Lost", "its process was lost 3 times")
+    run_here(driver)
+    assert "lost 3 times" in driver.planner.problems[0]
 
 
 @pytest.mark.usefixtures("replayed")
