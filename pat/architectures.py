@@ -136,7 +136,7 @@ def resnet_micro_32(**kwargs: Any) -> nn.Module:
 
 @register_model
 def convnext_micro_32(**kwargs: Any) -> nn.Module:
-    return _convnext("convnext_micro_32", kwargs, patch=4, depths=(1, 1, 2, 1), dims=(24, 48, 80, 128))
+    return _convnext("convnext_micro_32", kwargs, patch=4, depths=(1, 1, 2, 1), dims=(20, 40, 72, 112))
 
 
 @register_model
@@ -151,12 +151,12 @@ def vit_nano_patch8_32(**kwargs: Any) -> nn.Module:
 
 @register_model
 def vit_micro_patch8_32(**kwargs: Any) -> nn.Module:
-    return _vit("vit_micro_patch8_32", kwargs, patch=8, dim=64, depth=6, heads=4)
+    return _vit("vit_micro_patch8_32", kwargs, patch=8, dim=48, depth=6, heads=3)
 
 
 @register_model
 def vit_micro_patch4_32(**kwargs: Any) -> nn.Module:
-    return _vit("vit_micro_patch4_32", kwargs, patch=4, dim=64, depth=6, heads=4)
+    return _vit("vit_micro_patch4_32", kwargs, patch=4, dim=48, depth=6, heads=3)
 
 
 @register_model
@@ -171,12 +171,12 @@ def mixer_nano_patch8_32(**kwargs: Any) -> nn.Module:
 
 @register_model
 def mixer_micro_patch8_32(**kwargs: Any) -> nn.Module:
-    return _mixer("mixer_micro_patch8_32", kwargs, patch=8, dim=72, depth=6)
+    return _mixer("mixer_micro_patch8_32", kwargs, patch=8, dim=52, depth=6)
 
 
 @register_model
 def mixer_micro_patch4_32(**kwargs: Any) -> nn.Module:
-    return _mixer("mixer_micro_patch4_32", kwargs, patch=4, dim=72, depth=6)
+    return _mixer("mixer_micro_patch4_32", kwargs, patch=4, dim=52, depth=6)
 
 
 @register_model

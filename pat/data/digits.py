@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import sklearn.datasets
 import torch
 
 from pat.config import Data
@@ -17,7 +16,9 @@ TEST_SHARE, TEST_SALT = 0.25, 1
 @register_dataset("digits")
 def load_digits(root: Path, data: Data) -> tuple[Split, Split, int]:
     """Train (about 1,350) and test (about 450) images, grey levels 0-16 stretched to 0-255 on three channels."""
-    source = sklearn.datasets.load_digits()
+    from sklearn.datasets import load_digits as read_digits  # slow to import, and only this set needs it
+
+    source = read_digits()
     grey = torch.from_numpy(source.images).mul(255 / 16).round().to(torch.uint8)
     images = grey[:, None].expand(-1, 3, -1, -1).contiguous()  # [N, 3, 8, 8]
     everything = Split(images, torch.from_numpy(source.target).long())
