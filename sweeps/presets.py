@@ -90,7 +90,7 @@ TINY = Recipe(
     label_smoothing=0.1,
 )
 """For the small models. A ViT of this size needs a higher rate to learn as much in as many epochs."""
-TINY_VIT = replace(TINY, lr=8e-3)
+TINY_VIT = replace(TINY, batch_size=40, lr=8e-3)
 TINY_TEACHER = replace(TINY, epochs=12, batch_size=32)
 
 TINY_TEACHERS = ("convnext_micro_32", "vit_micro_patch8_32", "mixer_micro_patch8_32")
