@@ -19,7 +19,7 @@ demo: setup
 	$(BIN)/python sweeps/hetero_grid.py --preset digits
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 lint: setup
 	$(BIN)/ruff check .

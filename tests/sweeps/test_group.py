@@ -28,6 +28,7 @@ def train_in_group(settings: dict[str, str]) -> None:
 
 
 @pytest.mark.ray
+@pytest.mark.xdist_group("ray")
 @pytest.mark.timeout(180)
 @pytest.mark.usefixtures("local_ray")
 def test_loss_of_every_step_is_that_of_one_worker(tmp_path: Path, teacher_file: Path) -> None:

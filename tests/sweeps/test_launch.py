@@ -28,7 +28,7 @@ from sweeps.launch import launch
 from sweeps.store import locked, open_study
 from sweeps.study import Search, Study, TeacherFile
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("ray")]
 on_ray = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 
 
