@@ -139,7 +139,7 @@ def _gain(row: pd.Series, name: str) -> str:
         return _NONE
     half = (row[f"{name}_high"] - row[f"{name}_low"]) / 2
     star = "*" if row[f"{name}_p_holm"] < 1 - LEVEL else " "
-    return f"{row[name]:+.2f}" + (f" ± {half:.2f}{star}" if pd.notna(half) else "")
+    return f"{round(row[name], 2) + 0.0:+.2f}" + (f" ± {half:.2f}{star}" if pd.notna(half) else "")
 
 
 def _accuracy(mean: float, std: float) -> str:

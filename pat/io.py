@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from pat.config import ConfigError
@@ -73,10 +73,10 @@ class LocalIO:
     def export(self, weights: dict[str, Tensor]) -> str:
         if self.rank == 0:
             tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-            self._write(STUDENT, lambda path: save_file(tensors, path))
+            self._write(STUDENT, lambda path: path.write_bytes(save(tensors)))
         return sha256(self.folder / STUDENT) if self.rank == 0 else ""
 
-    def _write(self, name: str, save: Callable[[Path], None]) -> None:
+    def _write(self, name: str, save: Callable[[Path], object]) -> None:
         partial = self.folder / f"_{os.getpid()}_{name}"
         try:
             save(partial)
