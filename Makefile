@@ -19,7 +19,8 @@ demo: setup
 	$(BIN)/python sweeps/hetero_grid.py --preset digits
 
 test: setup
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 -m "not slow and not ray"
+	$(BIN)/python -m pytest -m "ray and not slow"
 
 lint: setup
 	$(BIN)/ruff check .

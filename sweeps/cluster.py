@@ -15,6 +15,7 @@ from typing import Any
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AUTH_MODE": "disabled",
+    "RAY_raylet_start_wait_time_s": "240",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -74,7 +75,7 @@ def ray_running(where: str, verbose: bool = False) -> Iterator[None]:
         options.pop("configure_logging")
     try:
         ray.init(address=where, **options)
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:  # Ray raises bare Exceptions too, for instance where it was too slow to start
         raise ConfigError(f"Ray does not start or answer at {where!r}: {str(error).splitlines()[0]}") from error
     try:
         yield

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,27 +13,26 @@ from tests import tiny
 ROOT = str(Path(__file__).parents[2])
 
 
-def train_in_group(settings: dict[str, str]) -> None:
-    """What each worker does: the first of two epochs."""
-    sys.path.append(settings["root"])
-    from pat.config import RunConfig
-    from pat.train import train
-    from pat.worker import TrainWorkerIO
-    from tests import tiny  # noqa: F401  (registers the data set in the worker)
-
-    io = TrainWorkerIO(Path(settings["folder"]))
-    config = RunConfig.from_json(settings["config"])
-    assert train(config, io, until=1, teacher_file=Path(settings["teacher"])).status == "paused"
-
-
 @pytest.mark.ray
-@pytest.mark.xdist_group("ray")
 @pytest.mark.timeout(180)
 @pytest.mark.usefixtures("local_ray")
 def test_loss_of_every_step_is_that_of_one_worker(tmp_path: Path, teacher_file: Path) -> None:
     """A PAT run of a student without BatchNorm: relative difference of each step's loss <= 1e-5."""
     from ray.train import RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
+
+    def train_in_group(settings: dict[str, str]) -> None:  # nested, so that it travels by value
+        import sys
+        from pathlib import Path
+
+        sys.path.append(settings["root"])
+        from pat.config import RunConfig
+        from pat.train import train
+        from pat.worker import TrainWorkerIO
+        from tests import tiny  # noqa: F401  (registers the data set in the worker)
+
+        config, io = RunConfig.from_json(settings["config"]), TrainWorkerIO(Path(settings["folder"]))
+        assert train(config, io, until=1, teacher_file=Path(settings["teacher"])).status == "paused"
 
     recipe = {"batch_size": 16, "optimizer": "sgd", "lr": 0.02, "clip_grad": 1.0}
     config = tiny.config(tiny.VIT, "pat", epochs=2, recipe=recipe)

@@ -28,7 +28,7 @@ from sweeps.launch import launch
 from sweeps.store import locked, open_study
 from sweeps.study import Search, Study, TeacherFile
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("ray")]
+pytestmark = pytest.mark.timeout(600)
 on_ray = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 
 
@@ -46,14 +46,16 @@ def undisturbed(tmp_path: Path, replayed: None) -> Path:
 class TestOnRay:
     pytestmark = on_ray
 
-    def test_tune_gives_the_ledger_of_one_process(self, tmp_path: Path, undisturbed: Path) -> None:
+    def test_tune_gives_the_ledger_of_one_process(
+        self, tmp_path: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """With two Tuners one after the other, and a process that is lost on the way."""
         folder, driver = prepare(tmp_path, small_study())
         unlucky = next(driver.planner.ready()).run_id
         (tmp_path / "doom").write_text(unlucky)
-        before = set(Path(tempfile.gettempdir()).glob("sweeps-tune-*"))
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
         launch(driver, work=replay(doom=str(tmp_path / "doom")), limit=40)
-        assert driver.planner.complete and set(Path(tempfile.gettempdir()).glob("sweeps-tune-*")) <= before
+        assert driver.planner.complete and not list(tmp_path.glob("sweeps-tune-*"))
         assert read_runs(folder).set_index("run_id")["retries"].to_dict()[unlucky] == 1
         same(folder, undisturbed)
 
