@@ -11,7 +11,7 @@ import torch
 
 from tests.bench.pairs import PAIRS, take_apart
 
-BATCH, ROUNDS = 4, 7
+BATCH, ROUNDS = 4, 5
 
 
 def seconds(call: Callable[[], Any]) -> float:
