@@ -13,8 +13,6 @@ from torch import Tensor, nn
 from pat import architectures  # noqa: F401  (registers its names with timm)
 from pat.config import ConfigError, unknown
 
-FAMILIES = ("cnn", "vit", "mlp")
-
 
 def list_models() -> list[str]:
     """Every name that a student or teacher may have: timm's and those of `pat.architectures`."""

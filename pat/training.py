@@ -189,12 +189,3 @@ def gather_rows(rows: Tensor, world: int) -> Tensor:
     parts = [torch.empty_like(rows) for _ in range(world)]
     dist.all_gather(parts, rows.contiguous())
     return torch.cat(parts)
-
-
-def unsynced_workers(student: str, workers: int, device: str) -> int:
-    """The value of RunConfig.unsynced_workers: > 1 only for a student with BatchNorm on several CPU workers."""
-    if workers == 1 or device == "cuda":
-        return 1
-    with torch.device("meta"):
-        model = timm.create_model(student)
-    return workers if has_batchnorm(model) else 1
