@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self, get_type_hints
 
-NUMERICS = 1
+NUMERICS = 2
 """Raised, with a line in the CHANGELOG, whenever the same configuration would give other numbers."""
 
 _method_defaults: dict[str, dict[str, Any]] = {}
@@ -121,21 +121,32 @@ class Data(_Part):
     """A data set by name, the input size in pixels and the share of train cut off for validation.
 
     `fingerprint` identifies the files of an image folder (`pat.data.fingerprint`); named sets leave it empty.
+    `crop_pct`: the share of the middle square that is scored; 0 is each model's own (timm's record of it).
+    `unreadable`: what an image file that cannot be decoded does: "stop" the run, or "skip" it.
     """
 
     name: str
     image_size: int
     validation: float = 0.1
     fingerprint: str = ""
+    crop_pct: float = 1.0
+    unreadable: str = "stop"
 
     def __post_init__(self) -> None:
+        _check(0 <= self.crop_pct <= 1, "data.crop_pct", self.crop_pct, "a share in (0, 1], or 0: each model's own")
+        _check(self.unreadable in ("stop", "skip"), "data.unreadable", self.unreadable, "stop or skip")
         _check(self.image_size > 0, "data.image_size", self.image_size, "a positive number of pixels")
         _check(0 <= self.validation < 1, "data.validation", self.validation, "a share in [0, 1)")
 
 
 @dataclass(frozen=True)
 class Recipe(_Part):
-    """How a student is trained. Optimisers and schedules go by timm's names; rates are per step as timm takes them."""
+    """How a student is trained. Optimisers and schedules go by timm's names; rates are per step as timm takes them.
+
+    `auto_augment` is timm's text (`rand-m9-mstd0.5-inc1`); where it is set, `color_jitter` does nothing, as in timm.
+    `mixup_mode`: one lambda for a whole batch ("batch", timm's default) or one for each sample ("elem").
+    `views`: "batched" (ours, on the device) or "timm" (timm's own loader: the reference input).
+    """
 
     epochs: int
     batch_size: int
@@ -158,6 +169,11 @@ class Recipe(_Part):
     interpolation: str = "bicubic"
     mixup: float = 0.0
     cutmix: float = 0.0
+    mixup_mode: str = "batch"
+    auto_augment: str = ""
+    color_jitter: float = 0.0
+    random_erasing: float = 0.0
+    views: str = "batched"
     ema_decay: float = 0.0
     precision: str = "fp32"
 
@@ -185,6 +201,10 @@ class Recipe(_Part):
         _check(
             self.interpolation in interpolations, "recipe.interpolation", self.interpolation, f"one of {interpolations}"
         )
+        _check(self.color_jitter >= 0, "recipe.color_jitter", self.color_jitter, "not negative; 0 is off")
+        _check(0 <= self.random_erasing <= 1, "recipe.random_erasing", self.random_erasing, "a probability")
+        _check(self.mixup_mode in ("batch", "elem"), "recipe.mixup_mode", self.mixup_mode, "batch or elem")
+        _check(self.views in ("batched", "timm"), "recipe.views", self.views, "batched or timm")
         _check(self.precision in ("fp32", "bf16"), "recipe.precision", self.precision, "fp32 or bf16")
 
 

@@ -22,6 +22,9 @@ OTHER: dict[str, Any] = {
     "recipe.schedule": "step",
     "recipe.interpolation": "random",
     "recipe.precision": "bf16",
+    "recipe.mixup_mode": "elem",
+    "recipe.views": "timm",
+    "data.unreadable": "skip",
     "recipe.schedule_per_epoch": True,
 }
 

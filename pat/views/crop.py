@@ -1,0 +1,82 @@
+"""Random resized crops as one separable matrix product, `Wy @ image @ Wx^T`, with PIL's kernels and rounding."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from pat.config import Recipe
+from pat.counter import uniform
+from pat.views import slots
+
+Boxes = tuple[Tensor, Tensor, Tensor, Tensor]
+"""Top, left, height and width of one crop per sample, in source pixels, float64 [B] each."""
+
+_DRAWS = 10
+"""How often a random crop is drawn until it fits."""
+
+
+def crop_boxes(
+    indices: Tensor, height: int | Tensor, width: int | Tensor, recipe: Recipe, seed: int, epoch: int
+) -> Boxes:
+    """Boxes of a random resized crop (Inception) in integer pixels, distributed as torchvision's and timm's.
+
+    Area share and logarithm of the aspect ratio are uniform; of ten draws the first that fits the image counts, else
+    the largest middle box of an allowed ratio. `height` and `width` are those of the images, numbers or [B].
+    """
+    height, width = (torch.as_tensor(v, dtype=torch.float64, device=indices.device) for v in (height, width))
+    height, width = height.expand(len(indices)), width.expand(len(indices))
+    (low, high), (narrow, wide) = recipe.crop_scale, recipe.crop_ratio
+    if low == high == narrow == wide == 1:
+        return torch.zeros_like(height), torch.zeros_like(width), height, width
+    draw = torch.arange(_DRAWS, device=indices.device)
+    area = (height * width)[:, None] * (low + (high - low) * uniform(seed, epoch, indices[:, None], slots.SCALE, draw))
+    log_ratio = math.log(narrow) + math.log(wide / narrow) * uniform(seed, epoch, indices[:, None], slots.RATIO, draw)
+    heights, widths = ((area * (sign * log_ratio).exp()).sqrt().round() for sign in (-1, 1))  # [B, draws]
+    fits = (heights > 0) & (heights <= height[:, None]) & (widths > 0) & (widths <= width[:, None])
+    first = fits.byte().argmax(1, keepdim=True)  # the first of equals
+    fitting = fits.any(1)
+    box_height = torch.where(fitting, heights.gather(1, first)[:, 0], (width / narrow).round().minimum(height))
+    box_width = torch.where(fitting, widths.gather(1, first)[:, 0], (height * wide).round().minimum(width))
+    top, left = ((full - box).div(2).floor() for full, box in ((height, box_height), (width, box_width)))
+    top = torch.where(fitting, (uniform(seed, epoch, indices, slots.TOP) * (height - box_height + 1)).floor(), top)
+    left = torch.where(fitting, (uniform(seed, epoch, indices, slots.LEFT) * (width - box_width + 1)).floor(), left)
+    return top, left, box_height, box_width
+
+
+def resized_crop(images: Tensor, boxes: Boxes, flip: Tensor, cubic: Tensor, image_size: int) -> Tensor:
+    """Crop, resize to `image_size` and flip uint8 [B, C, H, W]; float32 [B, C, S, S] in [0, 1].
+
+    As PIL's `image.crop(box).resize(…)`: the kernel is widened when shrinking, clipped at the box, horizontal pass
+    first, 8-bit rounding after each. `flip`, `cubic` (else bilinear) bool [B].
+    """
+    top, left, box_height, box_width = boxes
+    horizontal = _resampling(image_size, images.shape[-1], left, box_width, cubic)
+    horizontal = torch.where(flip[:, None, None], horizontal.flip(1), horizontal)
+    vertical = _resampling(image_size, images.shape[-2], top, box_height, cubic)
+    pixels = images.float()
+    rows = (pixels @ horizontal.transpose(1, 2)[:, None]).add_(0.5).floor_().clamp_(0, 255)  # [B, C, H, S]
+    return (vertical[:, None] @ rows).add_(0.5).floor_().clamp_(0, 255).div_(255)
+
+
+def _resampling(out_size: int, in_size: int, start: Tensor, length: Tensor, cubic: Tensor) -> Tensor:
+    """Rows of weights [B, out, in] that resample the pixels start … start + length of a line to `out_size`."""
+    device = start.device
+    scale = (length / out_size)[:, None, None]
+    stretch = scale.clamp(min=1)  # antialiasing: the kernel covers at least one source pixel
+    centre = start[:, None, None] + (torch.arange(out_size, device=device, dtype=torch.float64)[:, None] + 0.5) * scale
+    position = torch.arange(in_size, device=device, dtype=torch.float64) + 0.5
+    distance = ((position - centre) / stretch).abs()  # [B, out, in]
+    weights = torch.where(cubic[:, None, None], _cubic(distance), (1 - distance).clamp(min=0))
+    inside = (position > start[:, None, None]) & (position < (start + length)[:, None, None])
+    weights = weights * inside
+    return (weights / weights.sum(-1, keepdim=True)).float()
+
+
+def _cubic(x: Tensor, a: float = -0.5) -> Tensor:
+    """Keys' cubic convolution kernel with PIL's constant."""
+    near = ((a + 2) * x - (a + 3)) * x * x + 1
+    far = ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
+    return torch.where(x < 1, near, torch.where(x < 2, far, torch.zeros_like(x)))
