@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TypeVar
+
 import torch
 import torch.distributed as dist
 import torch.distributed.nn.functional as dist_nn
@@ -53,3 +56,12 @@ class Aligner(nn.Module):
 def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
     """Nearest-neighbour resize of [B, C, h, w] to [B, C, *size]; nothing is done where the size is right."""
     return x if tuple(x.shape[-2:]) == tuple(size) else F.interpolate(x, size, mode="nearest")
+
+
+T = TypeVar("T")
+
+
+def pair_stages(student: Sequence[T], stages: int) -> list[T]:
+    """The student's part of each of a teacher's `stages`, paired from the last one backwards; the first may repeat."""
+    lead = len(student) - stages
+    return [student[max(0, stage + lead)] for stage in range(stages)]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import timm
 import torch
-from timm.models import load_state_dict
+from safetensors.torch import save
+from timm.models import get_arch_name, is_model_pretrained, list_pretrained
 from torch import Tensor, nn
 
 from pat import architectures  # noqa: F401  (registers its names with timm)
 from pat.config import ConfigError, unknown
+from pat.weights import read_weights, sha256
 
 
 def list_models() -> list[str]:
@@ -53,48 +56,106 @@ def create_student(name: str, num_classes: int, image_size: int, seed: int, init
         return create_model(name, num_classes, image_size, initial)
 
 
-def sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file. Raises ConfigError if it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise ConfigError(f"weights file {str(path)!r} cannot be read: {error.strerror}") from error
-
-
 def create_teacher(
     name: str, num_classes: int, image_size: int, weights: Path, expected_sha256: str | None = None
 ) -> tuple[nn.Module, str]:
-    """A frozen teacher in eval mode from a file (safetensors or a state dict), and the SHA-256 of its bytes.
+    """A frozen teacher in eval mode from a file (`pat.weights.read_weights`), and the SHA-256 of its bytes.
 
-    Raises ConfigError if the bytes are not the expected ones or do not fit the model.
+    Files in the layout of a model's first release are translated where timm knows how. Raises ConfigError, one line
+    naming the file, if the bytes are not the expected ones or do not fit the model, its size or its classes.
     """
     found = sha256(weights)
+    what = f"teacher {name!r}: weights file {str(weights)!r}"
     if expected_sha256 is not None and found != expected_sha256:
-        raise ConfigError(f"teacher {name!r}: {str(weights)!r} has SHA-256 {found}, but {expected_sha256} is expected")
+        raise ConfigError(f"{what} has SHA-256 {found}, but {expected_sha256} is expected")
     teacher = create_model(name, num_classes, image_size)
-    try:
-        state = load_state_dict(str(weights), use_ema=False, device="cpu", weights_only=True)
-    except Exception as error:
-        raise ConfigError(f"teacher {name!r}: {str(weights)!r} holds no readable weights") from error
-    load_exactly(teacher, state, f"teacher {name!r} from {str(weights)!r}")
+    state = _in_timm_layout(name, teacher, read_weights(weights))
+    problem = _misfit(teacher, state)
+    if problem:
+        classes = _classes(name, num_classes, image_size, state)
+        if classes not in (None, num_classes):
+            problem = f"has {classes} classes, the data set has {num_classes}"
+        raise ConfigError(f"{what} {problem}")
+    teacher.load_state_dict(state)
     return teacher.requires_grad_(False).eval(), found
 
 
-def load_exactly(model: nn.Module, state: dict[str, Tensor], what: str) -> None:
-    """Loads `state` into `model`; ConfigError names the first difference, a class count before all else."""
-    own = model.state_dict()
-    head = getattr(model, "pretrained_cfg", {}).get("classifier")
-    for key in (f"{name}.bias" for name in ([head] if isinstance(head, str) else list(head or ()))):
-        if key in own and key in state and own[key].shape != state[key].shape:
-            raise ConfigError(f"{what} has {len(state[key])} classes, the data set has {len(own[key])}")
-    for kind, keys in (("lacks", own.keys() - state.keys()), ("has the foreign", state.keys() - own.keys())):
-        if keys:
-            raise ConfigError(f"{what} {kind} weights {', '.join(sorted(keys)[:3])} ({len(keys)} in all)")
-    for key, tensor in own.items():
-        if tensor.shape != state[key].shape:
-            raise ConfigError(f"{what}: {key} has shape {tuple(state[key].shape)}, {tuple(tensor.shape)} is needed")
-    model.load_state_dict(state)
+def check_pretrained(name: str, tag: str) -> None:
+    """Raises ConfigError unless timm has weights `tag` (`<name>.<tag>`) for the model `name`; needs no network."""
+    architecture = get_arch_name(name)
+    check_model(name, "teacher")
+    if get_arch_name(tag) != architecture or "." not in tag:
+        raise ConfigError(f"teacher {name!r}: weights 'timm:{tag}', needed are timm:{architecture}.<tag>")
+    if not is_model_pretrained(tag):
+        raise unknown("timm weights", tag, list_pretrained(architecture), of=f" of {architecture!r}")
+
+
+def pretrained_file(tag: str, num_classes: int, image_size: int) -> bytes:
+    """timm's pretrained weights `tag` with their classifier, for inputs of `image_size` px, as a safetensors file.
+
+    Fetched through timm (and kept in its cache). Raises ConfigError where they were made for another number of
+    classes, or cannot be had.
+    """
+    cfg = timm.get_pretrained_cfg(tag)
+    if cfg.num_classes != num_classes:
+        raise ConfigError(f"teacher weights 'timm:{tag}' have {cfg.num_classes} classes, the data set has {num_classes}")
+    model = create_model(get_arch_name(tag), num_classes, image_size, f"timm:{tag}")
+    return save({key: tensor.clone(memory_format=torch.contiguous_format) for key, tensor in model.state_dict().items()})
+
+
+def _in_timm_layout(name: str, model: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """`state` under timm's own names, if it is not and timm has a translation for this model's module.
+
+    timm's translation also resamples what has another size (positions, patches); that is undone, so that a file made
+    for another image size or patch is refused and not quietly changed.
+    """
+    module = sys.modules[timm.model_entrypoint(name).__module__]
+    translate = getattr(module, "checkpoint_filter_fn", None)
+    if translate is None or not _other_names(model, state):
+        return state
+    try:
+        translated = translate(dict(state), model)
+    except Exception:  # the file is of no kind that the translation was written for: its own names are reported
+        return state
+    if _other_names(model, translated):
+        return state
+    resampled = {key for key, tensor in translated.items() if key in state and tensor.numel() != state[key].numel()}
+    return {key: state[key] if key in resampled else tensor for key, tensor in translated.items()}
+
+
+def _other_names(model: nn.Module, state: Mapping[str, Tensor]) -> str:
+    """Which weights `state` lacks and which it has too many, in a few words; empty if the names fit.
+
+    Files from before torch counted the batches of BatchNorm lack that number, which a teacher never reads.
+    """
+    own = model.state_dict().keys()
+    lacking = [key for key in own - state.keys() if not key.endswith("num_batches_tracked")]
+    kinds = (("lacks", sorted(lacking)), ("has the foreign", sorted(state.keys() - own)))
+    return " and ".join(f"{kind} weights {', '.join(keys[:3])} ({len(keys)} in all)" for kind, keys in kinds if keys)
+
+
+def _misfit(model: nn.Module, state: Mapping[str, Tensor]) -> str:
+    """The first difference between what `model` needs and what `state` has; empty if it fits."""
+    if names := _other_names(model, state):
+        return names
+    for key, tensor in model.state_dict().items():
+        if key in state and tensor.shape != state[key].shape:
+            return f"has {key} of shape {tuple(state[key].shape)}, {tuple(tensor.shape)} is needed"
+    return ""
+
+
+def _classes(name: str, num_classes: int, image_size: int, state: Mapping[str, Tensor]) -> int | None:
+    """The number of classes of the head in `state`, whatever head the model has; None if its head is not there.
+
+    The head's tensors are those that change with the number of classes.
+    """
+    with torch.device("meta"):
+        one, other = (create_model(name, count, image_size).state_dict() for count in (num_classes, num_classes + 1))
+    for key in one.keys() & state.keys():
+        for axis, sizes in enumerate(zip(one[key].shape, other[key].shape, strict=True)):
+            if sizes == (num_classes, num_classes + 1) and state[key].ndim == one[key].ndim:
+                return state[key].shape[axis]
+    return None
 
 
 def normalisation(model: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -109,10 +170,14 @@ def has_batchnorm(model: nn.Module) -> bool:
 
 
 def family(name: str) -> str:
-    """`cnn`, `vit` or `mlp`, by what mixes positions: attention (vit), convolutions beyond the stem (cnn), else mlp."""
+    """`cnn`, `vit` or `mlp`: the family of timm's model of this name."""
     check_model(name)
     with torch.device("meta"):
-        model = timm.create_model(name)
+        return family_of(timm.create_model(name))
+
+
+def family_of(model: nn.Module) -> str:
+    """`cnn`, `vit` or `mlp`, by what mixes positions: attention (vit), convolutions beyond the stem (cnn), else mlp."""
     paths = [path for path, _ in model.named_modules()]
     if any(path.rsplit(".", 1)[-1] in _ATTENTION for path in paths):
         return "vit"

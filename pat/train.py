@@ -122,7 +122,7 @@ def train_epoch(training: Training, config: RunConfig, dataset: Dataset) -> dict
             dataset.train, indices, recipe, config.data.image_size, dataset.num_classes, config.seed, epoch
         )
         images = ((images - mean) / std).contiguous(memory_format=torch.channels_last)
-        logged.append(train_step(training, config, images, targets, step))
+        logged.append(train_step(training, config, images, targets, indices, step))
     losses = {name: torch.stack([parts[name] for parts in logged]) for name in logged[0]}
     if io.world_size > 1:
         for values in losses.values():
@@ -139,15 +139,17 @@ def train_epoch(training: Training, config: RunConfig, dataset: Dataset) -> dict
     }
 
 
-def train_step(training: Training, config: RunConfig, images: Tensor, targets: Tensor, step: int) -> dict[str, Tensor]:
-    """One optimiser step on normalised images [B, 3, S, S] and targets [B, C]; the scalar losses, detached.
+def train_step(
+    training: Training, config: RunConfig, images: Tensor, targets: Tensor, indices: Tensor, step: int
+) -> dict[str, Tensor]:
+    """One optimiser step on normalised images [B, 3, S, S], targets [B, C], indices [B]; the scalar losses, detached.
 
     Torch's generators are seeded from (seed, step), so dropout and the like need no state in the checkpoint.
     """
     torch.manual_seed(int(hash64(config.seed, _STEP, step)))
     device = images.device.type
     with torch.autocast(device, torch.bfloat16, enabled=config.recipe.precision == "bf16"):
-        losses = training.step_module(images, targets)
+        losses = training.step_module(images, targets, indices)
     training.optimizer.zero_grad(set_to_none=True)
     losses["loss"].backward()
     if config.recipe.clip_grad:

@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from pat.config import ConfigError, RunConfig
 from pat.data import Dataset
 from pat.io import IO
-from pat.methods import create_method
+from pat.methods import Task, create_method
 from pat.models import create_student, create_teacher, has_batchnorm
 
 State = dict[str, Any]
@@ -36,7 +36,8 @@ class Training:
         if config.teacher is not None:
             teacher, self.teacher_sha256 = load_teacher(config, dataset.num_classes, teacher_file, teacher_sha256)
         method = config.method
-        built = create_method(method.name, student, teacher, size, config.seed, **method.options)
+        task = Task(size, dataset.train.labels.cpu())
+        built = create_method(method.name, student, teacher, task, config.seed, **method.options)
         if io.world_size > 1 and io.device.type == "cuda":
             built = nn.SyncBatchNorm.convert_sync_batchnorm(built)
         self.method = built.to(io.device).to(memory_format=torch.channels_last)  # measured faster on CPU and GPU

@@ -105,32 +105,44 @@ def plan_scratch(study: Study, student: str, view: View, unsynced: frozenset[str
 
 
 def plan_cell(study: Study, cell: Cell, view: View, unsynced: frozenset[str], draw: Draw) -> Unit:
-    """A cell: its search, then its best and the paper's default setting on the same fresh seeds."""
-    unit = Unit(cell, "search")
+    """A cell: its search, then its best and the paper's default setting on the same fresh seeds.
+
+    Without a search there is the default setting alone.
+    """
+    unit = Unit(cell, "search" if study.search.trials else "confirm")
+    settings = ("default", "tuned") if study.search.trials else ("default",)
     if study.students[cell.student] is None:
-        return _blocked(study, unit, ("default", "tuned"), "recipe not available yet")
+        return _blocked(study, unit, settings, "recipe not available yet")
     weights, waiting, reason = _teacher(study, cell.teacher, view, unsynced, unit)
     if reason:
-        return _blocked(study, unit, ("default", "tuned"), reason)
+        return _blocked(study, unit, settings, reason)
     count = _unsynced(study, cell.method, cell.student, unsynced)
 
     def run(options: Mapping[str, Any], seed: int) -> RunConfig:
         return student_run(study, cell, options, seed, weights, count)
 
-    best, searching = _search(study, unit, view, run, draw)
+    if study.search.trials:
+        _tune(study, unit, view, run, draw)
     default = default_options(study, cell.method)
-    if best is not None:
-        _confirm(study, unit, "tuned", best, view, lambda seed: run(best, seed))
-    elif searching:
-        unit.unknown_runs += study.seeds
-        unit.left += study.seeds * study.recipe(cell.student).epochs
-        unit.rows += [Row(cell, "tuned", seed, None, None, "waiting", "search") for seed in _seeds(study)]
-    else:
-        unit.rows += [Row(cell, "tuned", seed, None, None, "blocked", "no trial finished") for seed in _seeds(study)]
     _confirm(study, unit, "default", default, view, lambda seed: run(default, seed))
     if waiting:
         unit.ready.clear()
     return _judge(unit)
+
+
+def _tune(
+    study: Study, unit: Unit, view: View, run: Callable[[Mapping[str, Any], int], RunConfig], draw: Draw
+) -> None:
+    """The search, and the confirmation of what it found."""
+    best, searching = _search(study, unit, view, run, draw)
+    if best is not None:
+        _confirm(study, unit, "tuned", best, view, lambda seed: run(best, seed))
+        return
+    status, reason = ("waiting", "search") if searching else ("blocked", "no trial finished")
+    unit.rows += [Row(unit.cell, "tuned", seed, None, None, status, reason) for seed in _seeds(study)]
+    if searching:
+        unit.unknown_runs += study.seeds
+        unit.left += study.seeds * study.recipe(unit.cell.student).epochs
 
 
 def _teacher(study: Study, teacher: str, view: View, unsynced: frozenset[str], unit: Unit) -> tuple[str, bool, str]:

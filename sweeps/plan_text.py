@@ -27,11 +27,14 @@ def plan_text(study: Study, asked: Study, folder: Path) -> str:
 def _head(study: Study, asked: Study) -> list[str]:
     data, search = study.data, study.search
     rungs = ", ".join(f"{share:.3g}" for share in search.rungs)
+    halving = (
+        f"{search.trials} trials a cell in waves of {search.wave}, "
+        f"1/{search.eta} kept after each rung ({rungs} of a run)"
+    )
     return [
         f"study {study.name}: data {data.name} at {data.image_size} px, methods {', '.join((SCRATCH, *asked.methods))}",
-        f"search: {search.trials} trials a cell in waves of {search.wave}, "
-        f"1/{search.eta} kept after each rung ({rungs} of a run)",
-        f"confirmation: best and default setting on {study.seeds} fresh seeds; workers per run: {study.workers}",
+        f"search: {halving if search.trials else 'none'}",
+        f"confirmation: {'best and default setting' if search.trials else 'default setting'} on {study.seeds} fresh seeds; workers per run: {study.workers}",
     ]
 
 
@@ -54,7 +57,7 @@ def _phases(study: Study, asked: Study, folder: Path) -> list[str]:
             continue
         if pair_or_student.teacher:
             add("search", study.search.trials, student.epochs)
-            add("confirm", 2 * study.seeds, student.epochs)
+            add("confirm", (2 if study.search.trials else 1) * study.seeds, student.epochs)
         else:
             add("scratch", study.seeds, student.epochs)
     rows = ledger.read_runs(folder, columns=("phase", "status"))

@@ -9,7 +9,8 @@ from typing import Any
 from pat.config import Data, Recipe, unknown
 from sweeps.study import Search, Study
 
-DIGITS, CIFAR100_SMALL, CIFAR100_SMALL_GPU, CIFAR100 = "digits", "cifar100-small", "cifar100-small-gpu", "cifar100"
+DIGITS, CIFAR100_SMALL, CIFAR100_SMALL_METHODS = "digits", "cifar100-small", "cifar100-small-methods"
+CIFAR100_SMALL_GPU, CIFAR100 = "cifar100-small-gpu", "cifar100"
 
 CNN_STUDENTS = ("resnet18", "mobilenetv2_100")
 CIFAR100_PAIRS = (
@@ -95,8 +96,10 @@ TINY_TEACHER = replace(TINY, epochs=12, batch_size=32)
 
 TINY_TEACHERS = ("convnext_micro_32", "vit_micro_patch8_32", "mixer_micro_patch8_32")
 TINY_STUDENTS = ("resnet_nano_32", "vit_nano_patch8_32", "mixer_nano_patch8_32")
-TINY_PAT = {"pat": {"regions": 16, "region_dim": 64, "heads": 4}}
-"""PAT at the size of these models; the paper's 64 regions of width 512 would be larger than the teacher."""
+TINY_OPTIONS = {"pat": {"regions": 16, "region_dim": 64, "heads": 4}, "crd": {"negatives": 1024, "dim": 64}}
+"""Methods at the size of these models; PAT's 64 regions of width 512 would be larger than the teacher."""
+METHODS = ("kd", "fitnet", "cc", "rkd", "crd", "dkd", "dist", "ofa", "pat")
+"""The columns of the OFA and PAT tables, beside scratch."""
 
 
 def digits() -> Study:
@@ -108,7 +111,7 @@ def digits() -> Study:
         students=_with_vit(TINY_STUDENTS, TINY, TINY_VIT),
         pairs=_every(TINY_TEACHERS, TINY_STUDENTS),
         seeds=2,
-        options=TINY_PAT,
+        options=TINY_OPTIONS,
         choices={"pat": {"regions": (8, 16, 36)}},
     )
 
@@ -128,8 +131,27 @@ def cifar100_small() -> Study:
         students=_with_vit(TINY_STUDENTS, recipe, replace(recipe, lr=3e-3)),
         pairs=_every(TINY_TEACHERS, TINY_STUDENTS),
         search=Search(trials=8, wave=8, eta=2, rungs=(0.1, 0.3, 1.0)),
-        options=TINY_PAT,
+        options=TINY_OPTIONS,
         choices={"pat": {"regions": (8, 16, 36)}},
+    )
+
+
+def cifar100_small_methods() -> Study:
+    """Real CIFAR-100 at 32x32, ten methods at the settings of the tables, 4 epochs, three pairs that cross families."""
+    study = cifar100_small()
+    short = {name: replace(recipe, epochs=4, warmup_epochs=1) for name, recipe in study.students.items() if recipe}
+    longer = replace(short[TINY_STUDENTS[0]], epochs=12)
+    convnext, vit, _ = TINY_TEACHERS
+    resnet, small_vit, mixer = TINY_STUDENTS
+    return replace(
+        study,
+        name=CIFAR100_SMALL_METHODS,
+        teachers=dict.fromkeys(TINY_TEACHERS, longer),
+        students=short,
+        pairs=((vit, resnet), (convnext, small_vit), (convnext, mixer)),
+        methods=METHODS,
+        search=Search(trials=0),
+        seeds=3,
     )
 
 
@@ -185,6 +207,7 @@ def _every(teachers: tuple[str, ...], students: tuple[str, ...]) -> tuple[tuple[
 PRESETS: dict[str, Callable[[], Study]] = {
     DIGITS: digits,
     CIFAR100_SMALL: cifar100_small,
+    CIFAR100_SMALL_METHODS: cifar100_small_methods,
     CIFAR100_SMALL_GPU: cifar100_small_gpu,
     CIFAR100: cifar100,
 }

@@ -62,6 +62,57 @@ def kd(draw: Draw) -> dict[str, Any]:
 
 
 @register_space
+def fitnet(draw: Draw) -> dict[str, Any]:
+    return {"weight": draw.log("weight", 0.01, 100.0), "kd_weight": draw.choice("kd_weight", 0.0, 0.3, 1.0, 3.0)}
+
+
+@register_space
+def cc(draw: Draw) -> dict[str, Any]:
+    return {"weight": draw.log("weight", 0.0005, 1.0), "form": draw.choice("form", "adjacent", "kernel")}
+
+
+@register_space
+def rkd(draw: Draw) -> dict[str, Any]:
+    return {
+        "distance_weight": draw.log("distance_weight", 0.25, 250.0),
+        "angle_weight": draw.log("angle_weight", 0.5, 500.0),
+    }
+
+
+@register_space
+def crd(draw: Draw) -> dict[str, Any]:
+    return {"weight": draw.log("weight", 0.05, 5.0), "temperature": draw.log("temperature", 0.03, 0.3)}
+
+
+@register_space
+def dkd(draw: Draw) -> dict[str, Any]:
+    return {
+        "alpha": draw.log("alpha", 0.1, 10.0),
+        "beta": draw.log("beta", 0.2, 20.0),
+        "temperature": draw.log("temperature", 0.5, 8.0),
+    }
+
+
+@register_space
+def dist(draw: Draw) -> dict[str, Any]:
+    return {
+        "beta": draw.log("beta", 0.1, 10.0),
+        "gamma": draw.log("gamma", 0.1, 10.0),
+        "temperature": draw.log("temperature", 0.5, 8.0),
+    }
+
+
+@register_space
+def ofa(draw: Draw) -> dict[str, Any]:
+    return {
+        "weight": draw.log("weight", 0.01, 10.0),
+        "kd_weight": draw.log("kd_weight", 0.1, 10.0),
+        "epsilon": draw.log("epsilon", 1.0, 2.0),
+        "temperature": draw.log("temperature", 0.5, 8.0),
+    }
+
+
+@register_space
 def pat(draw: Draw) -> dict[str, Any]:
     return {
         "prompt_depth": draw.choice("prompt_depth", 0, 1, 2, 3, 4),

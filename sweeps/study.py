@@ -40,7 +40,7 @@ class TeacherFile:
 
 @dataclass(frozen=True)
 class Search:
-    """The search of one cell: `trials` settings in waves of `wave` by successive halving.
+    """The search of one cell: `trials` settings in waves of `wave` by successive halving; 0 trials: no search.
 
     After each rung (a share of the full-length run, the last one is 1) the best 1/`eta` of those that began it go on.
     """
@@ -53,9 +53,9 @@ class Search:
     def __post_init__(self) -> None:
         if self.wave < 1:
             raise ConfigError(f"search.wave = {self.wave}: a positive number")
-        if self.trials < 1 or self.trials % self.wave:
+        if self.trials < 0 or self.trials % self.wave:
             above = max(1, -(-self.trials // self.wave)) * self.wave
-            raise ConfigError(f"search.trials = {self.trials}: whole waves of {self.wave}, for instance {above}")
+            raise ConfigError(f"search.trials = {self.trials}: 0, or whole waves of {self.wave}, for instance {above}")
         if self.eta < 2:
             raise ConfigError(f"search.eta = {self.eta}: 2 or more")
         ascending = all(low < high for low, high in zip(self.rungs, self.rungs[1:], strict=False))

@@ -12,6 +12,8 @@ from pat.train import Outcome, train
 
 CNN, VIT, MLP, BATCHNORM = "convnext_micro_32", "vit_nano_patch8_32", "mixer_nano_patch8_32", "resnet_nano_32"
 SMALL_PAT = {"regions": 8, "region_dim": 16, "heads": 2}
+SMALL: dict[str, dict[str, Any]] = {"pat": SMALL_PAT, "crd": {"negatives": 32, "dim": 16}}
+"""Options that make the methods' own modules as small as the models."""
 RECIPE: dict[str, Any] = {
     "epochs": 2,
     "batch_size": 16,
@@ -37,7 +39,7 @@ def load_tiny(root: Path, data: Data) -> tuple[Split, Split, int]:
 
 def config(student: str = VIT, method: str = "scratch", epochs: int = 2, **fields: Any) -> RunConfig:
     """A run on the tiny set; a distillation gets the ConvNeXt teacher of the `teacher_file` fixture."""
-    options = fields.pop("options", SMALL_PAT if method == "pat" else {})
+    options = fields.pop("options", SMALL.get(method, {}))
     recipe = Recipe(**{**RECIPE, "epochs": epochs, **fields.pop("recipe", {})})
     teacher = None if method == "scratch" else Teacher(CNN, "run:0123456789abcdef")
     given = {"method": Method(method, options), "teacher": teacher, **fields}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Self, TypeVar
 
 import torch
@@ -11,10 +12,22 @@ from torch import Tensor, nn
 
 from pat.config import complete_options, declare_method, unknown
 from pat.counter import hash64
+from pat.losses import cross_entropy
 from pat.models import normalisation
 
 Losses = dict[str, Tensor]
 """`loss` (total, scalar), `output` (student logits [B, C]) and named scalar parts."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be learnt: the size of the images in pixels and the classes (int64 [N]) of all training images.
+
+    Only a method that remembers images (CRD) needs the labels.
+    """
+
+    image_size: int | tuple[int, int]
+    labels: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
 
 
 class Method(nn.Module):
@@ -22,13 +35,14 @@ class Method(nn.Module):
 
     The keyword-only arguments of a method's `__init__` are its options. Images come normalised for the student; the
     teacher gets them renormalised for itself. A buffer named in `per_sample` has one row for each sample of the batch.
+    Whatever couples samples is computed over the global batch (`pat.gather`).
     """
 
     per_sample: tuple[str, ...] = ()
     teacher_scale: Tensor
     teacher_shift: Tensor
 
-    def __init__(self, student: nn.Module, teacher: nn.Module | None, image_size: int) -> None:
+    def __init__(self, student: nn.Module, teacher: nn.Module | None, task: Task) -> None:
         super().__init__()
         self.student = student
         self.teacher = teacher
@@ -39,8 +53,11 @@ class Method(nn.Module):
         self.register_buffer("teacher_scale", std / teacher_std, persistent=False)
         self.register_buffer("teacher_shift", (mean - teacher_mean) / teacher_std, persistent=False)
 
-    def forward(self, images: Tensor, targets: Tensor) -> Losses:
-        """Student-normalised images [B, 3, H, W] and target distributions [B, C] -> losses."""
+    def forward(self, images: Tensor, targets: Tensor, indices: Tensor | None = None) -> Losses:
+        """Student-normalised images [B, 3, H, W] and target distributions [B, C] -> losses.
+
+        `indices` int64 [B]: which training images they are, for a method that remembers them.
+        """
         raise NotImplementedError
 
     def for_teacher(self, images: Tensor) -> Tensor:
@@ -51,6 +68,13 @@ class Method(nn.Module):
         """The teacher's logits [B, C] for images that are normalised for the student."""
         assert self.teacher is not None
         return self.teacher(self.for_teacher(images))
+
+    def result(self, logits: Tensor, targets: Tensor, **weighted: tuple[float, Tensor]) -> Losses:
+        """Cross entropy plus each part times its weight, and every part by its name."""
+        ce = cross_entropy(logits, targets)
+        loss = ce + sum(weight * part for weight, part in weighted.values())
+        parts = {name: part.detach() for name, (_, part) in weighted.items()}
+        return {"loss": loss, "output": logits, "ce": ce.detach(), **parts}
 
     def train(self, mode: bool = True) -> Self:
         super().train(mode)
@@ -96,7 +120,7 @@ def method_options(name: str, given: Mapping[str, Any] | None = None) -> dict[st
 
 
 def create_method(
-    name: str, student: nn.Module, teacher: nn.Module | None, image_size: int, seed: int = 0, **options: Any
+    name: str, student: nn.Module, teacher: nn.Module | None, task: Task, seed: int = 0, **options: Any
 ) -> Method:
     """A method around `student` and `teacher`. Its own modules start from a generator of their own.
 
@@ -108,7 +132,7 @@ def create_method(
     build: Callable[..., Method] = _methods[name]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(hash64(seed, _METHOD_STREAM)))
-        return build(student, teacher, image_size, **complete)
+        return build(student, teacher, task, **complete)
 
 
 _METHOD_STREAM = 0x6D6574686F64

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from pat.losses import cross_entropy, kd_loss
-from pat.methods.base import Losses, Method, register_method
+from pat.losses import kd_loss
+from pat.methods.base import Losses, Method, Task, register_method
 
 
 @register_method
@@ -17,21 +17,13 @@ class KD(Method):
     """
 
     def __init__(
-        self,
-        student: nn.Module,
-        teacher: nn.Module,
-        image_size: int,
-        *,
-        weight: float = 1.0,
-        temperature: float = 1.0,
+        self, student: nn.Module, teacher: nn.Module, task: Task, *, weight: float = 1.0, temperature: float = 1.0
     ) -> None:
-        super().__init__(student, teacher, image_size)
+        super().__init__(student, teacher, task)
         self.weight, self.temperature = weight, temperature
 
-    def forward(self, images: Tensor, targets: Tensor) -> Losses:
+    def forward(self, images: Tensor, targets: Tensor, indices: Tensor | None = None) -> Losses:
         logits = self.student(images)
         with torch.no_grad():
             teacher = self.teach(images)
-        ce = cross_entropy(logits, targets)
-        kd = kd_loss(logits, teacher, self.temperature)
-        return {"loss": ce + self.weight * kd, "output": logits, "ce": ce.detach(), "kd": kd.detach()}
+        return self.result(logits, targets, kd=(self.weight, kd_loss(logits, teacher, self.temperature)))

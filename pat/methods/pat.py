@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pat.align import Aligner
+from pat.align import Aligner, pair_stages
 from pat.attention import RegionAttention
 from pat.config import ConfigError
-from pat.losses import cross_entropy, hcl_loss, kd_loss
-from pat.methods.base import Losses, Method, register_method
+from pat.losses import hcl_loss, kd_loss
+from pat.methods.base import Losses, Method, Task, register_method
 from pat.prompts import PromptBlock
 from pat.taps import StageTaps, Tapped
 
@@ -39,7 +39,7 @@ class PAT(Method):
         self,
         student: nn.Module,
         teacher: nn.Module,
-        image_size: int,
+        task: Task,
         *,
         prompt_depth: int | tuple[int, ...] = 4,
         regions: int | tuple[int, ...] = 64,
@@ -51,12 +51,12 @@ class PAT(Method):
         temperature: float = 1.0,
         feedback: str = "previous",
     ) -> None:
-        super().__init__(student, teacher, image_size)
+        super().__init__(student, teacher, task)
         if feedback not in FEEDBACK:
             raise ConfigError(f"feedback = {feedback!r}: one of {', '.join(FEEDBACK)}")
         self.kd_weight, self.feature_weight = kd_weight, feature_weight
         self.regularisation_weight, self.temperature, self.feedback = regularisation_weight, temperature, feedback
-        self.student_taps, self.teacher_taps = StageTaps(student, image_size), StageTaps(teacher, image_size)
+        self.student_taps, self.teacher_taps = (StageTaps(model, task.image_size) for model in (student, teacher))
         seen = [(stage.channels, *stage.size) for stage in self.student_taps.stages]
         self.attention = RegionAttention(seen, regions, region_dim, heads)
         stages = self.teacher_taps.stages
@@ -74,7 +74,7 @@ class PAT(Method):
             for i, target in targets.items():
                 self.register_buffer(f"feedback_{i}", torch.zeros(0, *target))
 
-    def forward(self, images: Tensor, targets: Tensor) -> Losses:
+    def forward(self, images: Tensor, targets: Tensor, indices: Tensor | None = None) -> Losses:
         student = self.student_taps(images)
         aligned = self._aligned(student.maps)
         for_teacher = self.for_teacher(images)
@@ -82,26 +82,21 @@ class PAT(Method):
             plain, memory = self.teacher_taps.remember(for_teacher, min(self.prompted_stages, default=0))
         prompted = self._prompted(for_teacher, plain, memory, aligned) if self.prompted_stages else plain
         parts = {
-            "ce": cross_entropy(student.logits, targets),
-            "kd": kd_loss(student.logits, plain.logits, self.temperature),
-            "feature": sum(map(hcl_loss, aligned, prompted.maps), torch.zeros(())),
-            "regularisation": kd_loss(prompted.logits, plain.logits, temperature=1.0),
+            "kd": (self.kd_weight, kd_loss(student.logits, plain.logits, self.temperature)),
+            "feature": (self.feature_weight, torch.stack([*map(hcl_loss, aligned, prompted.maps)]).sum()),
+            "regularisation": (
+                self.regularisation_weight,
+                kd_loss(prompted.logits, plain.logits, temperature=1.0),
+            ),
         }
-        loss = (
-            parts["ce"]
-            + self.kd_weight * parts["kd"]
-            + self.feature_weight * parts["feature"]
-            + self.regularisation_weight * parts["regularisation"]
-        )
         hits = prompted.logits.argmax(1) == targets.argmax(1)
-        parts["prompted_top1"] = 100 * hits.float().mean()
-        return {"loss": loss, "output": student.logits, **{name: part.detach() for name, part in parts.items()}}
+        losses = self.result(student.logits, targets, **parts)
+        return {**losses, "prompted_top1": 100 * hits.float().mean()}
 
     def _aligned(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """The student's regions in the shape of each teacher stage; stages are paired from the last one backwards."""
-        regions = self.attention(maps)
-        lead = len(regions) - len(self.align)
-        return [align(regions[max(0, stage + lead)]) for stage, align in enumerate(self.align)]
+        regions = pair_stages(self.attention(maps), len(self.align))
+        return [align(region) for align, region in zip(self.align, regions, strict=True)]
 
     def _prompted(self, images: Tensor, plain: Tapped, memory: Any, aligned: Sequence[Tensor]) -> Tapped:
         """The prompted pass of the teacher; what lies below the first prompt is taken from the plain one."""

@@ -12,7 +12,7 @@ from pat.methods.base import Losses, Method, register_method
 class Scratch(Method):
     """Cross entropy with the labels alone."""
 
-    def forward(self, images: Tensor, targets: Tensor) -> Losses:
+    def forward(self, images: Tensor, targets: Tensor, indices: Tensor | None = None) -> Losses:
         logits = self.student(images)
         loss = cross_entropy(logits, targets)
         return {"loss": loss, "output": logits}

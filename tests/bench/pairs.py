@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pat.losses import cross_entropy
-from pat.methods import Method, create_method
+from pat.methods import Method, Task, create_method
 from pat.models import create_model
 
 PAIRS = (
@@ -39,7 +39,7 @@ def take_apart(teacher_name: str, student_name: str, batch: int, **options: Any)
     """PAT for a pair with random weights, and its pieces for one fixed batch of `batch` images."""
     torch.manual_seed(0)
     student, teacher = (create_model(name, CLASSES, SIZE) for name in (student_name, teacher_name))
-    method = create_method("pat", student, teacher, SIZE, **options).train()
+    method = create_method("pat", student, teacher, Task(SIZE), **options).train()
     for block in method.prompts.values():
         nn.init.constant_(block.strength, 0.1)
     images = torch.randn(batch, 3, SIZE, SIZE)

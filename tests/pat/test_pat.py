@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from pat.config import ConfigError
 from pat.losses import cross_entropy, hcl_loss, kd_loss
-from pat.methods import Method, create_method
+from pat.methods import Method, Task, create_method
 from pat.methods.pat import prompted_stages
 from pat.models import create_model
 from pat.prompts import PromptBlock
@@ -18,7 +18,7 @@ from tests import tiny
 
 def build(student: str = tiny.VIT, teacher: str = tiny.CNN, size: int = 32, **options: object) -> Method:
     models = (create_model(name, 10, size) for name in (student, teacher))
-    return create_method("pat", *models, size, **{**tiny.SMALL_PAT, **options})
+    return create_method("pat", *models, Task(size), **{**tiny.SMALL_PAT, **options})
 
 
 def batch(count: int = 6, size: tuple[int, int] = (32, 32), seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -134,7 +134,7 @@ def test_feedback_and_depth(feedback: str, depth: int | tuple[int, ...]) -> None
 def test_a_non_square_input_and_any_region_count() -> None:
     student = timm.create_model("resnet18", num_classes=10)
     teacher = timm.create_model("vit_tiny_patch16_224", num_classes=10, img_size=(64, 96), depth=4)
-    method = create_method("pat", student, teacher, (64, 96), regions=(4, 9, 16, 25), region_dim=16, heads=2)
+    method = create_method("pat", student, teacher, Task((64, 96)), regions=(4, 9, 16, 25), region_dim=16, heads=2)
     losses = method(*batch(2, size=(64, 96)))
     losses["loss"].backward()
     assert torch.isfinite(losses["loss"])
@@ -153,6 +153,6 @@ def test_prompted_stages() -> None:
 def test_parameter_counts_are_those_of_the_paper() -> None:
     """ConvNeXt-T -> DeiT-T at the defaults adds 14.48 M parameters (the paper); ours counts within 1 %."""
     student, teacher = (timm.create_model(n, num_classes=100) for n in ("deit_tiny_patch16_224", "convnext_tiny"))
-    method = create_method("pat", student, teacher, 224)
+    method = create_method("pat", student, teacher, Task(224))
     extra = sum(p.numel() for n, p in method.named_parameters() if not n.startswith(("student.", "teacher.")))
     assert extra == pytest.approx(14.48e6, rel=0.01)

@@ -1,0 +1,62 @@
+"""A model's logits and what its classifier sees: the pooled features of the last stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pat.config import ConfigError
+from pat.replay import Key, intercepted
+from pat.stages import logits_of
+
+
+class Embedding:
+    """`model` with its pooled features [B, dim] beside its logits, without any change to it.
+
+    The features are the input of the classifier that timm names (of the first, where there are two). `image_size`
+    in pixels is for a forward of two images that finds `dim`. Raises ConfigError for a model without a classifier.
+    """
+
+    def __init__(self, model: nn.Module, image_size: int | tuple[int, int]) -> None:
+        self.model = model
+        self._name = _classifier(model)
+        size = (image_size, image_size) if isinstance(image_size, int) else image_size
+        weight = next(model.parameters())
+        training = model.training
+        with torch.no_grad():
+            images = torch.zeros(2, 3, *size, device=weight.device, dtype=weight.dtype)
+            self.dim = self(images, model.eval())[1].shape[1]
+        model.train(training)
+
+    def __call__(self, images: Tensor, model: nn.Module | None = None) -> tuple[Tensor, Tensor]:
+        """Logits [B, classes] and pooled features [B, dim] of normalised images."""
+        model = model or self.model
+        seen: list[Tensor] = []
+
+        def keep(key: Key, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            seen.append(args[0])
+            return forward(*args, **kwargs)
+
+        with intercepted(model, {self._name}, keep):
+            logits = logits_of(model(images))
+        return logits, _pooled(seen[0])
+
+
+def _pooled(features: Tensor) -> Tensor:
+    """[B, D] as it is, tokens [B, N, D] or maps [B, D, H, W] averaged over positions."""
+    if features.ndim == 4:
+        return features.mean((2, 3))
+    return features.mean(1) if features.ndim == 3 else features
+
+
+def _classifier(model: nn.Module) -> str:
+    names = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
+    names = (names,) if isinstance(names, str) else names
+    modules = dict(model.named_modules())
+    found = next((name for name in names if name in modules), None)
+    if found is None or isinstance(modules[found], nn.Identity):
+        raise ConfigError(f"model {type(model).__name__} has no classifier that timm names: no pooled features")
+    return found

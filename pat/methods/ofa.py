@@ -1,0 +1,58 @@
+"""One-for-all distillation of logits from every stage (OFA-KD, Hao et al. 2023, arXiv 2310.19444)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from pat.embedding import Embedding
+from pat.heads import stage_head
+from pat.losses import ofa_loss
+from pat.methods.base import Losses, Method, Task, register_method
+from pat.models import family_of
+from pat.taps import StageTaps
+
+
+@register_method
+class OFA(Method):
+    """L = L_CE + kd_weight * L_OFA(logits) + weight * sum over stages of L_OFA(head of the stage), equations 5 to 7.
+
+    Every stage of the student gets a head of its own that ends in the logits' space: convolutions for a CNN, tokens
+    for a ViT or an MLP. `epsilon` modulates the target class. The defaults are those of the published code; the
+    authors' corrections for single pairs are named settings (`sweeps.corrections`).
+    """
+
+    def __init__(
+        self,
+        student: nn.Module,
+        teacher: nn.Module,
+        task: Task,
+        *,
+        weight: float = 1.0,
+        kd_weight: float = 1.0,
+        epsilon: float = 1.0,
+        temperature: float = 1.0,
+    ) -> None:
+        super().__init__(student, teacher, task)
+        self.weight, self.kd_weight, self.epsilon, self.temperature = weight, kd_weight, epsilon, temperature
+        self.student_taps = StageTaps(student, task.image_size)
+        convolutional = family_of(student) == "cnn"
+        widths = [Embedding(model, task.image_size).dim for model in (student, teacher)]
+        width = max(widths) if convolutional else widths[0]
+        stages, classes = self.student_taps.stages, int(student.num_classes)  # type: ignore[arg-type]
+        self.heads = nn.ModuleList(
+            stage_head(stage.channels, stage.size, len(stages) - place, width, classes, convolutional)
+            for place, stage in enumerate(stages, start=1)
+        )
+
+    def forward(self, images: Tensor, targets: Tensor, indices: Tensor | None = None) -> Losses:
+        student = self.student_taps(images)
+        with torch.no_grad():
+            teacher = self.teach(images)
+        labels = targets.argmax(1)
+        final, *staged = (
+            ofa_loss(logits, teacher, labels, self.epsilon, self.temperature)
+            for logits in (student.logits, *(head(seen) for head, seen in zip(self.heads, student.maps, strict=True)))
+        )
+        ofa = torch.stack(staged).sum()
+        return self.result(student.logits, targets, kd=(self.kd_weight, final), ofa=(self.weight, ofa))
