@@ -161,10 +161,16 @@ def dist_loss(student: Tensor, teacher: Tensor, beta: float, gamma: float, tempe
     return (beta * inter + gamma * intra) * temperature**2
 
 
-def pearson(a: Tensor, b: Tensor, eps: float = 1e-8) -> Tensor:
-    """Pearson correlation of each row of `a` [N, M] with the same row of `b`: [N]; 0 where a row is constant."""
+def pearson(a: Tensor, b: Tensor, least: float = 1e-6) -> Tensor:
+    """Pearson correlation of each row of `a` [N, M] with the same row of `b`: [N].
+
+    0, without a gradient, where a row deviates from its mean by less than `least`: a student whose classifier starts
+    at zero would get gradients of the order of 1 / rounding error.
+    """
     a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
-    return (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1) + eps)
+    norm_a, norm_b = a.norm(dim=1), b.norm(dim=1)
+    varies = (norm_a > least) & (norm_b > least)
+    return torch.where(varies, (a * b).sum(1) / torch.where(varies, norm_a * norm_b, 1.0), 0.0)
 
 
 def ofa_loss(student: Tensor, teacher: Tensor, labels: Tensor, epsilon: float, temperature: float) -> Tensor:

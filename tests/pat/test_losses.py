@@ -9,14 +9,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from pat.losses import cross_entropy, hcl_loss, kd_loss
+from tests.pat.strategies import Rows, log_softmax, matrices
 
 
 def literal_kd(student: Tensor, teacher: Tensor, temperature: float) -> float:
     total = 0.0
     for s_row, t_row in zip(student.double().tolist(), teacher.double().tolist(), strict=True):
-        s, t = ([x / temperature for x in row] for row in (s_row, t_row))
-        log_s = [x - max(s) - math.log(sum(math.exp(y - max(s)) for y in s)) for x in s]
-        log_t = [x - max(t) - math.log(sum(math.exp(y - max(t)) for y in t)) for x in t]
+        log_s, log_t = log_softmax(s_row, temperature), log_softmax(t_row, temperature)
         total += sum(math.exp(b) * (b - a) for a, b in zip(log_s, log_t, strict=True))
     return temperature**2 * total / len(student)
 
@@ -48,18 +47,9 @@ def literal_hcl(student: Tensor, teacher: Tensor) -> float:
     return total / weights
 
 
-logits = st.integers(1, 4).flatmap(
-    lambda rows: st.integers(1, 6).flatmap(
-        lambda columns: st.lists(
-            st.lists(st.floats(-20, 20, width=32), min_size=columns, max_size=columns), min_size=rows, max_size=rows
-        )
-    )
-)
-
-
-@given(logits, st.floats(0.25, 20), st.integers(0, 9))
+@given(matrices(), st.floats(0.25, 20), st.integers(0, 9))
 @settings(max_examples=60, deadline=None)
-def test_kd_is_the_formula(values: list[list[float]], temperature: float, seed: int) -> None:
+def test_kd_is_the_formula(values: Rows, temperature: float, seed: int) -> None:
     student = torch.tensor(values)
     teacher = torch.randn(student.shape, generator=torch.Generator().manual_seed(seed)) * 3
     found, expected = kd_loss(student, teacher, temperature).item(), literal_kd(student, teacher, temperature)
