@@ -30,6 +30,11 @@ def shorten(names: Iterable[str]) -> dict[str, str]:
     return labels if len(set(labels.values())) == len(labels) else {name: name for name in labels}
 
 
+def method_label(name: str) -> str:
+    """A method as papers write it; a name of its own is in capitals."""
+    return {"scratch": "scratch", "fitnet": "FitNet"}.get(name, name.upper())
+
+
 def wrap(label: str, width: int, lines: int = 2) -> str:
     """`label` on up to `lines` lines of about `width` characters, broken at underscores and spaces; longer: cut by …"""
     broken = textwrap.wrap(re.sub(r"([_.:/-])", r"\1 ", label), width, break_long_words=True) or [""]

@@ -42,13 +42,14 @@ def heading(frames: Frames) -> str:
 
 
 def readable(cells: pd.DataFrame) -> pd.DataFrame:
-    """One row per pair and method, tuned and default setting side by side; all values are text."""
-    rows = []
+    """One row per pair and method, tuned and default setting side by side where both occur; all values are text."""
+    rows, present = [], set(cells["setting"])
     for (teacher, student, method), group in cells.groupby(["teacher", "student", "method"], sort=False):
         most = group.sort_values("n", kind="stable").iloc[-1]
-        row = {"teacher": teacher, "top-1": _number(group["teacher_top1"].max()), "student": student, "method": method}
+        own = _number(group["teacher_top1"].max())
+        row = {"teacher": teacher, "teacher top-1": own, "student": student, "method": method}
         row |= {"scratch": _accuracy(most["scratch_mean"], most["scratch_std"])}
-        for setting in ("tuned", "default"):
+        for setting in (name for name in ("tuned", "default") if name in present):
             found = group[group["setting"] == setting]
             row |= _setting(setting, found.iloc[0] if len(found) else None)
         rows.append(row)
@@ -84,6 +85,7 @@ def legend(cells: pd.DataFrame) -> str:
     rules = "; ".join(shown).replace("best_val epoch", "epoch best on validation").replace("best_test", "best test")
     lines = [
         f"Test accuracy in percent, mean (standard deviation) over seeds. Selection rule: {rules}.",
+        "Teacher top-1: the teacher's own test accuracy in percent, measured in the runs it taught.",
         "Gain in percentage points, paired by seed. Over KD: tuned against tuned KD, default against default KD.",
         f"± is the {LEVEL:.0%} interval: moderated t, variance pooled over the study's cells. A single seed has the "
         "pooled variance alone, or no interval where nothing can be pooled.",

@@ -29,7 +29,7 @@ def hash64(*keys: int | Tensor) -> Tensor:
     state = torch.zeros((), dtype=torch.int64)
     for key in keys:
         word = torch.as_tensor(key, dtype=torch.int64)
-        state = (state.to(word.device) ^ word) + _GAMMA
+        state = (state.to(word.device, non_blocking=True) ^ word) + _GAMMA
         state = (state ^ _shift(state, 30)) * _MIX_1
         state = (state ^ _shift(state, 27)) * _MIX_2
         state = state ^ _shift(state, 31)

@@ -9,9 +9,11 @@ from typing import Any
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
+from timm.data.constants import DEFAULT_CROP_PCT
 from torch import Tensor, nn
 
-from pat.data import Split
+from pat.config import Data
+from pat.data import Source
 from pat.models import normalisation
 from pat.views import eval_batch
 
@@ -32,18 +34,25 @@ NO_SCORE = Score(math.nan, math.nan, torch.zeros(0, dtype=torch.bool))
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, split: Split, image_size: int, batch_size: int, rank: int = 0, world: int = 1) -> Score:
-    """Scores `model` in eval mode. Workers take every world-th batch; all get the whole result."""
+def evaluate(model: nn.Module, split: Source, data: Data, batch_size: int, rank: int = 0, world: int = 1) -> Score:
+    """Scores `model` in eval mode on the images that `data` describes. Workers take every world-th batch; all get the
+    whole result.
+
+    Where `data.crop_pct` is 0, the share of the middle and the kernel are those of the model's own record with timm
+    (crop mode "center"). Raises ConfigError for an image file that cannot be read.
+    """
     if len(split) == 0:
         return NO_SCORE
     was_training = model.training
     model.eval()
     device = split.labels.device
     mean, std = (torch.tensor(values, device=device)[:, None, None] for values in normalisation(model))
+    crop_pct, cubic = _middle(model, data)
     correct = torch.zeros(len(split), device=device)
     losses = torch.zeros(len(split), device=device)
-    for indices in torch.arange(len(split), device=device).split(batch_size)[rank::world]:
-        images = (eval_batch(split.images[indices], image_size) - mean) / std
+    batches = torch.arange(len(split), device=device).split(batch_size)[rank::world]
+    for indices, pixels in zip(batches, split.stream(batches), strict=True):
+        images = (eval_batch(pixels, data.image_size, crop_pct, cubic) - mean) / std
         logits = model(images).float()
         losses[indices] = F.cross_entropy(logits, split.labels[indices], reduction="none")
         correct[indices] = (logits.argmax(1) == split.labels[indices]).float()
@@ -53,6 +62,14 @@ def evaluate(model: nn.Module, split: Split, image_size: int, batch_size: int, r
     model.train(was_training)
     top1 = 100 * correct.double().mean().item()
     return Score(losses.double().mean().item(), top1, correct.bool().cpu())
+
+
+def _middle(model: nn.Module, data: Data) -> tuple[float, bool]:
+    """The share of the middle square that is scored, and whether it is resized bicubically (else bilinearly)."""
+    if data.crop_pct:
+        return data.crop_pct, True
+    record = getattr(model, "pretrained_cfg", {})
+    return record.get("crop_pct") or DEFAULT_CROP_PCT, record.get("interpolation") != "bilinear"
 
 
 def results(history: list[dict[str, Any]]) -> dict[str, float]:

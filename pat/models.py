@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -70,11 +71,7 @@ def create_teacher(
         raise ConfigError(f"{what} has SHA-256 {found}, but {expected_sha256} is expected")
     teacher = create_model(name, num_classes, image_size)
     state = _in_timm_layout(name, teacher, read_weights(weights))
-    problem = _misfit(teacher, state)
-    if problem:
-        classes = _classes(name, num_classes, image_size, state)
-        if classes not in (None, num_classes):
-            problem = f"has {classes} classes, the data set has {num_classes}"
+    if problem := _other_names(teacher, state) or _other_shapes(name, num_classes, image_size, teacher, state):
         raise ConfigError(f"{what} {problem}")
     teacher.load_state_dict(state)
     return teacher.requires_grad_(False).eval(), found
@@ -96,31 +93,30 @@ def pretrained_file(tag: str, num_classes: int, image_size: int) -> bytes:
     Fetched through timm (and kept in its cache). Raises ConfigError where they were made for another number of
     classes, or cannot be had.
     """
-    cfg = timm.get_pretrained_cfg(tag)
-    if cfg.num_classes != num_classes:
-        raise ConfigError(f"teacher weights 'timm:{tag}' have {cfg.num_classes} classes, the data set has {num_classes}")
+    classes = timm.get_pretrained_cfg(tag).num_classes
+    if classes != num_classes:
+        raise ConfigError(f"teacher weights 'timm:{tag}' have {classes} classes, the data set has {num_classes}")
     model = create_model(get_arch_name(tag), num_classes, image_size, f"timm:{tag}")
-    return save({key: tensor.clone(memory_format=torch.contiguous_format) for key, tensor in model.state_dict().items()})
+    tensors = model.state_dict().items()
+    return save({key: tensor.clone(memory_format=torch.contiguous_format) for key, tensor in tensors})
 
 
 def _in_timm_layout(name: str, model: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """`state` under timm's own names, if it is not and timm has a translation for this model's module.
+    """`state` under timm's own names, if it has others and timm's module of this model has a translation for them.
 
-    timm's translation also resamples what has another size (positions, patches); that is undone, so that a file made
-    for another image size or patch is refused and not quietly changed.
+    The translation is all of timm's: where it finds positions of another image size, it resamples them.
     """
     module = sys.modules[timm.model_entrypoint(name).__module__]
     translate = getattr(module, "checkpoint_filter_fn", None)
     if translate is None or not _other_names(model, state):
         return state
+    # timm's DeiT-III asks for this one; in a file without layer scales it changes nothing
+    given = {"adapt_layer_scale": True} if "adapt_layer_scale" in inspect.signature(translate).parameters else {}
     try:
-        translated = translate(dict(state), model)
+        translated: dict[str, Tensor] = translate(dict(state), model, **given)
     except Exception:  # the file is of no kind that the translation was written for: its own names are reported
         return state
-    if _other_names(model, translated):
-        return state
-    resampled = {key for key, tensor in translated.items() if key in state and tensor.numel() != state[key].numel()}
-    return {key: state[key] if key in resampled else tensor for key, tensor in translated.items()}
+    return state if _other_names(model, translated) else translated
 
 
 def _other_names(model: nn.Module, state: Mapping[str, Tensor]) -> str:
@@ -134,14 +130,19 @@ def _other_names(model: nn.Module, state: Mapping[str, Tensor]) -> str:
     return " and ".join(f"{kind} weights {', '.join(keys[:3])} ({len(keys)} in all)" for kind, keys in kinds if keys)
 
 
-def _misfit(model: nn.Module, state: Mapping[str, Tensor]) -> str:
-    """The first difference between what `model` needs and what `state` has; empty if it fits."""
-    if names := _other_names(model, state):
-        return names
-    for key, tensor in model.state_dict().items():
-        if key in state and tensor.shape != state[key].shape:
-            return f"has {key} of shape {tuple(state[key].shape)}, {tuple(tensor.shape)} is needed"
-    return ""
+def _other_shapes(name: str, num_classes: int, image_size: int, model: nn.Module, state: Mapping[str, Tensor]) -> str:
+    """The first weight of `state` that has another shape than `model` needs, the head before all; empty if none has."""
+    differing = [
+        (key, tuple(state[key].shape), tuple(own.shape))
+        for key, own in model.state_dict().items()
+        if key in state and own.shape != state[key].shape
+    ]
+    if not differing:
+        return ""
+    if (classes := _classes(name, num_classes, image_size, state)) not in (None, num_classes):
+        return f"has {classes} classes, the data set has {num_classes}"
+    key, found, needed = differing[0]
+    return f"has {key} of shape {found}, {needed} is needed"
 
 
 def _classes(name: str, num_classes: int, image_size: int, state: Mapping[str, Tensor]) -> int | None:

@@ -22,7 +22,7 @@ from pat.evaluate import NO_SCORE, WEIGHTS, chosen_epoch, evaluate, results
 from pat.io import IO
 from pat.models import normalisation
 from pat.training import Training
-from pat.views import train_batch
+from pat.views import train_views
 
 _ORDER, _STEP = 0x6F72646572, 0x73746570
 EVAL_BATCH = 256
@@ -68,10 +68,7 @@ def train(
     Raises ConfigError, one line, for whatever in the configuration or the files cannot be used.
     """
     with _threads(config.threads):
-        dataset = load(config.data, data_root)
-        dataset = Dataset(
-            dataset.train.to(io.device), dataset.val.to(io.device), dataset.test.to(io.device), dataset.num_classes
-        )
+        dataset = load(config.data, data_root).to(io.device)
         training = Training(config, io, dataset, teacher_file, teacher_sha256)
         if (state := io.load()) is not None:
             training.restore(state, config)
@@ -109,19 +106,24 @@ def train_epoch(training: Training, config: RunConfig, dataset: Dataset) -> dict
     io, recipe, epoch = training.io, config.recipe, training.epoch
     start = time.perf_counter()
     training.step_module.train()
-    batches = epoch_batches(len(dataset.train), recipe.batch_size, config.seed, epoch).to(io.device)
-    mine = batches.chunk(io.world_size, dim=1)[io.rank]
-    mean, std = (torch.tensor(v, device=io.device)[:, None, None] for v in normalisation(training.student))
+    views = train_views(
+        dataset.train,
+        epoch_batches(len(dataset.train), recipe.batch_size, config.seed, epoch),
+        recipe,
+        config.data.image_size,
+        dataset.num_classes,
+        normalisation(training.student),
+        config.seed,
+        epoch,
+        io.rank,
+        io.world_size,
+    )
     logged: list[dict[str, Tensor]] = []
-    for step, indices in enumerate(mine, start=epoch * training.steps_per_epoch):
+    for step, (indices, images, targets) in enumerate(views, start=epoch * training.steps_per_epoch):
         if recipe.schedule_per_epoch:
             training.schedule.step(epoch)
         else:
             training.schedule.step_update(step)
-        images, targets = train_batch(
-            dataset.train, indices, recipe, config.data.image_size, dataset.num_classes, config.seed, epoch
-        )
-        images = ((images - mean) / std).contiguous(memory_format=torch.channels_last)
         logged.append(train_step(training, config, images, targets, indices, step))
     losses = {name: torch.stack([parts[name] for parts in logged]) for name in logged[0]}
     if io.world_size > 1:
@@ -163,12 +165,12 @@ def train_step(
 def _score_epoch(training: Training, config: RunConfig, dataset: Dataset, row: dict[str, Any]) -> None:
     """Adds raw and EMA scores to `row`, appends it, and keeps the correctness bits of the chosen epochs."""
     training.share_statistics()
-    io, size, bits = training.io, config.data.image_size, {}
+    io, bits = training.io, {}
     for weights, model in zip(WEIGHTS, (training.student, training.ema and training.ema.module), strict=True):
         val = test = NO_SCORE
         if model is not None:
             val, test = (
-                evaluate(model, split, size, EVAL_BATCH, io.rank, io.world_size)
+                evaluate(model, split, config.data, EVAL_BATCH, io.rank, io.world_size)
                 for split in (dataset.val, dataset.test)
             )
         row |= {f"val_loss_{weights}": val.loss, f"val_top1_{weights}": val.top1, f"test_top1_{weights}": test.top1}
@@ -188,8 +190,7 @@ def _finish(training: Training, config: RunConfig, dataset: Dataset) -> Outcome:
     own = sum(p.numel() for p in training.student.parameters())
     teacher_top1 = math.nan
     if teacher is not None:
-        size = config.data.image_size
-        teacher_top1 = evaluate(teacher, dataset.test, size, EVAL_BATCH, io.rank, io.world_size).top1
+        teacher_top1 = evaluate(teacher, dataset.test, config.data, EVAL_BATCH, io.rank, io.world_size).top1
     return Outcome(
         status="finished",
         epoch=training.epoch,

@@ -51,9 +51,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     Raises ConfigError, one line naming the file, for whatever holds no state dict or would run code to be read.
     """
     what = f"weights file {str(path)!r}"
+    start = _start(path)
     try:
-        with path.open("rb") as file:
-            start = file.read(9)
         content = safetensors.torch.load_file(path) if start[8:] == b"{" else _read_torch(path)
     except pickle.UnpicklingError as error:
         if refused := re.search(r"GLOBAL (\S+)", str(error)):
@@ -62,9 +61,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
                 "a file of model.state_dict() alone is needed"
             ) from error
         raise ConfigError(f"{what} holds no readable weights: it is of no format that torch knows") from error
-    except Exception as error:  # truncated, foreign or empty: the readers raise many kinds
-        reason = _line(error) if start else "it is empty"
-        raise ConfigError(f"{what} holds no readable weights: {reason}") from error
+    except Exception as error:  # truncated or foreign: the readers raise many kinds
+        raise ConfigError(f"{what} holds no readable weights: {_line(error)}") from error
     return clean_state_dict(_state_dict(content, what))
 
 
@@ -89,17 +87,31 @@ def download(url: str, target: Path, expected: str) -> None:
         if (found := sha256(partial)) != expected:
             raise ConfigError(f"weights {url!r} have SHA-256 {found}, but {expected} is expected")
         partial.replace(target)
-    except (OSError, http.client.HTTPException) as error:
+    except ConfigError:
+        raise
+    except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: an address that is none
         reason = _line(error).removeprefix("<urlopen error ").removesuffix(">")
         raise ConfigError(f"weights {url!r} cannot be fetched: {reason}") from error
     finally:
         partial.unlink(missing_ok=True)
 
 
+def _start(path: Path) -> bytes:
+    """The first nine bytes of a file: in safetensors the length of the header and its opening brace."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(9)
+    except OSError as error:
+        raise ConfigError(f"weights file {str(path)!r} cannot be read: {error.strerror}") from error
+    if not start:
+        raise ConfigError(f"weights file {str(path)!r} holds no readable weights: it is empty")
+    return start
+
+
 def _read_torch(path: Path) -> Any:
     """Tensors and plain values alone; the options of a training script (`argparse.Namespace`) are plain values."""
-    with torch.serialization.safe_globals([argparse.Namespace]):
-        return torch.load(path, map_location="cpu", weights_only=True)
+    with path.open("rb") as file, torch.serialization.safe_globals([argparse.Namespace]):
+        return torch.load(file, map_location="cpu", weights_only=True)
 
 
 def _state_dict(content: Any, what: str) -> dict[str, Tensor]:

@@ -17,10 +17,13 @@ from pat.config import ConfigError, Data, Method, Recipe, RunConfig, Teacher, un
 from pat.data import folder_data, list_datasets, load
 from pat.io import STUDENT, LocalIO
 from pat.methods import list_methods
-from pat.models import check_model, family, sha256
+from pat.models import check_model, check_pretrained, family
+from pat.weights import is_url, sha256
 from sweeps.cli import Parser, guarded
 from sweeps.runs import Job, execute, run_folder
 from sweeps.store import locked
+from sweeps.study import TIMM, TeacherFile
+from sweeps.teachers import provide, resolve
 
 FOLDER = "train"
 RECIPE = Recipe(
@@ -49,7 +52,8 @@ def parser() -> Parser:
     flags.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="an option of the method")
     flags.add_argument("--data", required=True, help="a known name, or a folder with train/ and test/ (or val/)")
     flags.add_argument("--data-root", default="data", help="folder of the named data sets (default data)")
-    flags.add_argument("--teacher-file", help="weights of the teacher, safetensors or a state dict")
+    flags.add_argument("--teacher-file", help="its weights: a file (safetensors, state dict), a URL or timm:NAME.TAG")
+    flags.add_argument("--teacher-sha256", metavar="HEX", help="what that file must hash to; a URL needs it")
     flags.add_argument("--storage", default="runs", help=f"the run is kept in STORAGE/{FOLDER} (default runs)")
     flags.add_argument("--image-size", type=int, help="pixels (default: what the student was made for)")
     flags.add_argument("--epochs", type=int, default=RECIPE.epochs)
@@ -74,6 +78,10 @@ def _train(flags: argparse.Namespace) -> int:
     needs_teacher = flags.method != "scratch"
     if needs_teacher != bool(flags.teacher):
         raise ConfigError(f"--teacher: method {flags.method!r} takes {'one' if needs_teacher else 'none'}")
+    if flags.teacher_sha256 and not flags.teacher_file:
+        raise ConfigError("--teacher-sha256: only with --teacher-file")
+    if flags.teacher_file and not flags.teacher:
+        raise ConfigError("--teacher-file: only with --teacher NAME, the model that it holds")
     check_model(flags.student, "student")
     data, root = _data(flags)
     num_classes = load(data, root).num_classes
@@ -86,10 +94,15 @@ def _train(flags: argparse.Namespace) -> int:
         teacher, file, digest = None, "", ""
         if needs_teacher:
             check_model(flags.teacher, "teacher")
-            teacher, file, digest = _teacher(flags, data, root, recipe, folder)
+            if flags.teacher_file:
+                teacher, file, digest = _given_teacher(flags, data, folder, num_classes)
+            else:
+                teacher, file, digest = _trained_teacher(flags, data, root, recipe, folder)
         config = RunConfig(flags.student, data, recipe, method, teacher, flags.seed, flags.threads)
         row = _run(config, folder, root, "confirm" if teacher else "scratch", file, digest)
     path = run_folder(folder, config.run_id) / STUDENT
+    if teacher:
+        print(f"{flags.teacher}: {row['teacher_top1']:.2f} % on test, the teacher")
     print(f"{flags.student}: {row['test_last_' + row['exported']]:.2f} % on test after {row['epochs_done']} epochs")
     arguments = f"{flags.student!r}, {_size(config)}num_classes={num_classes}, checkpoint_path={str(path)!r}"
     print(f"import pat, timm; timm.create_model({arguments})")
@@ -128,13 +141,23 @@ def _options(given: Sequence[str]) -> dict[str, Any]:
     return options
 
 
-def _teacher(
+def _given_teacher(flags: argparse.Namespace, data: Data, folder: Path, num_classes: int) -> tuple[Teacher, str, str]:
+    """The identity of a teacher that is not trained here, its file and the SHA-256 of its bytes."""
+    place, digest, size = flags.teacher_file, flags.teacher_sha256 or "", data.image_size
+    if not digest and not is_url(place) and not place.startswith(TIMM):
+        digest = sha256(Path(place).expanduser())
+    source = TeacherFile(place, digest)
+    if source.tag:
+        check_pretrained(flags.teacher, source.tag)
+    source = resolve(source, folder, num_classes, size)
+    path = provide(flags.teacher, source, folder, num_classes, size)
+    return Teacher(source.tag or flags.teacher, f"sha256:{source.sha256}"), str(path), source.sha256
+
+
+def _trained_teacher(
     flags: argparse.Namespace, data: Data, root: Path, recipe: Recipe, folder: Path
 ) -> tuple[Teacher, str, str]:
-    """The teacher's identity, its file and the SHA-256 of its bytes; it is trained where no file is given."""
-    if flags.teacher_file:
-        digest = sha256(Path(flags.teacher_file))
-        return Teacher(flags.teacher, f"sha256:{digest}"), str(Path(flags.teacher_file).absolute()), digest
+    """The identity of a teacher once it is trained here, its file and the SHA-256 of its bytes."""
     config = RunConfig(flags.teacher, data, recipe, seed=0, threads=flags.threads)
     row = _run(config, folder, root, "teacher")
     path = run_folder(folder, config.run_id) / STUDENT

@@ -97,8 +97,6 @@ def plan_teacher(study: Study, teacher: str, view: View, unsynced: frozenset[str
 def plan_scratch(study: Study, student: str, view: View, unsynced: frozenset[str]) -> Unit:
     """The baselines of a student: once per seed, whatever the number of its pairs."""
     unit = Unit(Cell("", student, SCRATCH), "scratch")
-    if study.students[student] is None:
-        return _blocked(study, unit, ("scratch",), "recipe not available yet")
     count = _unsynced(study, SCRATCH, student, unsynced)
     _confirm(study, unit, "scratch", {}, view, lambda seed: student_run(study, unit.cell, {}, seed, "", count))
     return _judge(unit)
@@ -111,8 +109,6 @@ def plan_cell(study: Study, cell: Cell, view: View, unsynced: frozenset[str], dr
     """
     unit = Unit(cell, "search" if study.search.trials else "confirm")
     settings = ("default", "tuned") if study.search.trials else ("default",)
-    if study.students[cell.student] is None:
-        return _blocked(study, unit, settings, "recipe not available yet")
     weights, waiting, reason = _teacher(study, cell.teacher, view, unsynced, unit)
     if reason:
         return _blocked(study, unit, settings, reason)
@@ -123,16 +119,14 @@ def plan_cell(study: Study, cell: Cell, view: View, unsynced: frozenset[str], dr
 
     if study.search.trials:
         _tune(study, unit, view, run, draw)
-    default = default_options(study, cell.method)
+    default = default_options(study, cell)
     _confirm(study, unit, "default", default, view, lambda seed: run(default, seed))
     if waiting:
         unit.ready.clear()
     return _judge(unit)
 
 
-def _tune(
-    study: Study, unit: Unit, view: View, run: Callable[[Mapping[str, Any], int], RunConfig], draw: Draw
-) -> None:
+def _tune(study: Study, unit: Unit, view: View, run: Callable[[Mapping[str, Any], int], RunConfig], draw: Draw) -> None:
     """The search, and the confirmation of what it found."""
     best, searching = _search(study, unit, view, run, draw)
     if best is not None:

@@ -24,6 +24,7 @@ from sweeps.plan_text import plan_text
 from sweeps.presets import CIFAR100, DIGITS, GPU_PRESETS, PRESETS, preset
 from sweeps.store import grow, locked, open_study, read_study, study_folder
 from sweeps.study import Study
+from sweeps.teachers import provide_used, recorded, resolve_used
 
 WORKS_HERE = f"what works here: python sweeps/hetero_grid.py --preset {DIGITS}"
 
@@ -86,7 +87,8 @@ def _main(flags: argparse.Namespace) -> int:
     if flags.plan:
         folder = study_folder(flags.storage, asked)
         stored = read_study(folder)
-        print(plan_text(grow(stored, asked, folder) if stored else asked, asked, folder))
+        study = grow(stored, asked, folder) if stored else asked
+        print(plan_text(recorded(study, folder), asked, folder))
         return 0
     return _run(asked, flags)
 
@@ -119,18 +121,6 @@ def _pairs(study: Study, text: str) -> tuple[tuple[str, str], ...]:
     return tuple((part[0], part[1]) for part in parts)
 
 
-def _check_recipes(study: Study) -> None:
-    """Refuse students without a recipe, and name the command for the others."""
-    missing = [name for name in study.used_students() if study.students[name] is None]
-    if not missing:
-        return
-    able = [pair for pair in study.pairs if study.students[pair[1]] is not None]
-    prefix = able == list(study.pairs[: len(able)])
-    pairs = str(len(able)) if prefix else ",".join(":".join(pair) for pair in able)
-    others = f"; the pairs that can run: --pairs {pairs}" if able else ""
-    raise ConfigError(f"no recipe yet for the students {', '.join(missing)}: their augmentations are missing{others}")
-
-
 def _run(asked: Study, flags: argparse.Namespace) -> int:
     """Bring the study to its end, then its report."""
     from sweeps.cluster import address, nodes, ray_running  # Ray is imported only where something may run
@@ -139,12 +129,13 @@ def _run(asked: Study, flags: argparse.Namespace) -> int:
     needs_gpu = (flags.preset or CIFAR100) in GPU_PRESETS
     if where == "local":
         _check_gpu(asked, needs_gpu, torch.cuda.is_available())
-    _check_recipes(asked)
     root = Path(flags.data_root).expanduser().absolute()
-    _check_data(asked, root)
+    num_classes = _check_data(asked, root)
     folder, study = open_study(flags.storage, asked)
     with ExitStack() as stack:
         stack.enter_context(locked(folder))
+        resolve_used(asked, folder, num_classes)
+        study = recorded(study, folder)
         gpus = torch.cuda.is_available()
         patience = 0.0
         if where != "local":
@@ -158,6 +149,7 @@ def _run(asked: Study, flags: argparse.Namespace) -> int:
         if driver.kind() is None:
             driver.finish()
         else:
+            provide_used(asked, folder, num_classes)
             from sweeps.launch import launch
 
             stack.enter_context(ray_running(where, flags.verbose))
@@ -170,9 +162,10 @@ def _check_gpu(study: Study, needed: bool, there: bool) -> None:
         raise ConfigError(f"study {study.name!r} needs a GPU and there is none; {WORKS_HERE}")
 
 
-def _check_data(study: Study, root: Path) -> None:
+def _check_data(study: Study, root: Path) -> int:
+    """How many classes the data set has, once it is there."""
     try:
-        load(study.data, root)
+        return load(study.data, root).num_classes
     except ConfigError as error:
         hint = f"; {WORKS_HERE}" if study.data.name != "digits" else ""
         raise ConfigError(f"{error}{hint}") from error

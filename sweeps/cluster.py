@@ -22,6 +22,8 @@ ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    # Tune runs every segment in a new thread, and glibc gives each of 16 threads a heap that it never returns.
+    "MALLOC_ARENA_MAX": "2",
 }
 for _name, _value in ENVIRONMENT.items():
     os.environ.setdefault(_name, _value)

@@ -17,6 +17,7 @@ from sweeps.planner import Planner, keys, matrix_rows
 from sweeps.progress import Progress
 from sweeps.runs import Job, execute, record_end, run_folder, teacher_path
 from sweeps.study import Study, TeacherFile
+from sweeps.teachers import local_file
 from sweeps.view import read_state, read_view
 
 LOST_LIMIT = 3
@@ -67,9 +68,9 @@ class Driver:
         """What a process needs to train the segment."""
         config, teacher_file, sha256 = segment.config, "", ""
         if config.teacher is not None:
-            source = self.study.teachers[config.teacher.name]
+            source = self.study.teachers[segment.cell.teacher]
             if isinstance(source, TeacherFile):
-                teacher_file, sha256 = source.path, source.sha256
+                teacher_file, sha256 = str(local_file(source, self.folder)), source.sha256
             else:
                 run_id = config.teacher.weights.removeprefix("run:")
                 teacher_file = str(teacher_path(self.folder, run_id))
@@ -81,7 +82,7 @@ class Driver:
             until=segment.until,
             phase=segment.phase,
             student_family=self._families[config.student],
-            teacher_family=self._families[config.teacher.name] if config.teacher else "",
+            teacher_family=self._families[segment.cell.teacher] if config.teacher else "",
             data_root=str(self.data_root),
             teacher_file=teacher_file,
             teacher_sha256=sha256,

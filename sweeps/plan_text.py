@@ -34,7 +34,8 @@ def _head(study: Study, asked: Study) -> list[str]:
     return [
         f"study {study.name}: data {data.name} at {data.image_size} px, methods {', '.join((SCRATCH, *asked.methods))}",
         f"search: {halving if search.trials else 'none'}",
-        f"confirmation: {'best and default setting' if search.trials else 'default setting'} on {study.seeds} fresh seeds; workers per run: {study.workers}",
+        f"confirmation: {'best and default setting' if search.trials else 'default setting'} on {study.seeds} fresh "
+        f"seeds; workers per run: {study.workers}",
     ]
 
 
@@ -52,9 +53,7 @@ def _phases(study: Study, asked: Study, folder: Path) -> list[str]:
         if not isinstance(recipe, TeacherFile):
             add("teacher", 1, recipe.epochs)
     for pair_or_student in [Cell("", name, SCRATCH) for name in asked.used_students()] + asked.cells():
-        student = study.students[pair_or_student.student]
-        if student is None:
-            continue
+        student = study.recipe(pair_or_student.student)
         if pair_or_student.teacher:
             add("search", study.search.trials, student.epochs)
             add("confirm", (2 if study.search.trials else 1) * study.seeds, student.epochs)
@@ -71,16 +70,15 @@ def _pairs(planner: Planner, asked: Study) -> list[str]:
     lines = [f"{len(asked.pairs)} pairs, {len(asked.cells())} cells"]
     for number, (teacher, student) in enumerate(asked.pairs, start=1):
         states = [_state(planner, Key("cell", Cell(teacher, student, method))) for method in asked.methods]
-        text = states[0] if asked.students[student] is None and states else ", ".join(states)
-        lines.append(f"{number:3}. {teacher} -> {student}: {text or 'scratch only'}")
+        lines.append(f"{number:3}. {teacher} -> {student}: {', '.join(states) or 'scratch only'}")
     wanted = {key.cell.student for key in keys(asked) if key.kind == "teacher"}
     starts = [f"{name} ({tag.removeprefix('timm:')})" for name, tag in asked.initial.items() if name in wanted]
-    return [*lines, *(["teachers start from " + ", ".join(starts)] if starts else [])]
+    given = [f"{name} ({asked.given_teachers()[name].path})" for name in asked.used_teachers() if name not in wanted]
+    notes = {"teachers start from": starts, "teachers not trained here:": given}
+    return [*lines, *(f"{text} {', '.join(names)}" for text, names in notes.items() if names)]
 
 
 def _state(planner: Planner, key: Key) -> str:
     unit = planner.units[key]
-    if planner.study.students[key.cell.student] is None:
-        return "recipe not available yet"
     ended = sum(status in COUNTED for status in unit.runs.values())
     return f"{key.cell.method} {ended} of {len(unit.runs) + unit.unknown_runs} runs done"

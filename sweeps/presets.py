@@ -2,82 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
 from pat.config import Data, Recipe, unknown
-from sweeps.study import Search, Study
+from sweeps import published
+from sweeps.study import Search, Study, TeacherFile
 
 DIGITS, CIFAR100_SMALL, CIFAR100_SMALL_METHODS = "digits", "cifar100-small", "cifar100-small-methods"
-CIFAR100_SMALL_GPU, CIFAR100 = "cifar100-small-gpu", "cifar100"
-
-CNN_STUDENTS = ("resnet18", "mobilenetv2_100")
-CIFAR100_PAIRS = (
-    ("swin_tiny_patch4_window7_224", "resnet18"),
-    ("vit_small_patch16_224", "resnet18"),
-    ("mixer_b16_224", "resnet18"),
-    ("swin_tiny_patch4_window7_224", "mobilenetv2_100"),
-    ("vit_small_patch16_224", "mobilenetv2_100"),
-    ("mixer_b16_224", "mobilenetv2_100"),
-    ("convnext_tiny", "deit_tiny_patch16_224"),
-    ("mixer_b16_224", "deit_tiny_patch16_224"),
-    ("convnext_tiny", "swin_pico_patch4_window7_224"),
-    ("mixer_b16_224", "swin_pico_patch4_window7_224"),
-    ("convnext_tiny", "resmlp_12_224"),
-    ("swin_tiny_patch4_window7_224", "resmlp_12_224"),
-)
-"""The 12 pairs of the OFA and PAT papers; those with a CNN student come first."""
-
-IMAGENET_WEIGHTS = {
-    "swin_tiny_patch4_window7_224": "timm:swin_tiny_patch4_window7_224.ms_in1k",
-    "vit_small_patch16_224": "timm:vit_small_patch16_224.augreg_in21k_ft_in1k",
-    "mixer_b16_224": "timm:mixer_b16_224.goog_in21k_ft_in1k",
-    "convnext_tiny": "timm:convnext_tiny.fb_in1k",
-}
-
-CIFAR100_CNN = Recipe(
-    epochs=300,
-    batch_size=128,
-    optimizer="sgd",
-    lr=0.05,
-    momentum=0.9,
-    weight_decay=2e-3,
-    schedule="cosine",
-    schedule_per_epoch=True,
-    min_lr=1e-3,
-    warmup_epochs=3,
-    warmup_lr=1e-4,
-    label_smoothing=0.1,
-    crop_scale=(0.08, 1.0),
-    crop_ratio=(3 / 4, 4 / 3),
-    flip=0.5,
-    ema_decay=0.9998,
-    precision="bf16",
-)
-"""The PAT paper's recipe for CNN students on CIFAR-100 (batch 128 is that of its script)."""
-
-CIFAR100_TEACHER = Recipe(
-    epochs=300,
-    batch_size=128,
-    optimizer="adamw",
-    lr=5e-5,
-    weight_decay=0.05,
-    schedule="cosine",
-    schedule_per_epoch=True,
-    min_lr=1e-6,
-    warmup_epochs=20,
-    warmup_lr=5e-8,
-    clip_grad=5.0,
-    label_smoothing=0.1,
-    crop_scale=(0.08, 1.0),
-    crop_ratio=(3 / 4, 4 / 3),
-    flip=0.5,
-    mixup=0.8,
-    cutmix=1.0,
-    precision="bf16",
-)
-"""The papers' fine-tuning of ImageNet weights, without their RandAugment, colour jitter and random erasing."""
+CIFAR100_SMALL_GPU, CIFAR100, CIFAR100_1024 = "cifar100-small-gpu", "cifar100", "cifar100-1024"
+IMAGENET, IMAGENET_1024 = "imagenet", "imagenet-1024"
 
 TINY = Recipe(
     epochs=6,
@@ -98,8 +33,6 @@ TINY_TEACHERS = ("convnext_micro_32", "vit_micro_patch8_32", "mixer_micro_patch8
 TINY_STUDENTS = ("resnet_nano_32", "vit_nano_patch8_32", "mixer_nano_patch8_32")
 TINY_OPTIONS = {"pat": {"regions": 16, "region_dim": 64, "heads": 4}, "crd": {"negatives": 1024, "dim": 64}}
 """Methods at the size of these models; PAT's 64 regions of width 512 would be larger than the teacher."""
-METHODS = ("kd", "fitnet", "cc", "rkd", "crd", "dkd", "dist", "ofa", "pat")
-"""The columns of the OFA and PAT tables, beside scratch."""
 
 
 def digits() -> Study:
@@ -139,7 +72,7 @@ def cifar100_small() -> Study:
 def cifar100_small_methods() -> Study:
     """Real CIFAR-100 at 32x32, ten methods at the settings of the tables, 4 epochs, three pairs that cross families."""
     study = cifar100_small()
-    short = {name: replace(recipe, epochs=4, warmup_epochs=1) for name, recipe in study.students.items() if recipe}
+    short = {name: replace(recipe, epochs=4, warmup_epochs=1) for name, recipe in study.students.items()}
     longer = replace(short[TINY_STUDENTS[0]], epochs=12)
     convnext, vit, _ = TINY_TEACHERS
     resnet, small_vit, mixer = TINY_STUDENTS
@@ -149,7 +82,7 @@ def cifar100_small_methods() -> Study:
         teachers=dict.fromkeys(TINY_TEACHERS, longer),
         students=short,
         pairs=((vit, resnet), (convnext, small_vit), (convnext, mixer)),
-        methods=METHODS,
+        methods=published.METHODS,
         search=Search(trials=0),
         seeds=3,
     )
@@ -182,20 +115,70 @@ def cifar100_small_gpu() -> Study:
 
 
 def cifar100() -> Study:
-    """The papers' 12 pairs at 224x224. Students that are ViTs or MLPs have no recipe yet: their augmentations are
-    not there. The search holds out 5,000 images; baselines and confirmations train on all 50,000."""
-    students = dict.fromkeys(student for _, student in CIFAR100_PAIRS)
+    """The papers' 12 pairs and ten methods at 224x224, batch 128 as in PAT's script.
+
+    The search holds out 5,000 images; baselines and confirmations train on all 50,000.
+    """
+    students = dict.fromkeys(student for _, student in published.CIFAR100_PAIRS)
+    teachers = dict.fromkeys(teacher for teacher, _ in published.CIFAR100_PAIRS)
     return Study(
         name=CIFAR100,
-        data=Data("cifar100", image_size=224),
-        teachers=dict.fromkeys(IMAGENET_WEIGHTS, CIFAR100_TEACHER),
-        students={name: CIFAR100_CNN if name in CNN_STUDENTS else None for name in students},
-        pairs=CIFAR100_PAIRS,
+        data=Data("cifar100", image_size=224, crop_pct=0.0),
+        teachers=dict.fromkeys(teachers, published.CIFAR100_TEACHER),
+        students=_by_family(students, published.CIFAR100_CNN, published.CIFAR100_VIT_MLP),
+        pairs=published.CIFAR100_PAIRS,
+        methods=published.METHODS,
         search=Search(trials=8, wave=8, eta=2, rungs=(1 / 30, 1 / 10, 1 / 3, 1.0)),
-        initial=IMAGENET_WEIGHTS,
+        initial={name: published.WEIGHTS[name] for name in teachers},
+        corrections=published.OFA_AUTHORS_CIFAR100,
         confirm_validation=0.0,
         threads=4,
     )
+
+
+def cifar100_1024() -> Study:
+    """The same pairs at OFA's global batch of 1,024, with the rates that its authors name."""
+    study = cifar100()
+    students = _by_family(study.students, published.CIFAR100_CNN_1024, published.CIFAR100_VIT_MLP_1024)
+    return replace(
+        study,
+        name=CIFAR100_1024,
+        teachers=dict.fromkeys(study.teachers, published.CIFAR100_TEACHER_1024),
+        students={**students, "resnet18": published.CIFAR100_RESNET_1024},
+    )
+
+
+def imagenet() -> Study:
+    """The papers' 15 pairs and ten methods on ImageNet-1K with timm's teachers, batches as in PAT's script (four GPUs).
+
+    The search holds out 4 % of train; confirmations train on all of it.
+    """
+    students = dict.fromkeys(student for _, student in published.IMAGENET_PAIRS)
+    teachers = dict.fromkeys(teacher for teacher, _ in published.IMAGENET_PAIRS)
+    return Study(
+        name=IMAGENET,
+        data=Data("imagenet", image_size=224, validation=0.04, crop_pct=0.0),
+        teachers={name: TeacherFile(published.WEIGHTS[name], "") for name in teachers},
+        students=_by_family(students, published.IMAGENET_CNN, published.IMAGENET_VIT_MLP),
+        pairs=published.IMAGENET_PAIRS,
+        methods=published.METHODS,
+        search=Search(trials=8, wave=8, eta=2, rungs=(1 / 30, 1 / 10, 1 / 3, 1.0)),
+        corrections=published.OFA_AUTHORS_IMAGENET,
+        confirm_validation=0.0,
+        threads=4,
+    )
+
+
+def imagenet_1024() -> Study:
+    """The same pairs at OFA's global batches (512 for CNN students, 1,024 for the others)."""
+    study = imagenet()
+    students = _by_family(study.students, published.IMAGENET_CNN_1024, published.IMAGENET_VIT_MLP_1024)
+    return replace(study, name=IMAGENET_1024, students=students)
+
+
+def _by_family(students: Iterable[str], cnn: Recipe, others: Recipe) -> dict[str, Recipe]:
+    """The recipe of each of the papers' students."""
+    return {name: cnn if name in published.CNN_STUDENTS else others for name in students}
 
 
 def _every(teachers: tuple[str, ...], students: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
@@ -210,8 +193,11 @@ PRESETS: dict[str, Callable[[], Study]] = {
     CIFAR100_SMALL_METHODS: cifar100_small_methods,
     CIFAR100_SMALL_GPU: cifar100_small_gpu,
     CIFAR100: cifar100,
+    CIFAR100_1024: cifar100_1024,
+    IMAGENET: imagenet,
+    IMAGENET_1024: imagenet_1024,
 }
-GPU_PRESETS = (CIFAR100, CIFAR100_SMALL_GPU)
+GPU_PRESETS = (CIFAR100, CIFAR100_1024, IMAGENET, IMAGENET_1024, CIFAR100_SMALL_GPU)
 """Studies that a machine without a GPU does not start."""
 
 

@@ -36,7 +36,7 @@ def draw_wave(study: Study, cell: Cell, wave: int, earlier: Sequence[Result]) ->
     The very first is the paper's default. A setting drawn before is drawn again, at most 100 times in all for one
     place; then the wave stays smaller.
     """
-    default = default_options(study, cell.method)
+    default = default_options(study, cell)
     settings = [default] if wave == 0 else []
     if not searchable(cell.method):
         return settings
@@ -44,7 +44,7 @@ def draw_wave(study: Study, cell: Cell, wave: int, earlier: Sequence[Result]) ->
     seen = {_key(result.options) for result in earlier} | {_key(default)}
     while len(settings) < study.search.wave:
         for _ in range(REDRAWS):
-            options = suggest(study, cell.method, optuna_study.ask())
+            options = suggest(study, cell, optuna_study.ask())
             if _key(options) not in seen:
                 break
         else:
@@ -70,14 +70,14 @@ def _rebuild(study: Study, cell: Cell, wave: int, earlier: Sequence[Result]) -> 
     sampler = optuna.samplers.TPESampler(seed=seed_of(study, cell, wave), n_startup_trials=startup)
     rebuilt = optuna.create_study(direction="maximize", sampler=sampler)
     for result in earlier:
-        rebuilt.add_trial(_told(study, cell.method, result))
+        rebuilt.add_trial(_told(study, cell, result))
     return rebuilt
 
 
-def _told(study: Study, method: str, result: Result) -> optuna.trial.FrozenTrial:
+def _told(study: Study, cell: Cell, result: Result) -> optuna.trial.FrozenTrial:
     """A trial as Optuna is told it: its parameters are read back by running the space on the setting."""
     replay = FixedTrial(dict(result.options))
-    suggest(study, method, replay)
+    suggest(study, cell, replay)
     states = {"finished": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
     state = states[result.status]
     return create_trial(

@@ -11,7 +11,7 @@ from typing import Any
 from optuna.trial import BaseTrial
 
 from pat.config import complete_options
-from sweeps.study import Study
+from sweeps.study import Cell, Study, default_options
 
 Space = Callable[["Draw"], dict[str, Any]]
 _spaces: dict[str, Space] = {}
@@ -49,11 +49,11 @@ def searchable(method: str) -> bool:
     return method in _spaces
 
 
-def suggest(study: Study, method: str, trial: BaseTrial) -> dict[str, Any]:
-    """A complete setting of `method`, drawn from `trial`."""
-    fixed, choices = study.options.get(method, {}), study.choices.get(method, {})
-    drawn = _spaces[method](Draw(trial, fixed, choices))
-    return complete_options(method, {**fixed, **drawn})
+def suggest(study: Study, cell: Cell, trial: BaseTrial) -> dict[str, Any]:
+    """A complete setting of a cell's method, drawn from `trial`; what its space leaves alone is the cell's default."""
+    fixed, choices = study.options.get(cell.method, {}), study.choices.get(cell.method, {})
+    drawn = _spaces[cell.method](Draw(trial, fixed, choices))
+    return complete_options(cell.method, {**default_options(study, cell), **drawn})
 
 
 @register_space

@@ -107,9 +107,9 @@ def _union(first: tuple[Any, ...], second: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _plain(study: Study) -> dict[str, Any]:
-    """As JSON leaves it; the path of a teacher file is no part of the identity."""
+    """As JSON leaves it; where a teacher's file lies is no part of the identity, timm's tag is."""
     teachers = {
-        name: replace(teacher, path="") if isinstance(teacher, TeacherFile) else teacher
+        name: replace(teacher, path="") if isinstance(teacher, TeacherFile) and not teacher.tag else teacher
         for name, teacher in study.teachers.items()
     }
     values: dict[str, Any] = json.loads(json.dumps(replace(study, teachers=teachers).to_dict()))

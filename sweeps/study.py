@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 import pat.methods  # noqa: F401  (declares every method's options)
 from pat.config import NUMERICS, ConfigError, Data, Method, Recipe, RunConfig, Teacher, complete_options, unknown
 from pat.data import check_data
-from pat.models import check_model
+from pat.models import check_model, check_pretrained
+from pat.weights import SCHEMES, is_url
 
-SCRATCH = "scratch"
+SCRATCH, TIMM = "scratch", "timm:"
 SEARCH_SEED = 0
 """The seed of teachers and of every search run; confirmation uses 1, 2, …, which no decision has seen."""
 
@@ -32,10 +33,27 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class TeacherFile:
-    """A teacher given as a file. The hexadecimal SHA-256 is its identity, the path is not."""
+    """A teacher that is not trained here. `path`: a file, a URL, or `timm:<name.tag>` for timm's pretrained weights.
+
+    The hexadecimal SHA-256 of the file is the teacher's identity. A tag may leave it out: the study's folder then
+    records what timm gave when the study began (`sweeps.teachers`).
+    """
 
     path: str
-    sha256: str
+    sha256: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sha256", self.sha256.lower())
+        if is_url(self.path) and not self.path.startswith(SCHEMES):
+            raise ConfigError(f"teacher file {self.path!r}: a path, {', '.join(SCHEMES)} or timm:<name.tag>")
+        if not re.fullmatch("[0-9a-f]{64}", self.sha256) and (self.sha256 or not self.tag):
+            held = self.sha256 or "none"
+            raise ConfigError(f"teacher file {self.path!r}: SHA-256 {held}, 64 hexadecimal digits are needed")
+
+    @property
+    def tag(self) -> str:
+        """The name and tag of timm's pretrained weights; empty for other files."""
+        return self.path.removeprefix(TIMM) if self.path.startswith(TIMM) else ""
 
 
 @dataclass(frozen=True)
@@ -71,19 +89,21 @@ class Search:
 class Study:
     """Everything that a study computes.
 
-    `teachers`: timm name -> the recipe it is trained with here, or a file. `initial`: teacher -> `timm:<name.tag>`,
-    the weights its training starts from. `students`: timm name -> recipe; None = no recipe exists yet.
+    `teachers`: timm name -> the recipe it is trained with here, or the file it is given as. `initial`: teacher ->
+    `timm:<name.tag>`, the weights its training starts from. `students`: timm name -> recipe.
     `options`: method -> options that replace the method's defaults throughout; they are searched only where `choices`
-    (method -> option -> values) says so. `seeds` confirmation seeds follow the search. `confirm_validation` is the
-    validation share of scratch and confirmation runs (None = that of `data`). `threads` per worker and `workers` per
-    run (a number, or one for each method, teachers and scratch being "scratch") belong to the study.
+    (method -> option -> values) says so. `corrections`: a student (":name") or a pair ("teacher:student") -> method ->
+    options whose published value differs there; only the default setting is theirs, a search goes over them.
+    `seeds` confirmation seeds follow the search. `confirm_validation` is the validation share of scratch and
+    confirmation runs (None = that of `data`). `threads` per worker and `workers` per run (a number, or one for each
+    method, teachers and scratch being "scratch") belong to the study.
     `gpu_share` of one GPU is asked for by a one-worker run where the cluster has GPUs.
     """
 
     name: str
     data: Data
     teachers: Mapping[str, Recipe | TeacherFile]
-    students: Mapping[str, Recipe | None]
+    students: Mapping[str, Recipe]
     pairs: tuple[tuple[str, str], ...]
     methods: tuple[str, ...] = ("kd", "pat")
     search: Search = field(default_factory=Search)
@@ -91,6 +111,7 @@ class Study:
     initial: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     choices: Mapping[str, Mapping[str, tuple[Any, ...]]] = field(default_factory=dict)
+    corrections: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     confirm_validation: float | None = None
     threads: int = 1
     workers: int | Mapping[str, int] = 1
@@ -110,16 +131,17 @@ class Study:
         """The teachers of the pairs in order of appearance."""
         return list(dict.fromkeys(teacher for teacher, _ in self.pairs)) if self.methods else []
 
+    def given_teachers(self) -> dict[str, TeacherFile]:
+        """The teachers that are not trained here."""
+        return {name: source for name, source in self.teachers.items() if isinstance(source, TeacherFile)}
+
     def used_students(self) -> list[str]:
         """The students of the pairs in order of appearance."""
         return list(dict.fromkeys(student for _, student in self.pairs))
 
     def recipe(self, student: str) -> Recipe:
-        """The recipe of a student. Raises ConfigError where there is none yet."""
-        recipe = self.students[student]
-        if recipe is None:
-            raise ConfigError(f"student {student!r} of study {self.name!r}: its recipe is not available yet")
-        return recipe
+        """The recipe of a student."""
+        return self.students[student]
 
     def workers_of(self, method: str) -> int:
         """How many workers share a run of `method`."""
@@ -127,8 +149,7 @@ class Study:
 
     def weights(self, student: str) -> str:
         """`ema` or `raw`: the weights that the recipe exports, and on which the search is scored."""
-        recipe = self.students[student]
-        return "ema" if recipe is not None and recipe.ema_decay > 0 else "raw"
+        return "ema" if self.students[student].ema_decay > 0 else "raw"
 
     def to_dict(self) -> dict[str, Any]:
         """The study as plain JSON values, with the numerics of `pat`."""
@@ -172,11 +193,20 @@ def _check_names(study: Study) -> None:
     check_data(study.data)
     for name in (*study.teachers, *study.students):
         check_model(name)
+    for name, source in study.given_teachers().items():
+        if source.tag:
+            check_pretrained(name, source.tag)
     for name in study.initial:
         if not isinstance(study.teachers.get(name), Recipe):
             raise ConfigError(f"initial weights for {name!r}: not a teacher that study {study.name!r} trains")
     for method in study.methods:
         complete_options(method, {**study.options.get(method, {}), **study.choices.get(method, {})})
+    for key, corrected in study.corrections.items():
+        teacher, colon, student = key.partition(":")
+        if not colon or student not in study.students or (teacher and teacher not in study.teachers):
+            raise ConfigError(f"corrections of {key!r}: :student or teacher:student of study {study.name!r}")
+        for method, options in corrected.items():
+            complete_options(method, options)
 
 
 def _check_numbers(study: Study) -> None:
@@ -206,9 +236,12 @@ def run_id_of(config: RunConfig) -> str:
     return config.run_id
 
 
-def default_options(study: Study, method: str) -> dict[str, Any]:
-    """The paper's default setting: the method's defaults, with this study's replacements."""
-    return complete_options(method, study.options.get(method, {}))
+def default_options(study: Study, cell: Cell) -> dict[str, Any]:
+    """The paper's default setting of a cell: the method's defaults, with this study's replacements and corrections."""
+    options = dict(study.options.get(cell.method, {}))
+    for key in (f":{cell.student}", f"{cell.teacher}:{cell.student}"):
+        options |= study.corrections.get(key, {}).get(cell.method, {})
+    return complete_options(cell.method, options)
 
 
 def teacher_run(study: Study, teacher: str, unsynced: int = 1) -> RunConfig | None:
@@ -233,8 +266,11 @@ def student_run(
 ) -> RunConfig:
     """One run of a cell. `weights` identify its teacher's (`run:…`, `sha256:…`); unused for scratch.
 
+    A teacher from a timm tag has the tag's full name: other tags of a model may ask for other pixel statistics.
     `unsynced` is the number of workers where a student's BatchNorm makes it part of the identity, else 1.
     """
+    source = study.teachers.get(cell.teacher)
+    name = (source.tag if isinstance(source, TeacherFile) else "") or cell.teacher
     data = study.data
     if seed != SEARCH_SEED and study.confirm_validation is not None:
         data = replace(data, validation=study.confirm_validation)
@@ -243,7 +279,7 @@ def student_run(
         data=data,
         recipe=study.recipe(cell.student),
         method=Method(cell.method, options),
-        teacher=Teacher(cell.teacher, weights) if cell.teacher else None,
+        teacher=Teacher(name, weights) if cell.teacher else None,
         seed=seed,
         threads=study.threads,
         unsynced_workers=unsynced,

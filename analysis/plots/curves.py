@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from analysis.frames import Frames
-from analysis.labels import shorten
+from analysis.labels import method_label, shorten
 from analysis.plots import register_plot
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8B6F47", "#6A3D9A", "#B2DF8A")
@@ -126,7 +126,8 @@ def _explain(figure: Figure, frames: Frames, frame: pd.DataFrame, looks: dict[st
     handles = []
     for method, (colour, mark) in looks.items():
         if method in settings:
-            label = method if method == "scratch" else f"{method}, {settings[method]}"
+            name = method_label(method)
+            label = name if method == "scratch" else f"{name}, {settings[method]}"
             handles.append(Line2D([], [], color=colour, linestyle=mark, label=label))
     split = "test (no validation images)" if (frame["split"] == "test").any() else "validation"
     figure.suptitle(

@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 
 from analysis.cells import family_order
 from analysis.frames import Frames
-from analysis.labels import shorten, wrap
+from analysis.labels import method_label, shorten, wrap
 from analysis.plots import register_plot
 
 COLOURS = "RdBu"
@@ -21,8 +21,9 @@ COLOURS = "RdBu"
 
 SETTINGS = ("tuned", "default")
 _CELL_INCHES = (0.95, 0.52)
-_TITLE_INCHES = 6.6
+_TITLE_INCHES = 7.0
 _BAR_INCHES = 4.5
+_ACROSS = 3
 _MISSING = "0.9"
 
 
@@ -83,25 +84,22 @@ def draw(frame: pd.DataFrame, ax: Axes) -> Axes:
         ax.text(columns - 0.46, middle, _family(family), va="center", rotation=270, fontsize=7, color="0.35")
         if start > 0:
             ax.axhline(start - 0.5, color="0.15", linewidth=1.2)
-    ax.set_title(f"{frame['method'].iloc[0].upper()}, {frame['setting'].iloc[0]}", pad=15, fontweight="bold")
+    ax.set_title(f"{method_label(frame['method'].iloc[0])}, {frame['setting'].iloc[0]}", pad=15, fontweight="bold")
     return ax
 
 
 @register_plot("gain_heatmap")
 def compose(frames: Frames) -> Figure:
-    """All panels in one figure: up to three methods side by side above each other's settings, more of them stacked."""
+    """All panels in one figure, placed by `_grid`."""
     frame = prepare(frames)
-    methods = sorted(frame["method"].unique(), key=lambda method: (method != "kd", method))
-    settings = [setting for setting in SETTINGS if (frame["setting"] == setting).any()]
-    across, down = (methods, settings) if len(methods) <= 3 else (settings, methods)
+    grid = _grid(frame)
     width = (frame["column"].max() + 1) * _CELL_INCHES[0]
     height = (frame["row"].max() + 1) * _CELL_INCHES[1]
-    size = (max(_TITLE_INCHES, len(across) * (width + 0.45) + 1.8), len(down) * (height + 0.5) + 1.2)
+    size = (max(_TITLE_INCHES, len(grid[0]) * (width + 0.45) + 1.8), len(grid) * (height + 0.5) + 1.2)
     figure = Figure(figsize=size, layout="constrained")
-    axes = figure.subplots(len(down), len(across), squeeze=False, sharex=True, sharey=True)
-    for i, upper in enumerate(down):
-        for j, left in enumerate(across):
-            method, setting = (left, upper) if across is methods else (upper, left)
+    axes = figure.subplots(len(grid), len(grid[0]), squeeze=False, sharex=True, sharey=True)
+    for i, row in enumerate(grid):
+        for j, (method, setting) in enumerate(row):
             panel = frame[(frame["method"] == method) & (frame["setting"] == setting)]
             draw(panel, axes[i, j]) if len(panel) else axes[i, j].set_axis_off()
     figure.supxlabel("student", fontsize=8)
@@ -114,6 +112,22 @@ def compose(frames: Frames) -> Figure:
     bar.outline.set_visible(False)
     figure.suptitle(title(frames), fontsize=9.5)
     return figure
+
+
+def _grid(frame: pd.DataFrame) -> list[list[tuple[str, str]]]:
+    """Which method and setting stands where, KD first; an empty method fills the last row.
+
+    Up to three methods stand side by side above each other's settings; more of them three in a row where there is
+    one setting, else one in a row with its settings.
+    """
+    methods = sorted(frame["method"].unique(), key=lambda method: (method != "kd", method))
+    settings = [setting for setting in SETTINGS if (frame["setting"] == setting).any()]
+    if len(methods) <= _ACROSS:
+        return [[(method, setting) for method in methods] for setting in settings]
+    if len(settings) > 1:
+        return [[(method, setting) for setting in settings] for method in methods]
+    padded = methods + [""] * (-len(methods) % _ACROSS)
+    return [[(method, settings[0]) for method in padded[i : i + _ACROSS]] for i in range(0, len(padded), _ACROSS)]
 
 
 def title(frames: Frames) -> str:

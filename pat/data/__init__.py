@@ -1,12 +1,18 @@
-"""Data sets by name, whole in memory as uint8 images."""
+"""Data sets by name: whole in memory as uint8 images, or in files that worker processes decode."""
 
-from pat.data.base import Dataset, Split, check_data, list_datasets, load, register_dataset
+from pat.data.base import Dataset, Source, Split, check_data, list_datasets, load, register_dataset
 from pat.data.cifar import load_cifar10, load_cifar100
 from pat.data.digits import load_digits
+from pat.data.files import FileSplit
 from pat.data.folder import fingerprint, folder_data, load_folder
+from pat.data.imagenet import load_imagenet
+from pat.data.pixels import Pixels
 
 __all__ = [
     "Dataset",
+    "FileSplit",
+    "Pixels",
+    "Source",
     "Split",
     "check_data",
     "fingerprint",
@@ -17,5 +23,6 @@ __all__ = [
     "load_cifar100",
     "load_digits",
     "load_folder",
+    "load_imagenet",
     "register_dataset",
 ]

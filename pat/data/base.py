@@ -2,24 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor
 
 from pat.config import ConfigError, Data, unknown
 from pat.counter import hash64
+from pat.data.pixels import Pixels
+
+
+class Source(Protocol):
+    """A part of a data set. `labels` int64 [N] lie on the device that the images are wanted on.
+
+    `skipped`: how many files of the source are left out because they could not be read.
+    """
+
+    @property
+    def labels(self) -> Tensor: ...
+
+    @property
+    def skipped(self) -> int: ...
+
+    def __len__(self) -> int: ...
+
+    def take(self, indices: Tensor) -> Self:
+        """The samples that `indices` (or a mask) choose, in their order."""
+
+    def to(self, device: torch.device) -> Self:
+        """The same samples, images wanted on `device`."""
+
+    def picture(self, index: int) -> Tensor:
+        """One image as decoded, uint8 [h, w, 3]."""
+
+    def stream(self, batches: Sequence[Tensor]) -> Iterator[Pixels]:
+        """The images of each batch of indices, on the device. Raises ConfigError for one that cannot be read."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """`images` uint8 [N, 3, H, W] and `labels` int64 [N], in the order of the source."""
+    """A part in memory: `images` uint8 [N, 3, H, W] and `labels` int64 [N], in the order of the source."""
 
     images: Tensor
     labels: Tensor
+
+    skipped = 0
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -30,18 +61,34 @@ class Split:
     def to(self, device: torch.device) -> Split:
         return Split(self.images.to(device), self.labels.to(device))
 
+    def picture(self, index: int) -> Tensor:
+        return self.images[index].permute(1, 2, 0)
+
+    def stream(self, batches: Sequence[Tensor]) -> Iterator[Pixels]:
+        for batch in batches:
+            yield Pixels.of(self.images[batch])
+
 
 @dataclass(frozen=True)
 class Dataset:
-    """Train, validation (empty where the share is 0) and test images of one data set."""
+    """Train, validation (empty where the share is 0) and test images of one data set.
 
-    train: Split
-    val: Split
-    test: Split
+    `skipped` counts the files of train and test that could not be read (only where `Data.unreadable` is "skip").
+    """
+
+    train: Source
+    val: Source
+    test: Source
     num_classes: int
+    skipped: int = 0
+
+    def to(self, device: torch.device) -> Dataset:
+        """The same data set, images wanted on `device`."""
+        train, val, test = (part.to(device) for part in (self.train, self.val, self.test))
+        return replace(self, train=train, val=val, test=test)
 
 
-Loader = Callable[[Path, Data], tuple[Split, Split, int]]
+Loader = Callable[[Path, Data], tuple[Source, Source, int]]
 """(root, data) -> whole train split, test split, number of classes."""
 
 _loaders: dict[str, Loader] = {}
@@ -82,8 +129,8 @@ def load(data: Data, root: Path) -> Dataset:
 def _load(data: Data, root: Path) -> Dataset:
     """The last set stays in memory: segments in a reused process read the same one again and again."""
     train, test, num_classes = _loaders[_key(data.name)](root, data)
-    held_out = validation_mask(train.labels, data.validation)
-    return Dataset(train.take(~held_out), train.take(held_out), test, num_classes)
+    held_out = validation_mask(train.labels, data.validation if len(train) else 0.0)
+    return Dataset(train.take(~held_out), train.take(held_out), test, num_classes, train.skipped + test.skipped)
 
 
 def validation_mask(labels: Tensor, share: float, salt: int = 0) -> Tensor:

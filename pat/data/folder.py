@@ -1,26 +1,19 @@
-"""Own data: an image folder PATH/{train,test}/<class>/<image>, or PATH/{train,val}/… where there is no test.
-
-Images are held in memory as uint8 squares, so this is for sets of up to some gigabytes.
-"""
+"""Image folders PART/<class>/<image>, and own data in them: PATH/{train,test}/… or PATH/{train,val}/…"""
 
 from __future__ import annotations
 
 import hashlib
-import math
+import os
 from pathlib import Path
 
 import torch
-from PIL import Image, UnidentifiedImageError
-from torch import Tensor
 from torchvision.datasets.folder import IMG_EXTENSIONS
-from torchvision.transforms.functional import pil_to_tensor
 
 from pat.config import ConfigError, Data
-from pat.data.base import Split, register_dataset
+from pat.data.base import Source, Split, register_dataset
+from pat.data.files import FileSplit, file_status, read_files
 
 PREFIX = "folder:"
-MARGIN = 0.875
-"""Stored squares are image_size / MARGIN pixels, so that crops of train still choose; test takes the middle."""
 
 
 def folder_data(path: Path, image_size: int, validation: float = 0.1) -> Data:
@@ -32,13 +25,14 @@ def fingerprint(path: Path) -> str:
     """SHA-256 over the sorted relative names and sizes of all images: cheap, and another set has another one."""
     digest = hashlib.sha256()
     for part in _parts(path):
-        for file in _files(part):
-            digest.update(f"{file.relative_to(path).as_posix()}\0{file.stat().st_size}\n".encode())
+        for label in class_names(part):
+            for name in _images(part, label):
+                digest.update(os.fsencode(f"{part.name}/{name}\0{file_status(part / name).st_size}\n"))
     return digest.hexdigest()
 
 
 @register_dataset(PREFIX)
-def load_folder(root: Path, data: Data) -> tuple[Split, Split, int]:
+def load_folder(root: Path, data: Data) -> tuple[Source, Source, int]:
     """Train and test images; classes are the sorted folder names of train."""
     path = root / data.name.removeprefix(PREFIX)
     if (found := fingerprint(path)) != data.fingerprint:
@@ -46,9 +40,30 @@ def load_folder(root: Path, data: Data) -> tuple[Split, Split, int]:
             f"image folder {str(path)!r} has changed: fingerprint {found}, the run has {data.fingerprint}"
         )
     train, test = _parts(path)
-    classes = {folder.name: label for label, folder in enumerate(_folders(train))}
-    side = math.ceil(data.image_size / MARGIN)
-    return _read(train, classes, side), _read(test, classes, side), len(classes)
+    return read_parts(train, test, data.unreadable)
+
+
+def read_parts(train: Path | None, test: Path, unreadable: str) -> tuple[Source, Source, int]:
+    """Train split, test split and the number of classes, which are the folders of train in sorted order.
+
+    Without `train` its split is empty and the classes are those of test. Raises ConfigError for a class of test that
+    train lacks, and for a part without images.
+    """
+    classes = class_names(train or test)
+    foreign = sorted(set(class_names(test)) - set(classes))
+    if foreign:
+        others = f" (and {len(foreign) - 1} others)" if len(foreign) > 1 else ""
+        raise ConfigError(f"class {foreign[0]!r} of {str(test)!r} does not occur in train/{others}")
+    if train is None:
+        nothing = Split(torch.zeros(0, 3, 1, 1, dtype=torch.uint8), torch.zeros(0, dtype=torch.int64))
+        return nothing, _read(test, classes, unreadable), len(classes)
+    return _read(train, classes, unreadable), _read(test, classes, unreadable), len(classes)
+
+
+def class_names(part: Path) -> list[str]:
+    """The sorted folder names of `part`; those that begin with a dot are no classes."""
+    with os.scandir(part) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
 
 
 def _parts(path: Path) -> tuple[Path, Path]:
@@ -59,36 +74,21 @@ def _parts(path: Path) -> tuple[Path, Path]:
     return train, test
 
 
-def _folders(part: Path) -> list[Path]:
-    return sorted(folder for folder in part.iterdir() if folder.is_dir())
+def _images(part: Path, label: str) -> list[str]:
+    """The sorted names, relative to `part`, of a class' images; folders in it may hold more."""
+    names = []
+    for folder, _, found in os.walk(part / label):
+        within = os.path.relpath(folder, part)
+        names += [f"{within}/{name}" for name in found if name.lower().endswith(IMG_EXTENSIONS) and name[0] != "."]
+    return sorted(names)
 
 
-def _files(part: Path) -> list[Path]:
-    return sorted(f for folder in _folders(part) for f in folder.rglob("*") if f.suffix.lower() in IMG_EXTENSIONS)
-
-
-def _read(part: Path, classes: dict[str, int], side: int) -> Split:
-    images, labels = [], []
-    for folder in _folders(part):
-        if folder.name not in classes:
-            raise ConfigError(f"class {folder.name!r} of {str(part)!r} does not occur in train/")
-        for file in sorted(f for f in folder.rglob("*") if f.suffix.lower() in IMG_EXTENSIONS):
-            images.append(_square(file, side))
-            labels.append(classes[folder.name])
-    if not images:
+def _read(part: Path, classes: list[str], unreadable: str) -> FileSplit:
+    names, labels = [], []
+    for label, name in enumerate(classes):
+        found = _images(part, name)
+        names += found
+        labels += [label] * len(found)
+    if not names:
         raise ConfigError(f"data set folder {str(part)!r} holds no images")
-    return Split(torch.stack(images), torch.tensor(labels))
-
-
-def _square(file: Path, side: int) -> Tensor:
-    """uint8 [3, side, side]: short edge resized to `side` (bicubic), middle cut out."""
-    try:
-        with Image.open(file) as source:
-            image = source.convert("RGB")
-    except (UnidentifiedImageError, OSError) as error:
-        raise ConfigError(f"image {str(file)!r} cannot be read: {error}") from error
-    scale = side / min(image.size)
-    width, height = (max(side, round(length * scale)) for length in image.size)
-    left, top = (width - side) // 2, (height - side) // 2
-    resized = image.resize((width, height), Image.Resampling.BICUBIC)
-    return pil_to_tensor(resized.crop((left, top, left + side, top + side)))
+    return read_files(part, names, labels, unreadable)

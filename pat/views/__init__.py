@@ -1,10 +1,10 @@
 """Batched augmentation on the device of the images; a view is a pure function of (seed, epoch, index).
 
-Pixels are PIL's to within rounding: 8-bit values after each pass, so a view does not depend on batch size, neighbours
-or device count.
+Where samples are mixed, a view is one of (seed, epoch, step) and the step's global batch instead. Pixels are PIL's to
+within rounding: 8-bit values after each pass, so a view does not depend on batch size, neighbours or device count.
 """
 
-from pat.views.crop import crop_boxes, resized_crop
-from pat.views.pipeline import eval_batch, train_batch
+from pat.views.crop import crop_boxes, resized_crop, resized_middle
+from pat.views.pipeline import Views, eval_batch, train_views
 
-__all__ = ["crop_boxes", "eval_batch", "resized_crop", "train_batch"]
+__all__ = ["Views", "crop_boxes", "eval_batch", "resized_crop", "resized_middle", "train_views"]

@@ -1,4 +1,4 @@
-"""Random resized crops as one separable matrix product, `Wy @ image @ Wx^T`, with PIL's kernels and rounding."""
+"""Crops and resizes as one separable matrix product, `Wy @ image @ Wx^T`, with PIL's kernels and rounding."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ def crop_boxes(
     height, width = height.expand(len(indices)), width.expand(len(indices))
     (low, high), (narrow, wide) = recipe.crop_scale, recipe.crop_ratio
     if low == high == narrow == wide == 1:
-        return torch.zeros_like(height), torch.zeros_like(width), height, width
+        side = height.minimum(width)
+        return (height - side).div(2).floor(), (width - side).div(2).floor(), side, side
     draw = torch.arange(_DRAWS, device=indices.device)
     area = (height * width)[:, None] * (low + (high - low) * uniform(seed, epoch, indices[:, None], slots.SCALE, draw))
     log_ratio = math.log(narrow) + math.log(wide / narrow) * uniform(seed, epoch, indices[:, None], slots.RATIO, draw)
@@ -47,31 +48,57 @@ def crop_boxes(
 
 
 def resized_crop(images: Tensor, boxes: Boxes, flip: Tensor, cubic: Tensor, image_size: int) -> Tensor:
-    """Crop, resize to `image_size` and flip uint8 [B, C, H, W]; float32 [B, C, S, S] in [0, 1].
+    """Crop, resize to `image_size` and flip uint8 [B, C, H, W]; uint8 [B, C, S, S].
 
     As PIL's `image.crop(box).resize(…)`: the kernel is widened when shrinking, clipped at the box, horizontal pass
-    first, 8-bit rounding after each. `flip`, `cubic` (else bilinear) bool [B].
+    first, 8-bit rounding after each. `flip`, `cubic` (else bilinear) bool [B]. What lies outside the boxes is never
+    seen, so images may be padded.
     """
     top, left, box_height, box_width = boxes
-    horizontal = _resampling(image_size, images.shape[-1], left, box_width, cubic)
+    horizontal = _weights(image_size, images.shape[-1], left, box_width / image_size, (left, left + box_width), cubic)
     horizontal = torch.where(flip[:, None, None], horizontal.flip(1), horizontal)
-    vertical = _resampling(image_size, images.shape[-2], top, box_height, cubic)
-    pixels = images.float()
-    rows = (pixels @ horizontal.transpose(1, 2)[:, None]).add_(0.5).floor_().clamp_(0, 255)  # [B, C, H, S]
-    return (vertical[:, None] @ rows).add_(0.5).floor_().clamp_(0, 255).div_(255)
+    vertical = _weights(image_size, images.shape[-2], top, box_height / image_size, (top, top + box_height), cubic)
+    return _resample(images, vertical, horizontal)
 
 
-def _resampling(out_size: int, in_size: int, start: Tensor, length: Tensor, cubic: Tensor) -> Tensor:
-    """Rows of weights [B, out, in] that resample the pixels start … start + length of a line to `out_size`."""
+def resized_middle(images: Tensor, heights: Tensor, widths: Tensor, short: int, cubic: bool, image_size: int) -> Tensor:
+    """Resize the shorter side to `short` pixels, then cut out the middle: uint8 [B, C, H, W] to uint8 [B, C, S, S].
+
+    As torchvision's Resize and CenterCrop on PIL images, which timm evaluates with: the longer side is rounded down
+    to whole pixels, and the kernel reaches beyond the middle. Images are `heights` x `widths` [B] pixels at the top
+    left of H x W. `short` is at least `image_size`.
+    """
+    sides, weights = heights.minimum(widths), []
+    for length, full in ((heights, images.shape[-2]), (widths, images.shape[-1])):
+        resized = (length * short).div(sides, rounding_mode="floor")
+        scale = length.double() / resized
+        start = ((resized - image_size) / 2).round() * scale
+        kernel = torch.full_like(length, cubic, dtype=torch.bool)
+        weights.append(_weights(image_size, full, start, scale, (torch.zeros_like(length), length), kernel))
+    return _resample(images, *weights)
+
+
+def _resample(images: Tensor, vertical: Tensor, horizontal: Tensor) -> Tensor:
+    """uint8 [B, C, H, W] to uint8 [B, C, S, S] by weights [B, S, H] and [B, S, W]."""
+    rows = (images.float() @ horizontal.transpose(1, 2)[:, None]).add_(0.5).floor_().clamp_(0, 255)  # [B, C, H, S]
+    return (vertical[:, None] @ rows).add_(0.5).floor_().clamp_(0, 255).to(torch.uint8)
+
+
+def _weights(
+    out_size: int, in_size: int, start: Tensor, scale: Tensor, limits: tuple[Tensor, Tensor], cubic: Tensor
+) -> Tensor:
+    """Rows of weights [B, out, in]: output pixel i is centred at start + (i + 1/2) * scale.
+
+    No pixel outside `limits` is read. `start`, `scale`, both limits [B] in pixels of the line.
+    """
     device = start.device
-    scale = (length / out_size)[:, None, None]
+    start, scale, low, high = (x[:, None, None] for x in (start, scale, *limits))
     stretch = scale.clamp(min=1)  # antialiasing: the kernel covers at least one source pixel
-    centre = start[:, None, None] + (torch.arange(out_size, device=device, dtype=torch.float64)[:, None] + 0.5) * scale
+    centre = start + (torch.arange(out_size, device=device, dtype=torch.float64)[:, None] + 0.5) * scale
     position = torch.arange(in_size, device=device, dtype=torch.float64) + 0.5
     distance = ((position - centre) / stretch).abs()  # [B, out, in]
     weights = torch.where(cubic[:, None, None], _cubic(distance), (1 - distance).clamp(min=0))
-    inside = (position > start[:, None, None]) & (position < (start + length)[:, None, None])
-    weights = weights * inside
+    weights = weights * ((position > low) & (position < high))
     return (weights / weights.sum(-1, keepdim=True)).float()
 
 

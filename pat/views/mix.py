@@ -1,4 +1,4 @@
-"""Mixup and cutmix: how much of each pixel stays the sample's own."""
+"""Mixup and cutmix as timm mixes the 8-bit images of a batch."""
 
 from __future__ import annotations
 
@@ -11,22 +11,39 @@ from pat.counter import uniform
 from pat.views import slots
 
 
-def shares(indices: Tensor, recipe: Recipe, image_size: int, seed: int, epoch: int) -> Tensor:
-    """How much of each pixel stays the sample's own, [B, 1, S, S]: a constant (mixup) or a mask (cutmix).
+def mix(
+    images: Tensor, targets: Tensor, partners: Tensor, keys: Tensor, recipe: Recipe, seed: int, epoch: int
+) -> tuple[Tensor, Tensor]:
+    """Mixes uint8 [B, C, S, S] and targets [B, classes] with those of `partners` (places in the batch, [B]).
 
-    Each sample draws its own lambda ~ Beta(alpha, alpha); with both on, one of the two is chosen with p = 1/2.
+    Each of `keys` (int64 on the CPU, [B], or [1] for the whole batch) draws its own lambda ~ Beta(alpha, alpha) and,
+    with both on, mixup or cutmix with p = 1/2. Mixup rounds to whole levels. Cutmix cuts timm's box: sides
+    sqrt(1 - lambda), the centre anywhere, clipped at the border; the label's share is that of the pixels left.
     """
+    drawn = _draw(keys, recipe, images.shape[-1], seed, epoch)
+    kept, box = (values.to(images.device, non_blocking=True) for values in drawn)
+    pixels = torch.arange(images.shape[-1], device=images.device)
+    top, bottom, left, right = box[:, :, None].unbind(1)  # [K, 1] each
+    rows, columns = (pixels >= top) & (pixels < bottom), (pixels >= left) & (pixels < right)
+    inside = (rows[:, :, None] & columns[:, None, :])[:, None]  # [K, 1, S, S]; empty for mixup
+    cut = (bottom > top) & (right > left)
+    share = torch.where(cut[:, :, None, None], (~inside).double(), kept[:, None, None, None])
+    mixed = images * share.float() + images[partners] * (1 - share).float()
+    kept = kept[:, None]
+    return mixed.round_().to(torch.uint8), targets * kept.float() + targets[partners] * (1 - kept).float()
+
+
+def _draw(keys: Tensor, recipe: Recipe, size: int, seed: int, epoch: int) -> tuple[Tensor, Tensor]:
+    """Each key's share of the label that is kept, float64 [K], and its box (top, bottom, left, right), int64 [K, 4]."""
     both = recipe.mixup > 0 and recipe.cutmix > 0
-    cut = uniform(seed, epoch, indices, slots.SWITCH) < (0.5 if both else float(recipe.cutmix > 0))
-    alpha = torch.where(cut, recipe.cutmix or 1.0, recipe.mixup or 1.0).cpu().numpy()
-    draws = uniform(seed, epoch, indices, slots.LAMBDA).cpu().numpy()
-    kept = torch.from_numpy(scipy.special.betaincinv(alpha, alpha, draws)).to(indices.device)
-    side = (1 - kept).sqrt() * image_size / 2
-    pixels = torch.arange(image_size, device=indices.device, dtype=torch.float64) + 0.5
-    near = []
+    cut = uniform(seed, epoch, keys, slots.SWITCH) < (0.5 if both else float(recipe.cutmix > 0))
+    alpha = torch.where(cut, recipe.cutmix or 1.0, recipe.mixup or 1.0).numpy()
+    kept = torch.from_numpy(scipy.special.betaincinv(alpha, alpha, uniform(seed, epoch, keys, slots.LAMBDA).numpy()))
+    side = torch.where(cut, (size * (1 - kept).sqrt()).long(), 0)
+    edges = []
     for slot in (slots.BOX_Y, slots.BOX_X):
-        centre = uniform(seed, epoch, indices, slot) * image_size
-        near.append((pixels - centre[:, None]).abs() < side[:, None])  # [B, S]
-    box = near[0][:, :, None] & near[1][:, None, :]
-    constant = kept[:, None, None].expand_as(box)
-    return torch.where(cut[:, None, None], (~box).double(), constant)[:, None]
+        centre = (uniform(seed, epoch, keys, slot) * size).long()
+        edges += [(centre - side // 2).clamp(0, size), (centre + (side + 1) // 2).clamp(0, size)]
+    box = torch.stack(edges, 1)
+    left_over = 1 - ((edges[1] - edges[0]) * (edges[3] - edges[2])).double() / size**2
+    return torch.where(cut, left_over, kept), box

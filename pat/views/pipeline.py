@@ -1,56 +1,95 @@
-"""From stored images to the batches that are trained on and scored."""
+"""From decoded images to the batches that are trained on and scored."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from pat.config import Recipe
-from pat.counter import hash64, uniform
-from pat.data import Split
+from pat.counter import uniform
+from pat.data import Pixels, Source
 from pat.views import slots
-from pat.views.crop import crop_boxes, resized_crop
-from pat.views.mix import shares
+from pat.views.batch import Normalise, Share, Views, columns, levels, normalised, smooth_targets
+from pat.views.colour_jitter import colour_jitter
+from pat.views.crop import crop_boxes, resized_crop, resized_middle
+from pat.views.erasing import random_erasing
+from pat.views.mix import mix
+from pat.views.randaugment import fill_colour, rand_augment
+from pat.views.reference import reference_views
 
 
-def train_batch(
-    split: Split, indices: Tensor, recipe: Recipe, image_size: int, num_classes: int, seed: int, epoch: int
-) -> tuple[Tensor, Tensor]:
-    """Images float32 [B, 3, S, S] in [0, 1] and targets [B, C] (each row sums to 1) of the samples `indices` [B]."""
-    images = _crops(split, indices, recipe, image_size, seed, epoch)
-    targets = _smooth(split.labels[indices], num_classes, recipe.label_smoothing)
-    if recipe.mixup == recipe.cutmix == 0:
-        return images, targets
-    partners = hash64(seed, epoch, indices, slots.PARTNER).remainder(len(split))
-    others = _crops(split, partners, recipe, image_size, seed, epoch)
-    share = shares(indices, recipe, image_size, seed, epoch).to(images.device, images.dtype)  # [B, 1, S, S]
-    kept = share.mean((1, 2, 3))[:, None].to(targets.dtype)
-    other_targets = _smooth(split.labels[partners], num_classes, recipe.label_smoothing)
-    return images * share + others * (1 - share), targets * kept + other_targets * (1 - kept)
+def train_views(
+    split: Source,
+    batches: Tensor,
+    recipe: Recipe,
+    image_size: int,
+    num_classes: int,
+    normalise: Normalise,
+    seed: int,
+    epoch: int,
+    rank: int = 0,
+    world: int = 1,
+) -> Iterator[Views]:
+    """The views of one epoch of global `batches` [steps, B], in timm's order; each worker gets its slice of each.
+
+    Crop, resize and flip; RandAugment or colour jitter; mixup or cutmix; all on 8-bit levels, then normalisation and
+    random erasing. Of all these only mixing looks at other samples: its partners, and in "batch" mode its draws, are
+    functions of (seed, epoch, step) and of the global batch. So no view depends on the number of workers.
+
+    Raises ConfigError for an image file that cannot be read.
+    """
+    mixes = recipe.mixup > 0 or recipe.cutmix > 0
+    share = Share.of(batches.shape[1], rank, world, mixes)
+    if recipe.views == "timm":
+        yield from reference_views(split, batches, share, recipe, image_size, num_classes, normalise, seed, epoch)
+        return
+    needed = batches[:, share.first : share.last].cpu()  # what is drawn for an index there waits for no device
+    device, fill = split.labels.device, fill_colour(normalise[0])
+    mean, std = columns(normalise, device)
+    partners, on_device = share.partners().to(device), needed.to(device)
+    stream = split.stream(on_device.unbind())
+    for step, (places, indices, pixels) in enumerate(zip(needed, on_device, stream, strict=True)):
+        images = _crops(pixels, indices, recipe, image_size, seed, epoch)
+        if recipe.auto_augment:
+            images = rand_augment(images, places, recipe.auto_augment, fill, recipe.interpolation, seed, epoch)
+        elif recipe.color_jitter:
+            images = colour_jitter(images, places, recipe.color_jitter, seed, epoch)
+        targets = smooth_targets(split.labels[indices], num_classes, recipe.label_smoothing)
+        if mixes:
+            keys = torch.tensor([step]) if recipe.mixup_mode == "batch" else places
+            images, targets = mix(images, targets, partners, keys, recipe, seed, epoch)
+        ready = normalised(images[share.own], mean, std)
+        if recipe.random_erasing:
+            ready = random_erasing(ready, places[share.own], recipe.random_erasing, seed, epoch)
+        yield Views(indices[share.own], ready.contiguous(memory_format=torch.channels_last), targets[share.own])
 
 
-def eval_batch(images: Tensor, image_size: int) -> Tensor:
-    """uint8 [B, 3, H, W] -> float32 [B, 3, S, S] in [0, 1]: the middle square, resized bicubically."""
-    height, width = images.shape[-2:]
-    side = min(height, width)
-    top, left, length = (
-        torch.full((len(images),), float(value), dtype=torch.float64, device=images.device)
-        for value in ((height - side) / 2, (width - side) / 2, side)
-    )
-    no_flip = torch.zeros(len(images), dtype=torch.bool, device=images.device)
-    return resized_crop(images, (top, left, length, length), no_flip, ~no_flip, image_size)
+def eval_batch(pixels: Pixels, image_size: int, crop_pct: float = 1.0, cubic: bool = True) -> Tensor:
+    """float32 [B, 3, S, S] in [0, 1]: the middle of each image, as timm evaluates.
+
+    The shorter side is resized to floor(S / crop_pct) pixels, with PIL's bicubic (or bilinear) kernel; then the
+    middle S x S pixels are cut out.
+    """
+    short = math.floor(image_size / crop_pct)
+    device = pixels.heights.device
+    out = torch.empty(len(pixels.heights), 3, image_size, image_size, dtype=torch.uint8, device=device)
+    for places, images in pixels.blocks:
+        heights, widths = pixels.heights[places], pixels.widths[places]
+        out[places] = resized_middle(images, heights, widths, short, cubic, image_size)
+    return levels(out)
 
 
-def _smooth(labels: Tensor, num_classes: int, smoothing: float) -> Tensor:
-    """One-hot rows [B, C] with the share `smoothing` spread over all classes."""
-    one_hot = torch.nn.functional.one_hot(labels, num_classes).float()
-    return one_hot * (1 - smoothing) + smoothing / num_classes
-
-
-def _crops(split: Split, indices: Tensor, recipe: Recipe, image_size: int, seed: int, epoch: int) -> Tensor:
-    """Random resized crop and flip of the samples `indices`: float32 [B, 3, S, S] in [0, 1]."""
-    images = split.images[indices]
-    boxes = crop_boxes(indices, images.shape[-2], images.shape[-1], recipe, seed, epoch)
+def _crops(pixels: Pixels, indices: Tensor, recipe: Recipe, image_size: int, seed: int, epoch: int) -> Tensor:
+    """Random resized crop and flip of the samples `indices`: uint8 [B, 3, S, S]."""
+    boxes = crop_boxes(indices, pixels.heights, pixels.widths, recipe, seed, epoch)
     flip = uniform(seed, epoch, indices, slots.FLIP) < recipe.flip
-    cubic = {"bilinear": 0.0, "bicubic": 1.0, "random": 0.5}[recipe.interpolation]
-    return resized_crop(images, boxes, flip, uniform(seed, epoch, indices, slots.KERNEL) < cubic, image_size)
+    share = {"bilinear": 0.0, "bicubic": 1.0, "random": 0.5}[recipe.interpolation]
+    cubic = uniform(seed, epoch, indices, slots.KERNEL) < share
+    out = torch.empty(len(indices), 3, image_size, image_size, dtype=torch.uint8, device=indices.device)
+    for places, images in pixels.blocks:
+        top, left, height, width = (edge[places] for edge in boxes)
+        out[places] = resized_crop(images, (top, left, height, width), flip[places], cubic[places], image_size)
+    return out

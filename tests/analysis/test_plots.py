@@ -132,6 +132,19 @@ def test_ink_of_the_heat_map(tmp_path: Path, make_square: Make) -> None:
     assert "digits" in title and "last epoch" in title and "only 2 seeds" in title
 
 
+def test_panels_are_laid_out_by_methods_and_settings() -> None:
+    def grid(methods: list[str], settings: list[str]) -> list[list[tuple[str, str]]]:
+        return heatmap._grid(pd.DataFrame([{"method": m, "setting": s} for m in methods for s in settings]))
+
+    assert grid(["pat", "kd"], ["default", "tuned"]) == [
+        [("kd", "tuned"), ("pat", "tuned")],
+        [("kd", "default"), ("pat", "default")],
+    ]
+    assert grid(["pat", "kd", "cc", "ofa"], ["default", "tuned"])[1] == [("cc", "tuned"), ("cc", "default")]
+    alone = grid(["pat", "kd", "cc", "ofa"], ["default"])
+    assert [[name for name, _ in row] for row in alone] == [["kd", "cc", "ofa"], ["pat", "", ""]]
+
+
 def test_a_study_that_has_only_begun(tmp_path: Path, make_square: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing finished yet: every figure is drawn and says so."""
     keys = itertools.product(["resnet_tiny"], ["resnet_nano"], ["kd", "pat"], ["default", "tuned"])

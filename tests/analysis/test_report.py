@@ -78,7 +78,7 @@ def test_the_readable_table(frames: Frames) -> None:
     half = (cell["gain_over_scratch_high"] - cell["gain_over_scratch_low"]) / 2
     assert row["tuned gain"].startswith(f"{cell['gain_over_scratch']:+.2f} ± {half:.2f}")
     assert row["tuned gain"].endswith("*") == (cell["gain_over_scratch_p_holm"] < 0.05)
-    assert row["top-1"] == "95.00" and row["tuned n"] == "3"
+    assert row["teacher top-1"] == "95.00" and row["tuned n"] == "3"
     lines = markdown(table).split("\n")
     assert len({len(line) for line in lines}) == 1, "aligned"
 
@@ -88,6 +88,7 @@ def test_the_words(reported: Path) -> None:
     assert "Cells finished: 35 of 36; 1 waiting." in text
     assert "too small to prove anything about PAT" in text
     assert "Selection rule: last epoch, raw weights" in text
+    assert "| teacher     | teacher top-1 |" in text and "Teacher top-1: the teacher's own test accuracy" in text
     assert "- waiting: search: vit_mini → vit_nano pat tuned" in text
     assert "Spent: 0.32 h of training in 114 runs (scratch 0.03 h, confirm 0.29 h)." in text
 

@@ -20,10 +20,10 @@ from pat.config import ConfigError, RunConfig, Teacher
 from pat.data import Dataset, Split, load
 from pat.evaluate import results
 from pat.io import CHECKPOINT, STUDENT, LocalIO
-from pat.models import create_student, sha256
+from pat.models import create_student, normalisation, sha256
 from pat.train import Outcome, epoch_batches, train
 from pat.training import Training
-from pat.views import train_batch
+from pat.views import train_views
 from tests import tiny
 
 
@@ -31,10 +31,13 @@ def timeless(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{k: v for k, v in row.items() if k != "seconds"} for row in history]
 
 
-@pytest.mark.parametrize("method", ["scratch", "kd", "pat"])
-@pytest.mark.parametrize("student", [tiny.VIT, tiny.BATCHNORM])
+@pytest.mark.parametrize(
+    ("student", "method"),
+    [*((student, method) for student in (tiny.VIT, tiny.BATCHNORM) for method in ("scratch", "kd", "pat")),
+     (tiny.VIT, "crd"), (tiny.BATCHNORM, "ofa")],
+)  # fmt: skip
 def test_interrupted_and_resumed_equals_uninterrupted(
-    method: str, student: str, tmp_path: Path, teacher_file: Path
+    student: str, method: str, tmp_path: Path, teacher_file: Path
 ) -> None:
     configuration = tiny.config(student, method, epochs=3, recipe={"mixup": 0.2, "clip_grad": 1.0})
     whole = tiny.run(configuration, tmp_path / "whole", teacher_file)
@@ -81,7 +84,9 @@ def fingerprints(configuration: RunConfig, teacher_file: Path | None, folder: Pa
     training = Training(configuration, LocalIO(folder), dataset, teacher_file, None)
     state = b"".join(t.numpy().tobytes() for t in training.student.state_dict().values())
     order = epoch_batches(len(dataset.train), 16, configuration.seed, 0)
-    images, _ = train_batch(dataset.train, order[0], configuration.recipe, 32, 10, configuration.seed, 0)
+    statistics = normalisation(training.student)
+    views = train_views(dataset.train, order[:1], configuration.recipe, 32, 10, statistics, configuration.seed, 0)
+    images = next(views).images
     return tuple(str(hash(x)) for x in (state, order.numpy().tobytes(), images.numpy().tobytes()))  # type: ignore[return-value]
 
 

@@ -14,6 +14,7 @@ from pat.align import GlobalBatchNorm2d
 from pat.config import ConfigError, RunConfig
 from pat.data import load
 from pat.io import CHECKPOINT, LocalIO
+from pat.methods import list_methods
 from pat.train import train
 from pat.training import Training
 from tests import tiny
@@ -27,35 +28,56 @@ class Member(LocalIO):
         self.rank, self.world_size = rank, world
 
 
-def work(rank: int, world: int, port: int, configuration: RunConfig, folder: Path, teacher: Path) -> None:
+def work(rank: int, world: int, port: int, runs: dict[str, RunConfig], folder: Path, teacher: Path) -> None:
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world)
-    train(configuration, Member(folder, rank, world), teacher_file=teacher)
+    for name, configuration in runs.items():
+        train(configuration, Member(folder / name, rank, world), teacher_file=teacher)
     dist.destroy_process_group()
 
 
-def in_group(configuration: RunConfig, folder: Path, teacher: Path, world: int = 2) -> None:
+def in_group(runs: dict[str, RunConfig], folder: Path, teacher: Path, world: int = 2) -> None:
+    """Trains each of `runs` in `folder` / its name, all in one group of processes: their start costs most."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    mp.spawn(work, (world, port, configuration, folder, teacher), nprocs=world)
+    mp.spawn(work, (world, port, runs, folder, teacher), nprocs=world)
 
 
-@pytest.mark.timeout(180)
-@pytest.mark.parametrize("method", ["scratch", "kd", "pat"])
-def test_two_workers_give_the_weights_of_one(method: str, tmp_path: Path, teacher_file: Path) -> None:
-    """Three steps of 32 images (16 a worker), fp32: relative error of all weights together <= 1e-5."""
-    # SGD: Adam's first steps are signs, which turn a last-bit difference of a tiny gradient into a whole step.
-    recipe = {"batch_size": 32, "optimizer": "sgd", "lr": 0.05, "ema_decay": 0.0}
-    configuration = tiny.config(method=method, epochs=1, recipe=recipe)
-    tiny.run(configuration, tmp_path / "one", teacher_file)
-    in_group(configuration, tmp_path / "two", teacher_file)
-    one, two = (torch.load(tmp_path / name / CHECKPOINT, weights_only=True) for name in ("one", "two"))
+def three_steps() -> dict[str, RunConfig]:
+    """Three steps of 32 images for every method, and for OFA with convolutional heads.
+
+    SGD: Adam's first steps are signs, which turn a last-bit difference of a tiny gradient into a whole step.
+    """
+    recipe = {"batch_size": 32, "optimizer": "sgd", "lr": 0.02, "ema_decay": 0.0}
+    runs = {name: tiny.config(method=name, epochs=1, recipe=recipe) for name in list_methods()}
+    return {**runs, "ofa-cnn": tiny.config(tiny.CNN, "ofa", epochs=1, recipe=recipe)}
+
+
+@pytest.fixture(scope="module")
+def shared_by_two(tmp_path_factory: pytest.TempPathFactory, teacher_file: Path) -> Path:
+    folder = tmp_path_factory.mktemp("two")
+    in_group(three_steps(), folder, teacher_file)
+    return folder
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", three_steps())
+def test_two_workers_give_the_weights_of_one(
+    name: str, tmp_path: Path, teacher_file: Path, shared_by_two: Path
+) -> None:
+    """16 images a worker, fp32: relative error of every tensor <= 1e-5, memories and statistics included.
+
+    Where a tensor is still nearly 0, as biases are after three steps, 1e-7 a number is allowed.
+    """
+    tiny.run(three_steps()[name], tmp_path, teacher_file)
+    one, two = (torch.load(folder / CHECKPOINT, weights_only=True) for folder in (tmp_path, shared_by_two / name))
     assert len(one["last_losses"]) == 3
     assert one["last_losses"] == pytest.approx(two["last_losses"], rel=1e-5)
     assert one["method"].keys() == two["method"].keys()
-    for name, value in one["method"].items():
-        if value.is_floating_point() and value.norm() > 0:
-            assert ((two["method"][name] - value).norm() / value.norm()).item() <= 1e-5, name
+    for key, value in one["method"].items():
+        value = value.double()
+        allowed = 1e-5 * value.norm() + 1e-7 * value.numel() ** 0.5
+        assert (two["method"][key] - value).norm() <= allowed, key
     assert one["history"][0]["test_top1_raw"] == two["history"][0]["test_top1_raw"]
 
 
@@ -64,8 +86,8 @@ def test_batchnorm_on_cpu_workers_is_part_of_the_identity(tmp_path: Path, teache
     shared = tiny.config(tiny.BATCHNORM, epochs=1)
     own = tiny.config(tiny.BATCHNORM, epochs=1, unsynced_workers=2)
     assert shared.run_id != own.run_id
-    in_group(own, tmp_path, teacher_file)
-    assert torch.load(tmp_path / CHECKPOINT, weights_only=True)["epoch"] == 1
+    in_group({"own": own}, tmp_path, teacher_file)
+    assert torch.load(tmp_path / "own" / CHECKPOINT, weights_only=True)["epoch"] == 1
     with pytest.raises(ConfigError, match="must be divisible by the 3 workers"):
         Training(shared, Member(tmp_path, 0, 3), load(shared.data, tmp_path), None, None)
     with pytest.raises(ConfigError, match="BatchNorm.*needs unsynced_workers = 2"):

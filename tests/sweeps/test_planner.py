@@ -132,7 +132,7 @@ def test_the_memo_equals_the_plan_from_nothing() -> None:
 def test_the_default_comes_first_and_nothing_twice() -> None:
     study = small_study(search=Search(trials=8, wave=8))
     drawn = draw_wave(study, CELL, 0, [])
-    assert drawn[0] == default_options(study, "pat") and drawn[0]["region_dim"] == 64
+    assert drawn[0] == default_options(study, CELL) and drawn[0]["region_dim"] == 64
     results = [Result(options, "finished", ((2, 50.0), (6, 60.0 + i))) for i, options in enumerate(drawn)]
     drawn += draw_wave(study, CELL, 1, results)
     assert len({json.dumps(options, sort_keys=True) for options in drawn}) == len(drawn) == 16
@@ -203,11 +203,15 @@ def test_confirmation_may_use_other_data_than_the_search() -> None:
     assert shares == {("teacher", 0.1), ("scratch", 0.0)}
 
 
-def test_a_recipe_to_come_blocks_only_its_students() -> None:
-    study = small_study(students={**small_study().students, CNN_STUDENT: None})
+def test_without_a_search_there_is_the_default_alone() -> None:
+    study = small_study(search=Search(trials=0))
     planner = simulate(study)
-    assert {row.cell.student for row in planner.rows() if row.status == "blocked"} == {CNN_STUDENT}
-    assert {row.reason for row in planner.rows() if row.status == "blocked"} == {"recipe not available yet"}
+    assert planner.complete and {row.setting for row in planner.rows()} == {"scratch", "default"}
+    assert all(unit.phase == "confirm" for key, unit in planner.units.items() if key.kind == "cell")
+    runs = len(study.teachers) + len(study.students) * study.seeds + len(study.cells()) * study.seeds
+    assert len(planner.view) == runs
+    searched = simulate(small_study(search=Search(trials=4)))
+    assert planner.view.keys() < searched.view.keys()
 
 
 @pytest.mark.parametrize("devices", [1, 7])

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from small import CNN_STUDENT, CNN_TEACHER, MLP_STUDENT, RECIPE, VIT_TEACHER, small_study
 
 from pat.config import ConfigError, Data
-from sweeps.presets import CIFAR100_PAIRS, PRESETS, preset
+from pat.methods import list_methods
+from sweeps import published
+from sweeps.presets import PRESETS, preset
 from sweeps.search import Result, _told
 from sweeps.spaces import searchable, suggest
 from sweeps.store import locked, open_study, read_study
@@ -23,7 +25,7 @@ from sweeps.view import EPOCH_COLUMNS, RUN_COLUMNS
 
 
 def test_a_study_survives_its_file(tmp_path: Path) -> None:
-    study = small_study(teachers={CNN_TEACHER: TeacherFile("t", "ab"), VIT_TEACHER: RECIPE}, workers={"pat": 2})
+    study = small_study(teachers={CNN_TEACHER: TeacherFile("t", "ab" * 32), VIT_TEACHER: RECIPE}, workers={"pat": 2})
     folder, _ = open_study(tmp_path, study)
     assert read_study(folder) == study
 
@@ -118,7 +120,7 @@ def test_bad_studies_are_refused_when_made(change: dict[str, Any], words: str) -
         small_study(**change)
 
 
-@pytest.mark.parametrize("trials", [0, -4, 5])
+@pytest.mark.parametrize("trials", [-4, 5])
 def test_trials_are_whole_waves(trials: int) -> None:
     with pytest.raises(ConfigError, match="whole waves of 4"):
         Search(trials=trials, wave=4)
@@ -130,25 +132,25 @@ def test_rungs_in_epochs() -> None:
 
 
 @settings(max_examples=20, deadline=None)
-@given(seed=st.integers(0, 10**6), method=st.sampled_from(["kd", "pat"]), name=st.sampled_from(list(PRESETS)))
+@given(seed=st.integers(0, 10**6), method=st.sampled_from(published.METHODS), name=st.sampled_from(list(PRESETS)))
 def test_every_space_builds_a_valid_run(seed: int, method: str, name: str) -> None:
     study = preset(name)
     trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed)).ask()
-    options = suggest(study, method, trial)
     cell = Cell(*study.pairs[0], method)
+    options = suggest(study, cell, trial)
     config = student_run(study, cell, options, 0, "run:0")
     assert config.method.options == options
     assert all(float(f"{value:.4g}") == value for value in options.values() if isinstance(value, float))
-    _told(study, method, Result(options, "finished", ((1, 50.0),)))
+    _told(study, cell, Result(options, "finished", ((1, 50.0),)))
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_the_default_lies_in_the_space_of_every_preset(name: str) -> None:
     study = preset(name)
-    for method in study.methods:
-        if searchable(method):
-            default = default_options(study, method)
-            told = _told(study, method, Result(default, "finished", ((1, 50.0),)))
+    for cell in replace(study, methods=published.METHODS).cells():
+        if searchable(cell.method):
+            default = default_options(study, cell)
+            told = _told(study, cell, Result(default, "finished", ((1, 50.0),)))
             assert all(
                 told.distributions[key]._contains(told.distributions[key].to_internal_repr(default[key]))
                 for key in told.params
@@ -157,9 +159,35 @@ def test_the_default_lies_in_the_space_of_every_preset(name: str) -> None:
 
 def test_the_cifar100_preset_is_the_papers_matrix() -> None:
     study = preset("cifar100")
-    assert study.pairs == CIFAR100_PAIRS and len(set(study.pairs)) == 12
-    assert [study.students[student] is not None for _, student in study.pairs] == [True] * 6 + [False] * 6
+    assert study.pairs == published.CIFAR100_PAIRS and len(set(study.pairs)) == 12
+    assert study.methods == published.METHODS == tuple(name for name in published.METHODS if name in list_methods())
     assert study.recipe("resnet18").lr == 0.05 and study.confirm_validation == 0
+    assert study.recipe("resmlp_12_224").auto_augment == "rand-m9-mstd0.5-inc1"
+    assert {recipe.batch_size for recipe in study.students.values()} == {128}
+    assert {recipe.batch_size for recipe in preset("cifar100-1024").students.values()} == {1024}
+
+
+def test_the_imagenet_preset_is_the_papers_matrix() -> None:
+    study = preset("imagenet")
+    assert len(set(study.pairs)) == 15 and ("resnet50", "swin_nano_patch4_window7_224") in study.pairs
+    assert study.recipe("resnet18").schedule == "step" and study.recipe("resnet18").epochs == 100
+    assert study.recipe("resmlp_12_224").epochs == 300 and not study.initial
+
+
+def test_corrections_change_the_default_of_their_cells_only() -> None:
+    study = preset("cifar100")
+    for cell in study.cells():
+        expected = 0.1 if cell.method == "ofa" and cell.student in published.CNN_STUDENTS else 1.0
+        assert cell.method != "ofa" or default_options(study, cell)["weight"] == expected
+    pair = preset("imagenet")
+    found = {cell: default_options(pair, cell)["epsilon"] for cell in pair.cells() if cell.method == "ofa"}
+    assert [str(cell) for cell, value in found.items() if value != 1.0] == ["deit_tiny_patch16_224 -> resnet18 ofa"]
+    fitnet = preset("digits", methods=("fitnet",), options=published.PAT_CODE_FITNET)
+    assert default_options(fitnet, fitnet.cells()[0])["kd_weight"] == 1.0
+    with pytest.raises(ConfigError, match="corrections of 'resnet18': :student or teacher:student"):
+        preset("cifar100", corrections={"resnet18": {}})
+    with pytest.raises(ConfigError, match="'weigth' of method 'ofa'"):
+        preset("cifar100", corrections={":resnet18": {"ofa": {"weigth": 1}}})
 
 
 def test_the_planner_sees_no_test_score() -> None:

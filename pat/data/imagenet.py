@@ -1,0 +1,22 @@
+"""ImageNet-1K as its archives unpack: ROOT/imagenet/{train,val}/<synset>/*.JPEG; test is val."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pat.config import ConfigError, Data
+from pat.data.base import Source, register_dataset
+from pat.data.folder import read_parts
+
+
+@register_dataset("imagenet")
+def load_imagenet(root: Path, data: Data) -> tuple[Source, Source, int]:
+    """Train and val images. Classes are the sorted synset names of train, so that the label is the usual class index.
+
+    Without train/ (val/ is enough to score a trained network) the train split is empty.
+    """
+    folder = root / "imagenet"
+    train, val = folder / "train", folder / "val"
+    if not val.is_dir():
+        raise ConfigError(f"data set imagenet not found in {str(folder)!r}: train/<synset>/ and val/<synset>/ needed")
+    return read_parts(train if train.is_dir() else None, val, data.unreadable)

@@ -1,0 +1,87 @@
+"""The images of one batch, whatever their sizes: they travel in two tensors and are resized in a few products."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+STEP = 128
+"""Images are padded to multiples of this many pixels.
+
+So the size in which an image is computed depends on the image alone, never on its neighbours: a product over more
+columns adds in another order, and its last bits differ.
+"""
+_BLOCK_BYTES = 1 << 26
+"""Larger blocks are cut, so that a batch of photographs does not become one product of many gigabytes."""
+
+
+class Pixels(NamedTuple):
+    """The images of a batch in the order of its indices.
+
+    `blocks` are (places in the batch int64 [n], images uint8 [n, 3, H, W]), each image at the top left of its H x W
+    pixels; every place occurs once. `heights`, `widths` int64 [B] are the images' own.
+    """
+
+    blocks: list[tuple[Tensor, Tensor]]
+    heights: Tensor
+    widths: Tensor
+
+    @classmethod
+    def of(cls, images: Tensor) -> Pixels:
+        """uint8 [B, 3, H, W], all of one size and not padded."""
+        count, _, height, width = images.shape
+        place = torch.arange(count, device=images.device)
+        return cls([(place, images)], torch.full_like(place, height), torch.full_like(place, width))
+
+
+class Packed(NamedTuple):
+    """`Pixels` on the way from the process that decoded it: all blocks in one line of bytes, and the sizes [B, 2]."""
+
+    line: Tensor
+    sizes: Tensor
+
+
+def pack(pictures: Sequence[Tensor]) -> Packed:
+    """Pictures uint8 [h, w, 3], as decoders give them."""
+    sizes = torch.tensor([picture.shape[:2] for picture in pictures])
+    layout = _layout(sizes)
+    line = torch.zeros(sum(len(places) * height * width * 3 for places, height, width in layout), dtype=torch.uint8)
+    for (places, *_), block in zip(layout, _cut(line, layout), strict=True):
+        for place, target in zip(places.tolist(), block, strict=True):
+            height, width, _ = pictures[place].shape
+            target[:height, :width] = pictures[place]
+    return Packed(line, sizes)
+
+
+def unpack(packed: Packed, device: torch.device) -> Pixels:
+    """The batch on `device`."""
+    layout = _layout(packed.sizes)
+    order = torch.cat([places for places, _, _ in layout]).to(device, non_blocking=True)
+    places = order.split([len(places) for places, _, _ in layout])
+    line = packed.line.to(device, non_blocking=True)
+    images = [block.permute(0, 3, 1, 2).contiguous() for block in _cut(line, layout)]
+    heights, widths = packed.sizes.to(device, non_blocking=True).unbind(1)
+    return Pixels(list(zip(places, images, strict=True)), heights, widths)
+
+
+_Layout = list[tuple[Tensor, int, int]]
+
+
+def _layout(sizes: Tensor) -> _Layout:
+    """Places, padded height and padded width of each block, from the sizes [B, 2] alone."""
+    padded = (sizes + STEP - 1).div(STEP, rounding_mode="floor") * STEP
+    layout = []
+    for height, width in sorted({(height, width) for height, width in padded.tolist()}):
+        places = torch.nonzero((padded[:, 0] == height) & (padded[:, 1] == width)).flatten()
+        layout += [(part, height, width) for part in places.split(max(1, _BLOCK_BYTES // (height * width * 3)))]
+    return layout
+
+
+def _cut(line: Tensor, layout: _Layout) -> list[Tensor]:
+    """The blocks [n, H, W, 3] in a line of bytes."""
+    shapes = [(len(places), height, width, 3) for places, height, width in layout]
+    parts = line.split([n * height * width * 3 for n, height, width, _ in shapes])
+    return [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]

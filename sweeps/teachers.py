@@ -1,0 +1,120 @@
+"""Teachers that are not trained here - files, URLs, timm's tags - as files that every machine of a study sees.
+
+Only the process that starts a study fetches, once, into the folder `teachers/`; workers read files and verify them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from analysis import ledger
+from analysis.schema import LedgerError
+from pat.config import ConfigError
+from pat.models import create_teacher, pretrained_file
+from pat.weights import download, is_url
+from sweeps.study import Study, TeacherFile
+
+FOLDER, RECORD = "teachers", "tags.json"
+
+
+def recorded(study: Study, folder: Path) -> Study:
+    """The study with the SHA-256 of every tag that its folder has recorded. Reads one small file, needs no network."""
+    given = {name: _known(source, folder, study.data.image_size) for name, source in study.given_teachers().items()}
+    return replace(study, teachers={**study.teachers, **given})
+
+
+def resolve_used(study: Study, folder: Path, num_classes: int) -> None:
+    """`resolve` for every teacher that the pairs of the study use."""
+    for source in _used(study).values():
+        resolve(source, folder, num_classes, study.data.image_size)
+
+
+def provide_used(study: Study, folder: Path, num_classes: int) -> None:
+    """`provide` for every teacher that the pairs of the study use; they are resolved."""
+    for name, source in _used(recorded(study, folder)).items():
+        provide(name, source, folder, num_classes, study.data.image_size)
+
+
+def resolve(source: TeacherFile, folder: Path, num_classes: int, image_size: int) -> TeacherFile:
+    """The same teacher with its SHA-256: that of a tag is recorded, or fetched from timm and then recorded.
+
+    Raises ConfigError where timm cannot give the weights, or they have other classes.
+    """
+    known = _known(source, folder, image_size)
+    if known.sha256:
+        return known
+    digest = _fetch_tag(source, folder, num_classes, image_size)
+    record = {**_read_record(folder), _key(source, image_size): digest}
+    ledger.write_file(folder / FOLDER, RECORD, (json.dumps(record, indent=1, sort_keys=True) + "\n").encode())
+    return replace(source, sha256=digest)
+
+
+def provide(name: str, source: TeacherFile, folder: Path, num_classes: int, image_size: int) -> Path:
+    """The file of a resolved teacher, fetched if it is not here yet, once it was tried whether it fits model `name`.
+
+    Raises ConfigError, one line, for what cannot be fetched, has other bytes, other weights or another head.
+    """
+    path = local_file(source, folder)
+    if source.tag and not path.exists():
+        _fetch_tag(source, folder, num_classes, image_size)
+    elif is_url(source.path) and not path.exists():
+        print(f"fetching teacher {name} from {source.path}", flush=True)
+        download(source.path, path, source.sha256)
+    create_teacher(source.tag or name, num_classes, image_size, path, source.sha256)
+    return path
+
+
+def local_file(source: TeacherFile, folder: Path) -> Path:
+    """Where the weights lie: under their SHA-256 in the study's folder, or where the user has them."""
+    if source.tag:
+        return folder / FOLDER / f"{source.sha256}.safetensors"
+    if is_url(source.path):
+        return folder / FOLDER / (source.sha256 + PurePosixPath(source.path.partition("?")[0]).suffix)
+    return Path(source.path).expanduser().absolute()
+
+
+def _used(study: Study) -> dict[str, TeacherFile]:
+    given = study.given_teachers()
+    return {name: given[name] for name in study.used_teachers() if name in given}
+
+
+def _fetch_tag(source: TeacherFile, folder: Path, num_classes: int, image_size: int) -> str:
+    """Writes timm's weights of a tag under their SHA-256, which is returned."""
+    print(f"fetching timm's weights {source.tag}", flush=True)
+    try:
+        data = pretrained_file(source.tag, num_classes, image_size)
+    except ConfigError as error:
+        raise ConfigError(f"{error}; a file can be given instead: its path and SHA-256") from error
+    digest = hashlib.sha256(data).hexdigest()
+    if source.sha256 not in ("", digest):
+        raise ConfigError(
+            f"timm's weights {source.tag!r} now have SHA-256 {digest}, but {source.sha256} is expected; "
+            f"needed is the file {str(local_file(source, folder))!r}"
+        )
+    ledger.write_file(folder / FOLDER, f"{digest}.safetensors", data)
+    return digest
+
+
+def _known(source: TeacherFile, folder: Path, image_size: int) -> TeacherFile:
+    """`source` with the recorded SHA-256 of its tag, if there is a tag and a record."""
+    if source.sha256:
+        return source
+    return replace(source, sha256=_read_record(folder).get(_key(source, image_size), ""))
+
+
+def _key(source: TeacherFile, image_size: int) -> str:
+    """timm fits weights to the image size, so that one tag is a file for each size."""
+    return f"{source.tag} {image_size}px"
+
+
+def _read_record(folder: Path) -> dict[str, str]:
+    """Tag and size -> SHA-256, as this folder has them; empty where it has none yet."""
+    try:
+        text = ledger.read_file(folder / FOLDER, RECORD)
+        record = {} if text is None else json.loads(text)
+        return {str(key): str(value) for key, value in record.items()}
+    except (LedgerError, ValueError, AttributeError) as error:
+        raise ConfigError(f"{str(folder / FOLDER / RECORD)!r} cannot be read: {str(error).splitlines()[0]}") from error

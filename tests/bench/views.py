@@ -1,0 +1,142 @@
+"""Images per second of the batched views against timm's own transforms on PIL images, CIFAR's 32 px to 224 px."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from PIL import Image
+from timm.data import create_transform
+from timm.data.constants import IMAGENET_DEFAULT_MEAN as MEAN
+from timm.data.constants import IMAGENET_DEFAULT_STD as STD
+from timm.data.mixup import FastCollateMixup
+from timm.data.random_erasing import RandomErasing
+from torch import Tensor
+
+from pat.config import Recipe
+from pat.counter import uniform
+from pat.views import slots
+from pat.views.batch import Share, columns, normalised, smooth_targets
+from pat.views.crop import crop_boxes, resized_crop
+from pat.views.erasing import random_erasing
+from pat.views.mix import mix
+from pat.views.randaugment import fill_colour, rand_augment
+from tests.bench.step import spread
+
+BATCH, ROUNDS, SIZE, CLASSES = 128, 3, 224, 100
+PART = 16
+"""Samples at a time: on a CPU a whole batch at 224 px leaves the cache after every step. No view depends on it."""
+
+CNN = Recipe(
+    epochs=1,
+    batch_size=BATCH,
+    lr=0.1,
+    label_smoothing=0.1,
+    crop_scale=(0.08, 1.0),
+    crop_ratio=(0.75, 4 / 3),
+    flip=0.5,
+    interpolation="random",
+)
+VIT = dataclasses.replace(CNN, auto_augment="rand-m9-mstd0.5-inc1", random_erasing=0.25, mixup=0.8, cutmix=1.0)
+RECIPES = {"CNN": CNN, "ViT / MLP": VIT}
+
+
+def report(count: int = BATCH) -> None:
+    """Prints the median over interleaved rounds of `count` images; the first round warms up."""
+    torch.set_num_threads(1)
+    images, labels = pictures(count), torch.arange(count) % CLASSES
+    print(f"views, 32 -> {SIZE} px, batch {count}, 1 thread, CPU time, median (min - max) of {ROUNDS} rounds")
+    print("                     timm        batched     batched / timm")
+    for name, recipe in RECIPES.items():
+        theirs, ours = timm_views(images, labels, recipe), batched_views(images, labels, recipe)
+        rounds = []
+        for number in range(ROUNDS + 1):
+            pair = seconds(theirs, number), seconds(ours, number)
+            if number:
+                rounds.append((*pair, pair[0] / pair[1]))
+        timm_time, our_time, ratios = zip(*rounds, strict=True)
+        rates = (f"{count / statistics.median(times):5.0f} img/s" for times in (timm_time, our_time))
+        print(f"{name:18} {'  '.join(rates)}   {spread(ratios)}")
+
+
+def seconds(views: Callable[[int], Tensor], number: int) -> float:
+    """CPU time, which other programs on the machine lengthen less than time."""
+    start = time.process_time()
+    views(number)
+    return time.process_time() - start
+
+
+def pictures(count: int) -> Tensor:
+    """uint8 [count, 3, 32, 32] with structure at two scales."""
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand(count, 3, 6, 6, generator=generator)
+    image = torch.nn.functional.interpolate(coarse, (32, 32), mode="bicubic").clamp(0, 1) * 235
+    return (image + torch.rand(count, 3, 32, 32, generator=generator) * 20).to(torch.uint8)
+
+
+def batched_views(images: Tensor, labels: Tensor, recipe: Recipe) -> Callable[[int], Tensor]:
+    """Ours: a function of the epoch that gives normalised float32 [B, 3, S, S]."""
+    parts = [part.split(PART) for part in (images, labels, torch.arange(len(images)))]
+
+    def views(epoch: int) -> Tensor:
+        return torch.cat([batched_part(*part, recipe, epoch) for part in zip(*parts, strict=True)])
+
+    return views
+
+
+def batched_part(images: Tensor, labels: Tensor, indices: Tensor, recipe: Recipe, epoch: int) -> Tensor:
+    sizes = torch.full((len(images),), images.shape[-1])
+    boxes = crop_boxes(indices, sizes, sizes, recipe, 0, epoch)
+    flip, cubic = (uniform(0, epoch, indices, slot) < 0.5 for slot in (slots.FLIP, slots.KERNEL))
+    out = resized_crop(images, boxes, flip, cubic, SIZE)
+    if recipe.auto_augment:
+        out = rand_augment(out, indices, recipe.auto_augment, fill_colour(MEAN), recipe.interpolation, 0, epoch)
+    if recipe.mixup:
+        partners = Share.of(len(images), 0, 1, mixes=True).partners()
+        targets = smooth_targets(labels, CLASSES, recipe.label_smoothing)
+        out, _ = mix(out, targets, partners, torch.tensor([epoch]), recipe, 0, epoch)
+    result = normalised(out, *columns((MEAN, STD), images.device))
+    return random_erasing(result, indices, recipe.random_erasing, 0, epoch) if recipe.random_erasing else result
+
+
+def posterize(function: Callable[..., Image.Image], image: Image.Image, bits: int, **options: object) -> Image.Image:
+    """timm's, with 1 bit for 0, which magnitude 10 means and Pillow 13 refuses; the time is the same."""
+    return function(image, max(bits, 1), **options)
+
+
+def timm_views(images: Tensor, labels: Tensor, recipe: Recipe) -> Callable[[int], Tensor]:
+    """timm's: its transforms image after image, then what its collate function and prefetcher do to a batch."""
+    transform = create_transform(
+        SIZE,
+        is_training=True,
+        scale=recipe.crop_scale,
+        ratio=recipe.crop_ratio,
+        hflip=recipe.flip,
+        color_jitter=None,
+        auto_augment=recipe.auto_augment or None,
+        interpolation=recipe.interpolation,
+        use_prefetcher=True,
+    )
+    for step in transform.transforms:
+        for op in getattr(step, "ops", ()):
+            if op.name.startswith("Posterize"):  # Pillow 13 refuses 0 bits, which is what magnitude 10 means
+                op.aug_fn = lambda image, bits, posterize=op.aug_fn, **options: posterize(
+                    image, max(bits, 1), **options
+                )
+    collate = FastCollateMixup(recipe.mixup, recipe.cutmix, label_smoothing=0.1, num_classes=CLASSES)
+    erase = RandomErasing(recipe.random_erasing, mode="pixel", device="cpu")
+    samples = [Image.fromarray(image.permute(1, 2, 0).numpy()) for image in images]
+    mean, std = columns((MEAN, STD), images.device)
+
+    def views(epoch: int) -> Tensor:
+        out = [transform(sample) for sample in samples]
+        mixes = recipe.mixup > 0
+        batch = collate(list(zip(out, labels.tolist(), strict=True)))[0] if mixes else torch.stack(out)
+        result = normalised(batch, mean, std)
+        erased: Tensor = erase(result) if recipe.random_erasing else result
+        return erased
+
+    return views
