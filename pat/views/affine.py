@@ -106,5 +106,5 @@ def _shift_rows(images: Tensor, shift: Tensor, cubic: bool, fill: Tensor) -> Ten
 def _finish(values: Tensor, inside: Tensor, fill: Tensor) -> Tensor:
     """Values [B, 3, H, W] to whole levels; the fill colour where `inside` [B, H, W] is false."""
     fill = fill[:, None, None]
-    levels = values.clamp_(0, 255).round().int().sub_(fill).mul_(inside.int()[:, None]).add_(fill)
+    levels = values.clamp_(0, 255).int().sub_(fill).mul_(inside.int()[:, None]).add_(fill)
     return levels.to(torch.uint8)

@@ -62,7 +62,7 @@ def columns(normalise: Normalise, device: torch.device) -> tuple[Tensor, Tensor]
 
 def normalised(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """uint8 [B, 3, S, S] as the float32 input of a model."""
-    return (levels(images) - mean) / std
+    return levels(images).sub_(mean).div_(std)
 
 
 def smooth_targets(labels: Tensor, num_classes: int, smoothing: float) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 from pat.config import Recipe
 from pat.counter import uniform
 from pat.views import slots
+from pat.views.image_ops import at_once
 
 Boxes = tuple[Tensor, Tensor, Tensor, Tensor]
 """Top, left, height and width of one crop per sample, in source pixels, float64 [B] each."""
@@ -79,9 +80,13 @@ def resized_middle(images: Tensor, heights: Tensor, widths: Tensor, short: int, 
 
 
 def _resample(images: Tensor, vertical: Tensor, horizontal: Tensor) -> Tensor:
-    """uint8 [B, C, H, W] to uint8 [B, C, S, S] by weights [B, S, H] and [B, S, W]."""
-    rows = (images.float() @ horizontal.transpose(1, 2)[:, None]).add_(0.5).floor_().clamp_(0, 255)  # [B, C, H, S]
-    return (vertical[:, None] @ rows).add_(0.5).floor_().clamp_(0, 255).to(torch.uint8)
+    """uint8 [B, C, H, W] to uint8 [B, C, S, S] by weights [B, S, H] and [B, S, W]. A part at a time."""
+    out = images.new_empty(*images.shape[:2], vertical.shape[1], horizontal.shape[1])
+    for part in torch.arange(len(images), device=images.device).split(at_once(out)):
+        across = horizontal[part].transpose(1, 2)[:, None]
+        rows = (images[part].float() @ across).add_(0.5).floor_().clamp_(0, 255)  # [b, C, H, S]
+        out[part] = (vertical[part][:, None] @ rows).add_(0.5).floor_().clamp_(0, 255).int().to(torch.uint8)
+    return out
 
 
 def _weights(

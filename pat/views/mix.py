@@ -9,6 +9,7 @@ from torch import Tensor
 from pat.config import Recipe
 from pat.counter import uniform
 from pat.views import slots
+from pat.views.image_ops import at_once
 
 
 def mix(
@@ -28,9 +29,19 @@ def mix(
     inside = (rows[:, :, None] & columns[:, None, :])[:, None]  # [K, 1, S, S]; empty for mixup
     cut = (bottom > top) & (right > left)
     share = torch.where(cut[:, :, None, None], (~inside).double(), kept[:, None, None, None])
-    mixed = images * share.float() + images[partners] * (1 - share).float()
     kept = kept[:, None]
-    return mixed.round_().to(torch.uint8), targets * kept.float() + targets[partners] * (1 - kept).float()
+    mixed_targets = targets * kept.float() + targets[partners] * (1 - kept).float()
+    return _blend(images, partners, share), mixed_targets
+
+
+def _blend(images: Tensor, partners: Tensor, share: Tensor) -> Tensor:
+    """Whole levels of share * own + (1 - share) * partner's; `share` float64 [B or 1, 1, S, S]. A part at a time."""
+    mixed, (own, rest) = torch.empty_like(images), (share.float(), (1 - share).float())
+    for part in torch.arange(len(images), device=images.device).split(at_once(images)):
+        keys = part if len(share) > 1 else slice(None)
+        blended = images[part] * own[keys] + images[partners[part]] * rest[keys]
+        mixed[part] = blended.round_().int().to(torch.uint8)  # straight to uint8 is three times slower on a CPU
+    return mixed
 
 
 def _draw(keys: Tensor, recipe: Recipe, size: int, seed: int, epoch: int) -> tuple[Tensor, Tensor]:

@@ -1,21 +1,27 @@
-"""`make bench`: what a PAT step costs against its arithmetic. Ratios within one process, never seconds alone."""
+"""`make bench`: what steps cost against their arithmetic and against scratch, and how fast views are made.
+
+Ratios within one process, never seconds alone. `python -m tests.bench flops methods` runs some parts only.
+"""
 
 from __future__ import annotations
 
 import os
+import sys
 
 import torch
 
-from tests.bench import flops, step
+from tests.bench import flops, methods, step, views
+
+PARTS = {"flops": flops.report, "step": step.report, "methods": methods.report, "views": views.report}
 
 
-def main() -> None:
+def main(names: list[str]) -> None:
     load = os.getloadavg()[0]
     print(f"torch {torch.__version__}, 1 thread, load average {load:.1f} on {os.cpu_count()} cores\n")
-    flops.report()
-    print()
-    step.report()
+    for name in names or PARTS:
+        PARTS[name]()
+        print()
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -6,6 +6,7 @@ import dataclasses
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from PIL import Image
@@ -17,18 +18,12 @@ from timm.data.random_erasing import RandomErasing
 from torch import Tensor
 
 from pat.config import Recipe
-from pat.counter import uniform
-from pat.views import slots
-from pat.views.batch import Share, columns, normalised, smooth_targets
-from pat.views.crop import crop_boxes, resized_crop
-from pat.views.erasing import random_erasing
-from pat.views.mix import mix
-from pat.views.randaugment import fill_colour, rand_augment
+from pat.data import Split
+from pat.views import train_views
+from pat.views.batch import columns, normalised
 from tests.bench.step import spread
 
 BATCH, ROUNDS, SIZE, CLASSES = 128, 3, 224, 100
-PART = 16
-"""Samples at a time: on a CPU a whole batch at 224 px leaves the cache after every step. No view depends on it."""
 
 CNN = Recipe(
     epochs=1,
@@ -79,27 +74,12 @@ def pictures(count: int) -> Tensor:
 
 def batched_views(images: Tensor, labels: Tensor, recipe: Recipe) -> Callable[[int], Tensor]:
     """Ours: a function of the epoch that gives normalised float32 [B, 3, S, S]."""
-    parts = [part.split(PART) for part in (images, labels, torch.arange(len(images)))]
+    split, batches = Split(images, labels), torch.arange(len(images))[None]
 
     def views(epoch: int) -> Tensor:
-        return torch.cat([batched_part(*part, recipe, epoch) for part in zip(*parts, strict=True)])
+        return next(train_views(split, batches, recipe, SIZE, CLASSES, (MEAN, STD), 0, epoch)).images
 
     return views
-
-
-def batched_part(images: Tensor, labels: Tensor, indices: Tensor, recipe: Recipe, epoch: int) -> Tensor:
-    sizes = torch.full((len(images),), images.shape[-1])
-    boxes = crop_boxes(indices, sizes, sizes, recipe, 0, epoch)
-    flip, cubic = (uniform(0, epoch, indices, slot) < 0.5 for slot in (slots.FLIP, slots.KERNEL))
-    out = resized_crop(images, boxes, flip, cubic, SIZE)
-    if recipe.auto_augment:
-        out = rand_augment(out, indices, recipe.auto_augment, fill_colour(MEAN), recipe.interpolation, 0, epoch)
-    if recipe.mixup:
-        partners = Share.of(len(images), 0, 1, mixes=True).partners()
-        targets = smooth_targets(labels, CLASSES, recipe.label_smoothing)
-        out, _ = mix(out, targets, partners, torch.tensor([epoch]), recipe, 0, epoch)
-    result = normalised(out, *columns((MEAN, STD), images.device))
-    return random_erasing(result, indices, recipe.random_erasing, 0, epoch) if recipe.random_erasing else result
 
 
 def posterize(function: Callable[..., Image.Image], image: Image.Image, bits: int, **options: object) -> Image.Image:
@@ -122,10 +102,8 @@ def timm_views(images: Tensor, labels: Tensor, recipe: Recipe) -> Callable[[int]
     )
     for step in transform.transforms:
         for op in getattr(step, "ops", ()):
-            if op.name.startswith("Posterize"):  # Pillow 13 refuses 0 bits, which is what magnitude 10 means
-                op.aug_fn = lambda image, bits, posterize=op.aug_fn, **options: posterize(
-                    image, max(bits, 1), **options
-                )
+            if op.name.startswith("Posterize"):
+                op.aug_fn = partial(posterize, op.aug_fn)
     collate = FastCollateMixup(recipe.mixup, recipe.cutmix, label_smoothing=0.1, num_classes=CLASSES)
     erase = RandomErasing(recipe.random_erasing, mode="pixel", device="cpu")
     samples = [Image.fromarray(image.permute(1, 2, 0).numpy()) for image in images]
