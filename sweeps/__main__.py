@@ -52,6 +52,7 @@ def parser() -> Parser:
     flags.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="an option of the method")
     flags.add_argument("--data", required=True, help="a known name, or a folder with train/ and test/ (or val/)")
     flags.add_argument("--data-root", default="data", help="folder of the named data sets (default data)")
+    flags.add_argument("--unreadable", choices=("stop", "skip"), default="stop", help="what an unreadable image does")
     flags.add_argument("--teacher-file", help="its weights: a file (safetensors, state dict), a URL or timm:NAME.TAG")
     flags.add_argument("--teacher-sha256", metavar="HEX", help="what that file must hash to; a URL needs it")
     flags.add_argument("--storage", default="runs", help=f"the run is kept in STORAGE/{FOLDER} (default runs)")
@@ -120,11 +121,11 @@ def _data(flags: argparse.Namespace) -> tuple[Data, Path]:
     """The data set and the folder in which its files lie."""
     size = flags.image_size or timm.get_pretrained_cfg(flags.student).input_size[-1]
     if flags.data in list_datasets():
-        return Data(flags.data, size), Path(flags.data_root).expanduser().absolute()
+        return Data(flags.data, size, unreadable=flags.unreadable), Path(flags.data_root).expanduser().absolute()
     path = Path(flags.data).expanduser().absolute()
     if not path.is_dir():
         raise unknown("data set", flags.data, (name for name in list_datasets() if ":" not in name), " (and no folder)")
-    return folder_data(path, size), path.parent
+    return replace(folder_data(path, size), unreadable=flags.unreadable), path.parent
 
 
 def _options(given: Sequence[str]) -> dict[str, Any]:
