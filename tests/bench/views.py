@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-import time
 from collections.abc import Callable
 from functools import partial
 
@@ -21,7 +20,7 @@ from pat.config import Recipe
 from pat.data import Split
 from pat.views import train_views
 from pat.views.batch import columns, normalised
-from tests.bench.step import spread
+from tests.bench.step import seconds, spread
 
 BATCH, ROUNDS, SIZE, CLASSES = 128, 3, 224, 100
 
@@ -49,19 +48,12 @@ def report(count: int = BATCH) -> None:
         theirs, ours = timm_views(images, labels, recipe), batched_views(images, labels, recipe)
         rounds = []
         for number in range(ROUNDS + 1):
-            pair = seconds(theirs, number), seconds(ours, number)
+            pair = seconds(partial(theirs, number)), seconds(partial(ours, number))
             if number:
                 rounds.append((*pair, pair[0] / pair[1]))
         timm_time, our_time, ratios = zip(*rounds, strict=True)
         rates = (f"{count / statistics.median(times):5.0f} img/s" for times in (timm_time, our_time))
         print(f"{name:18} {'  '.join(rates)}   {spread(ratios)}")
-
-
-def seconds(views: Callable[[int], Tensor], number: int) -> float:
-    """CPU time, which other programs on the machine lengthen less than time."""
-    start = time.process_time()
-    views(number)
-    return time.process_time() - start
 
 
 def pictures(count: int) -> Tensor:
