@@ -19,9 +19,7 @@ def report() -> None:
     """Prints the median of ratios over interleaved rounds; the first round warms up."""
     torch.set_num_threads(1)
     study = preset("cifar100-small-methods")
-    print(
-        f"forward + backward over scratch's, batch {BATCH}, 32 px, fp32, CPU time, 1 thread, {ROUNDS} interleaved rounds,"
-    )
+    print(f"forward + backward over scratch's: CPU time, batch {BATCH}, 32 px, fp32, 1 thread, {ROUNDS} rounds,")
     print(f"options of the study {study.name} (CRD remembers {IMAGES:,} images), median (min - max)")
     for teacher, student in study.pairs:
         steps = {name: _step(name, student, teacher, study.options.get(name, {})) for name in study.methods}
