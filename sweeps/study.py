@@ -13,6 +13,7 @@ import pat.methods  # noqa: F401  (declares every method's options)
 from pat.config import NUMERICS, ConfigError, Data, Method, Recipe, RunConfig, Teacher, complete_options, unknown
 from pat.data import check_data
 from pat.models import check_model, check_pretrained
+from pat.views.randaugment import parse
 from pat.weights import SCHEMES, is_url
 
 SCRATCH, TIMM = "scratch", "timm:"
@@ -220,6 +221,9 @@ def _check_numbers(study: Study) -> None:
     if not 0 < study.gpu_share <= 1:
         raise ConfigError(f"gpu_share = {study.gpu_share}: a share of one GPU in (0, 1]")
     recipes = {**study.teachers, **study.students}
+    for recipe in recipes.values():
+        if isinstance(recipe, Recipe) and recipe.auto_augment and recipe.views == "batched":
+            parse(recipe.auto_augment)
     for method in (SCRATCH, *study.methods):
         workers = study.workers_of(method)
         if workers < 1:

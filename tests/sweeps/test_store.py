@@ -198,3 +198,8 @@ def test_unknown_preset_names_the_nearest() -> None:
     with pytest.raises(ConfigError, match="did you mean cifar100"):
         preset("cifar10")
     assert isinstance(preset("digits", seeds=1), Study)
+
+
+def test_a_typo_in_a_policy_is_found_before_anything_runs() -> None:
+    with pytest.raises(ConfigError, match="recipe.auto_augment = 'rand-m9-mst0.5'"):
+        small_study(students={**small_study().students, CNN_STUDENT: replace(RECIPE, auto_augment="rand-m9-mst0.5")})
