@@ -18,12 +18,12 @@ Groups = dict[tuple[str, ...], pd.DataFrame]
 CELL = ["teacher", "student", "method", "setting"]
 GAINS = ("gain_over_scratch", "gain_over_kd")
 _WORST_FIRST = ("failed", "diverged", "blocked", "pruned", "running", "waiting", "finished")
-_JOINED = ["status", "message", "test_images", "teacher_top1"]
+_JOINED = ["status", "message", "test_images", "teacher_top1", "failure_class", "memory_measures"]
 
 
 def join(matrix: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """The matrix with each row's `accuracy` (percent, on test, under the row's rule and weights; NaN until it has
-    finished), `test_images` and `teacher_top1`. Where a run has ended since the matrix was written, the run is right.
+    finished) and the columns _JOINED of its run. Where a run has ended since the matrix was written, the run is right.
     """
     shown = "test_" + matrix["rule"] + "_" + matrix["weights"]
     columns = sorted(shown.unique())
@@ -50,6 +50,7 @@ def cells(matrix: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     points. Over scratch: against the student's scratch runs. Over KD: tuned against KD's tuned setting and default
     against KD's default, never across, so that neither side had more search than the other; NaN for KD itself.
     `accuracy_*` and `scratch_*` are over the seeds of the gain over scratch, so that their difference is the gain.
+    `failure_class` is that of the runs that are in the cell's state `status`; `memory_measures` of any of its runs.
     `n` is the number of seeds of the gain over scratch, `gain_over_kd_n` of that over KD.
     For each gain: `_std`, `_low`, `_high`, `_p`, `_df` of the moderated t over all distinct cells of the study,
     `_p_holm` corrected over the same cells, and `_plain_low`, `_plain_high`, `_plain_p` of the cell's own paired t.
@@ -86,8 +87,8 @@ def family_order(column: pd.Series) -> pd.Series:
 def _columns() -> list[str]:
     return [
         "study", "data", "teacher", "teacher_family", "teacher_top1", "student", "student_family", "method", "setting",
-        "options", "rule", "weights", "status", "reason", "seeds_planned", "seeds_finished", "accuracy_mean",
-        "accuracy_std", "scratch_mean", "scratch_std",
+        "options", "rule", "weights", "status", "reason", "failure_class", "seeds_planned", "seeds_finished",
+        "memory_measures", "accuracy_mean", "accuracy_std", "scratch_mean", "scratch_std",
     ]  # fmt: skip
 
 
@@ -139,13 +140,20 @@ def _describe(group: pd.DataFrame, pair: pd.DataFrame | None) -> dict[str, Any]:
         "options": options.iloc[0] if len(options) else None,
         "status": status,
         "reason": reason,
+        "failure_class": _words(group["failure_class"][group["status"] == status]),
         "seeds_planned": len(group),
         "seeds_finished": int(group["accuracy"].notna().sum()),
+        "memory_measures": _words(group["memory_measures"]),
         "accuracy_mean": float(accuracy.mean()),
         "accuracy_std": float(accuracy.std(ddof=1)),
         "scratch_mean": float(scratch.mean()),
         "scratch_std": float(scratch.std(ddof=1)),
     }
+
+
+def _words(column: pd.Series) -> str:
+    """The different words of a column."""
+    return "; ".join(sorted(set(column.dropna())))
 
 
 def _state(group: pd.DataFrame, paired: int) -> tuple[str, str]:

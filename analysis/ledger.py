@@ -2,6 +2,7 @@
 
     <storage>/<study>/study.json              what the study is
                       matrix.parquet          every cell, setting and seed with its state
+                      driver.json             the driver's sign of life (`analysis.live`)
                       runs/<run_id>/run.parquet      written last: a run has ended when it exists
                                     epochs.parquet   one row an epoch, while the run goes on
 
@@ -24,7 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from analysis.schema import EPOCH_SCHEMA, MATRIX_SCHEMA, RUN_SCHEMA, LedgerError, check_schema, to_table
+from analysis.schema import EPOCH_SCHEMA, MATRIX_SCHEMA, RUN_SCHEMA, LedgerError, as_current, check_schema, to_table
 
 Folder = str | Path
 _READERS = 8
@@ -63,11 +64,16 @@ def read_epochs(folder: Folder, columns: Sequence[str] | None = None) -> pd.Data
 
 def read_matrix(folder: Folder) -> pd.DataFrame:
     """The study's matrix, in the order it was written. Raises LedgerError where there is none."""
-    filesystem, root = _open(folder)
-    table = _read(filesystem, f"{root}/matrix.parquet", MATRIX_SCHEMA)
+    table = _matrix(folder)
     if table is None:
         raise LedgerError(f"{folder}: no matrix.parquet here, so this is not the folder of a study")
     return table.to_pandas()
+
+
+def read_matrix_rows(folder: Folder) -> list[dict[str, Any]]:
+    """The same as rows, with None for nulls; empty where there is none."""
+    table = _matrix(folder)
+    return [] if table is None else table.to_pylist()
 
 
 def read_run(folder: Folder, run_id: str) -> dict[str, Any] | None:
@@ -79,6 +85,12 @@ def read_run(folder: Folder, run_id: str) -> dict[str, Any] | None:
 def read_run_epochs(folder: Folder, run_id: str) -> list[dict[str, Any]]:
     """The epochs of one run, empty where there are none yet."""
     return _read_one(folder, run_id, "epochs.parquet", EPOCH_SCHEMA)
+
+
+def list_run_folders(folder: Folder) -> list[str]:
+    """The ids of all runs of which there is anything, ended or not, sorted."""
+    filesystem, root = _open(folder)
+    return _run_folders(filesystem, root)
 
 
 def list_runs(folder: Folder) -> list[str]:
@@ -110,6 +122,19 @@ def read_file(folder: Folder, name: str) -> bytes | None:
     filesystem, root = _open(folder)
     data = _get(filesystem, f"{root}/{name}")
     return None if data is None else data.to_pybytes()
+
+
+def list_files(folder: Folder, place: str) -> list[str]:
+    """The names of the files in `folder`/`place`, sorted, without temporary ones; empty where that does not exist."""
+    filesystem, root = _open(folder)
+    found = filesystem.get_file_info(fs.FileSelector(f"{root}/{place}", allow_not_found=True))
+    return sorted(info.base_name for info in found if info.is_file and not info.base_name.startswith("_"))
+
+
+def remove_file(folder: Folder, name: str) -> None:
+    """Remove `folder`/`name`, which exists."""
+    filesystem, root = _open(folder)
+    filesystem.delete_file(f"{root}/{name}")
 
 
 def _open(folder: Folder) -> tuple[fs.FileSystem, str]:
@@ -175,24 +200,30 @@ def _to_bytes(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def _read(
-    filesystem: fs.FileSystem, path: str, schema: pa.Schema, columns: Sequence[str] | None = None
-) -> pa.Table | None:
-    """One checked file, all columns or some, or None where it does not exist. Fetched in one request."""
+def _read(filesystem: fs.FileSystem, path: str, schema: pa.Schema, wanted: pa.Schema) -> pa.Table | None:
+    """The `wanted` columns of one checked file, or None where it does not exist. Fetched in one request."""
     data = _get(filesystem, path)
     if data is None:
         return None
     try:
         file = pq.ParquetFile(pa.BufferReader(data))
-        check_schema(file.schema_arrow, schema, path)
-        return file.read(columns=columns, use_threads=False)
+        found = file.schema_arrow  # converted anew at each access
+        check_schema(found, schema, path)
+        there = set(found.names)
+        table = file.read(columns=[name for name in wanted.names if name in there], use_threads=False)
+        return as_current(table, wanted)
     except (pa.ArrowException, OSError) as error:
         raise LedgerError(f"{path}: not readable as Parquet: {str(error).splitlines()[0]}") from error
 
 
+def _matrix(folder: Folder) -> pa.Table | None:
+    filesystem, root = _open(folder)
+    return _read(filesystem, f"{root}/matrix.parquet", MATRIX_SCHEMA, MATRIX_SCHEMA)
+
+
 def _read_one(folder: Folder, run_id: str, name: str, schema: pa.Schema) -> list[dict[str, Any]]:
     filesystem, root = _open(folder)
-    table = _read(filesystem, f"{root}/runs/{run_id}/{name}", schema)
+    table = _read(filesystem, f"{root}/runs/{run_id}/{name}", schema, schema)
     return [] if table is None else table.to_pylist()
 
 
@@ -211,7 +242,8 @@ def _read_all(folder: Folder, name: str, schema: pa.Schema, columns: Sequence[st
     for column in columns or ():
         if column not in schema.names:
             raise LedgerError(f"unknown column {column!r}; columns of {name}: {', '.join(schema.names)}")
-    wanted = None if columns is None else ["run_id", *(column for column in columns if column != "run_id")]
+    names = schema.names if columns is None else ["run_id", *(column for column in columns if column != "run_id")]
+    wanted = pa.schema([schema.field(column) for column in names], schema.metadata)
     filesystem, root = _open(folder)
 
     def one(run_id: str) -> pa.Table | None:
@@ -222,8 +254,7 @@ def _read_all(folder: Folder, name: str, schema: pa.Schema, columns: Sequence[st
         return table
 
     tables = [table for table in _parallel(one, _run_folders(filesystem, root)) if table is not None]
-    narrow = schema if wanted is None else pa.schema([schema.field(column) for column in wanted])
-    table = pa.concat_tables(tables) if tables else narrow.empty_table()
+    table = pa.concat_tables(tables) if tables else wanted.empty_table()
     return table.to_pandas() if columns is None else table.select(list(columns)).to_pandas()
 
 

@@ -17,7 +17,7 @@ from analysis.tables import overview
 _INTEGERS = ("seeds_planned", "seeds_finished", "n", "gain_over_kd_n")
 _TEXTS = (
     "study", "data", "teacher", "teacher_family", "student", "student_family", "method", "setting", "options", "rule",
-    "weights", "status", "reason",
+    "weights", "status", "reason", "failure_class", "memory_measures",
 )  # fmt: skip
 
 

@@ -12,13 +12,18 @@ from typing import Any
 
 import pyarrow as pa
 
-SCHEMA_VERSION = "1"
-"""Raised whenever a column is added, removed, or changes its meaning or type."""
+SCHEMA_VERSION = "2"
+"""Raised whenever a column is added, removed, or changes its meaning or type. Files of version 1 are still read."""
+
+_ADDED = {"run": ("memory_measures", "peak_memory", "preemptions", "skipped_images")}
+"""The columns that version 1 does not have. There, `failure_class` is any word and `seconds` of an epoch leaves out
+its scoring."""
 
 RUN_STATUSES = ("finished", "pruned", "diverged", "failed")
 CELL_STATUSES = ("finished", "running", "waiting", "pruned", "diverged", "failed", "blocked")
 PHASES = ("teacher", "scratch", "search", "confirm")
 SETTINGS = ("scratch", "default", "tuned")
+FAILURES = ("oom", "diverged", "lost", "data", "bug")
 RULES = ("last", "best_val", "best_test")
 WEIGHTS = ("raw", "ema")
 
@@ -70,6 +75,8 @@ RUN_SCHEMA = _schema(
     **dict.fromkeys(RESULT_COLUMNS, _REAL),
     **dict.fromkeys(CORRECT_COLUMNS, pa.binary()),
     test_images=_INT,
+    skipped_images=_INT,
+    memory_measures=_TEXT,
     exported=_TEXT,
     student_sha256=_TEXT,
     student_params=_INT,
@@ -78,9 +85,11 @@ RUN_SCHEMA = _schema(
     teacher_top1=_REAL,
     seconds=_REAL,
     energy_joules=_REAL,
+    peak_memory=_INT,
     started=_TIME,
     ended=_TIME,
     retries=_INT,
+    preemptions=_INT,
     workers=_INT,
     threads=_INT,
     host=_TEXT,
@@ -95,14 +104,21 @@ RUN_SCHEMA = _schema(
     message=_TEXT,
 )
 """One row: one run that has ended. Accuracies in percent, times in seconds and UTC, energy in joules; `teacher` is
-empty for runs without one; `config` is the canonical configuration whose hash is `run_id`."""
+empty for runs without one; `config` is the canonical configuration whose hash is `run_id`.
+
+`failure_class` is one of FAILURES; null for a run that has not failed. `memory_measures` says what was done after the
+device's memory had run out ("checkpointing, accumulation 4"): such a run is not claimed to be equal bit for bit.
+`peak_memory` is in bytes of the device's memory, `skipped_images` counts unreadable images that were left out,
+`preemptions` losses of a process or machine that do not count as retries. Null: not known."""
 
 RUN_VOLATILE = (
     "seconds",
     "energy_joules",
+    "peak_memory",
     "started",
     "ended",
     "retries",
+    "preemptions",
     "workers",
     "host",
     "device",
@@ -159,11 +175,14 @@ student and seed; `run_id` and `options` are null until they are known."""
 _VOCABULARY: dict[tuple[str, str], Sequence[str]] = {
     ("run", "status"): RUN_STATUSES,
     ("run", "phase"): PHASES,
+    ("run", "failure_class"): FAILURES,
     ("matrix", "status"): CELL_STATUSES,
     ("matrix", "setting"): SETTINGS,
     ("matrix", "rule"): RULES,
     ("matrix", "weights"): WEIGHTS,
 }
+
+_FAILURES_OF_1 = {"Diverged": "diverged", "Lost": "lost"}
 
 
 def to_table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
@@ -188,10 +207,25 @@ def check_schema(found: pa.Schema, schema: pa.Schema, where: str) -> None:
     kind, version = (metadata.get(key, b"").decode(errors="replace") for key in (b"table", b"schema_version"))
     if kind != name:
         raise LedgerError(f"{where}: not a {name} table of this ledger" + (f" but a {kind} table" if kind else ""))
-    if version != SCHEMA_VERSION:
-        raise LedgerError(f"{where}: schema version {version or 'missing'}; this program reads {SCHEMA_VERSION}")
-    if not found.equals(schema):
-        raise LedgerError(f"{where}: columns differ from those of schema version {SCHEMA_VERSION}")
+    if version not in ("1", SCHEMA_VERSION):
+        raise LedgerError(f"{where}: schema version {version or 'missing'}; this program reads 1 and {SCHEMA_VERSION}")
+    added = () if version == SCHEMA_VERSION else _ADDED.get(name, ())
+    if not found.equals(pa.schema([field for field in schema if field.name not in added]) if added else schema):
+        raise LedgerError(f"{where}: columns differ from those of schema version {version}")
+
+
+def as_current(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """A checked table, all columns or some, as one of `schema`: what version 1 does not have is null."""
+    if table.schema.metadata[b"schema_version"].decode() == SCHEMA_VERSION:
+        return table.select(schema.names)
+    arrays = []
+    for field in schema:
+        known = field.name in table.schema.names
+        column = table[field.name] if known else pa.nulls(len(table), field.type)
+        if field.name == "failure_class":
+            column = pa.array([value and _FAILURES_OF_1.get(value, "bug") for value in column.to_pylist()], field.type)
+        arrays.append(column)
+    return pa.Table.from_arrays(arrays, schema=schema)
 
 
 def _refuse_columns(table: str, row: Mapping[str, Any], schema: pa.Schema) -> None:
@@ -213,7 +247,7 @@ def _column(table: str, field: pa.Field, values: list[Any]) -> pa.Array:
     if array.null_count and not field.nullable:
         raise LedgerError(f"column {field.name!r} of a {table} row may not be null")
     allowed = _VOCABULARY.get((table, field.name), ())
-    for value in values:
-        if allowed and value not in allowed:
+    for value in array.to_pylist() if allowed else ():
+        if value is not None and value not in allowed:
             raise LedgerError(f"column {field.name!r} of a {table} row is {value!r}; allowed: {', '.join(allowed)}")
     return array

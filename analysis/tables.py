@@ -5,26 +5,29 @@ from __future__ import annotations
 import pandas as pd
 
 from analysis.cells import join
+from analysis.cost import device_hours, money
+from analysis.failures import failures, fitted
 from analysis.frames import Frames
 from analysis.schema import PHASES, WEIGHTS
 from analysis.stats import LEVEL
+from analysis.words import few, markdown
 
 _NONE = "–"
-_LEFT = ("teacher", "student", "method")
-_LISTED = 4
 
 
 def overview(frames: Frames) -> str:
-    """The whole text: progress, the table of cells and how to read it, the optimism of selection, the cost."""
+    """The whole text: progress, the table of cells and how to read it, failures, optimism of selection, cost."""
     parts = (
         heading(frames),
         markdown(readable(frames.cells)),
         unfinished(frames.cells),
         legend(frames.cells),
+        failures(frames.runs),
+        fitted(frames.runs),
         "Selection optimism: test accuracy at the best test epoch minus that at the last epoch of the same runs, in\n"
         "percentage points. A paper that reports the best test epoch has it included.",
         markdown(_optimism_text(optimism(frames))),
-        cost(frames.runs),
+        cost(frames),
     )
     return "\n\n".join(filter(None, parts)) + "\n"
 
@@ -73,9 +76,8 @@ def unfinished(cells: pd.DataFrame) -> str:
     lines = []
     for (status, reason), group in open_cells.groupby(["status", "reason"]):
         names = [f"{row.teacher} → {row.student} {row.method} {row.setting}" for row in group.itertuples()]
-        more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
         why = ": ".join(part for part in (str(status), str(reason)) if part)
-        lines.append(f"- {why}: {'; '.join(names[:_LISTED])}{more}")
+        lines.append(f"- {why}: {few(names)}")
     return "\n".join(["Cells that lack seeds:", "", *lines]) if lines else ""
 
 
@@ -96,29 +98,24 @@ def legend(cells: pd.DataFrame) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def cost(runs: pd.DataFrame) -> str:
-    """What was really spent, by phase."""
-    hours = runs.groupby("phase")["seconds"].sum() / 3600
-    parts = ", ".join(f"{phase} {hours[phase]:.2f} h" for phase in PHASES if phase in hours)
-    text = f"Spent: {hours.sum():.2f} h of training in {len(runs)} runs" + (f" ({parts})." if parts else ".")
+def cost(frames: Frames) -> str:
+    """What was really spent, by phase, and what was lost on the way."""
+    runs = frames.runs
+    hours = device_hours(runs, frames.gpu_share).groupby(runs["phase"]).sum()
+    parts = ", ".join(f"{phase} {hours[phase]:.2f}" for phase in PHASES if phase in hours)
+    text = f"Spent: {hours.sum():.2f} device-hours of training in {len(runs)} runs" + (f" ({parts})" if parts else "")
+    text += "." if frames.price is None else f", that is {money(float(hours.sum()), frames.price)}."
     joules = float(runs["energy_joules"].astype(float).sum())
-    return text + (f" Energy, where known: {joules / 3.6e6:.2f} kWh." if joules > 0 else "")
-
-
-def markdown(frame: pd.DataFrame) -> str:
-    """A frame of text as a Markdown table with aligned columns: text to the left, numbers to the right."""
-    columns = {str(name): [str(name), *frame[name].astype(str)] for name in frame}
-    widths = {name: max(3, *map(len, texts)) for name, texts in columns.items()}
-    lines = []
-    for row in zip(*columns.values(), strict=True):
-        padded = [
-            text.ljust(width) if name in _LEFT else text.rjust(width)
-            for text, (name, width) in zip(row, widths.items(), strict=True)
-        ]
-        lines.append("| " + " | ".join(padded) + " |")
-    rule = ["-" * (width - 1) + ("-" if name in _LEFT else ":") for name, width in widths.items()]
-    lines.insert(1, "| " + " | ".join(rule) + " |")
-    return "\n".join(lines)
+    text += f" Energy, where known: {joules / 3.6e6:.2f} kWh." if joules > 0 else ""
+    retries, preemptions = (int(runs[name].fillna(0).sum()) for name in ("retries", "preemptions"))
+    if retries or preemptions:
+        text += f" Processes lost: {retries}, and {preemptions} more by preemption."
+    skipped = runs["skipped_images"].fillna(0)
+    if skipped.any():
+        text += (
+            f" Unreadable images left out: up to {int(skipped.max())}, in {(skipped > 0).sum()} of {len(runs)} runs."
+        )
+    return text
 
 
 def _optimism_text(table: pd.DataFrame) -> pd.DataFrame:

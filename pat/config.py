@@ -24,6 +24,14 @@ class ConfigError(ValueError):
     """A setting that cannot be used; the message is one line naming field, value and what is allowed."""
 
 
+class DataError(ConfigError):
+    """A file that a run needs - an image, a data set, a teacher's weights - is missing or damaged. It is named."""
+
+
+class StorageError(ConfigError):
+    """What a run has found cannot be kept: the disk is full, or the folder cannot be written."""
+
+
 def unknown(what: str, name: str, valid: Iterable[str], of: str = "") -> ConfigError:
     """The error for a name that does not exist, with the nearest names that do."""
     options = sorted(valid)

@@ -25,11 +25,13 @@ def _shift(x: Tensor, bits: int) -> Tensor:
 
 
 def hash64(*keys: int | Tensor) -> Tensor:
-    """64 well-mixed bits (int64) for each combination of the broadcast integer `keys`."""
+    """64 well-mixed bits (int64) for each combination of the broadcast integer `keys`, on the device of its tensors."""
     state = torch.zeros((), dtype=torch.int64)
     for key in keys:
         word = torch.as_tensor(key, dtype=torch.int64)
-        state = (state.to(word.device, non_blocking=True) ^ word) + _GAMMA
+        if word.device.type != "cpu":  # a number after a key on a device must not bring the state back
+            state = state.to(word.device, non_blocking=True)
+        state = (state ^ word) + _GAMMA
         state = (state ^ _shift(state, 30)) * _MIX_1
         state = (state ^ _shift(state, 27)) * _MIX_2
         state = state ^ _shift(state, 31)

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from pat.config import ConfigError
+from pat.config import ConfigError, StorageError
 from pat.models import sha256
 
 CHECKPOINT, STUDENT = "checkpoint.pt", "student.safetensors"
@@ -30,6 +30,9 @@ class IO(Protocol):
     def report(self, history: list[dict[str, Any]], state: dict[str, Any]) -> None:
         """Called by every worker after each epoch, with all epochs so far and what a continuation needs."""
 
+    def asked_to_stop(self) -> bool:
+        """Asked of every worker after each epoch; all get the same answer. True: the run pauses where it is."""
+
     def export(self, weights: dict[str, Tensor]) -> str:
         """Stores the finished student; returns the SHA-256 of its file."""
 
@@ -37,7 +40,8 @@ class IO(Protocol):
 class LocalIO:
     """A folder: `checkpoint.pt` while the run goes on, `student.safetensors` at its end. No Ray.
 
-    Files appear whole or not at all: written under a name that begins with `_`, then renamed.
+    Files appear whole or not at all: written under a name that begins with `_`, then renamed. `stop` is asked after
+    each epoch whether the run is to pause.
     """
 
     rank, world_size = 0, 1
@@ -46,14 +50,15 @@ class LocalIO:
         self,
         folder: Path,
         on_epoch: Callable[[list[dict[str, Any]]], None] | None = None,
+        stop: Callable[[], bool] | None = None,
         device: torch.device | None = None,
     ) -> None:
-        self.folder, self.on_epoch = Path(folder), on_epoch
+        self.folder, self.on_epoch, self.stop = Path(folder), on_epoch, stop
         self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ConfigError(f"storage {str(folder)!r} cannot be written: {error.strerror}") from error
+            raise StorageError(f"storage {str(folder)!r} cannot be written: {error.strerror}") from error
 
     def load(self) -> dict[str, Any] | None:
         path = self.folder / CHECKPOINT
@@ -70,6 +75,9 @@ class LocalIO:
             if self.on_epoch:
                 self.on_epoch(history)
 
+    def asked_to_stop(self) -> bool:
+        return self.stop is not None and self.stop()
+
     def export(self, weights: dict[str, Tensor]) -> str:
         if self.rank == 0:
             tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
@@ -82,6 +90,6 @@ class LocalIO:
             save(partial)
             partial.replace(self.folder / name)
         except OSError as error:
-            raise ConfigError(f"storage {str(self.folder)!r} cannot be written: {error.strerror}") from error
+            raise StorageError(f"storage {str(self.folder)!r} cannot be written: {error.strerror}") from error
         finally:
             partial.unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from timm.models import get_arch_name, is_model_pretrained, list_pretrained
 from torch import Tensor, nn
 
 from pat import architectures  # noqa: F401  (registers its names with timm)
-from pat.config import ConfigError, unknown
+from pat.config import ConfigError, DataError, unknown
 from pat.weights import read_weights, sha256
 
 
@@ -68,7 +68,7 @@ def create_teacher(
     found = sha256(weights)
     what = f"teacher {name!r}: weights file {str(weights)!r}"
     if expected_sha256 is not None and found != expected_sha256:
-        raise ConfigError(f"{what} has SHA-256 {found}, but {expected_sha256} is expected")
+        raise DataError(f"{what} has SHA-256 {found}, but {expected_sha256} is expected")
     teacher = create_model(name, num_classes, image_size)
     state = _in_timm_layout(name, teacher, read_weights(weights))
     if problem := _other_names(teacher, state) or _other_shapes(name, num_classes, image_size, teacher, state):

@@ -20,6 +20,7 @@ from pat.counter import hash64, permutation
 from pat.data import Dataset, load
 from pat.evaluate import NO_SCORE, WEIGHTS, chosen_epoch, evaluate, results
 from pat.io import IO
+from pat.memory import NO_MEASURES, Measures, OutOfMemory, is_out_of_memory, next_measures, release, workers_that_fit
 from pat.models import normalisation
 from pat.training import Training
 from pat.views import train_views
@@ -33,7 +34,8 @@ class Outcome:
     """How far a run came. `results`, `test_correct` and what follows are filled when it is finished.
 
     `status` is paused, finished or diverged; `history` has one row an epoch; `results` is `evaluate.results`;
-    `test_correct` holds, per rule and weights, the packed correctness of each test image in the order of the set.
+    `test_correct` holds, per rule and weights, the packed correctness of each test image in the order of the set;
+    `measures` says what was done to fit the memory, `peak_memory` is in bytes of a GPU, 0 on the CPU.
     """
 
     status: str
@@ -49,6 +51,9 @@ class Outcome:
     teacher_sha256: str = ""
     teacher_top1: float = math.nan
     exported: str = "raw"
+    measures: str = ""
+    peak_memory: int = 0
+    skipped_images: int = 0
 
 
 def train(
@@ -59,30 +64,66 @@ def train(
     data_root: Path = Path("data"),
     teacher_file: Path | None = None,
     teacher_sha256: str | None = None,
+    measures: Measures = NO_MEASURES,
 ) -> Outcome:
     """Trains a run from its checkpoint (or the start) to epoch `until` (default: its full length).
 
     Stopping and going on again gives, on the CPU, bit for bit what an uninterrupted training gives. Sets torch's
     number of threads from the configuration for the time of the call.
 
-    Raises ConfigError, one line, for whatever in the configuration or the files cannot be used.
+    Raises ConfigError, one line, for whatever in the configuration or the files cannot be used, among them DataError
+    for files, StorageError where nothing can be written, and OutOfMemory with the `measures` to try next.
     """
     with _threads(config.threads):
         dataset = load(config.data, data_root).to(io.device)
-        training = Training(config, io, dataset, teacher_file, teacher_sha256)
-        if (state := io.load()) is not None:
-            training.restore(state, config)
-        target = min(until or config.recipe.epochs, config.recipe.epochs)
-        while training.epoch < target:
-            row = train_epoch(training, config, dataset)
-            if not math.isfinite(row["train_loss"]):
-                message = f"loss became {row['train_loss']} in epoch {training.epoch + 1}"
-                return Outcome("diverged", training.epoch, training.history, message)
-            _score_epoch(training, config, dataset, row)
-            io.report(training.history, training.state(config))
-        if training.epoch < config.recipe.epochs:
-            return Outcome("paused", training.epoch, training.history)
-        return _finish(training, config, dataset)
+        training = None
+        try:
+            training = Training(config, io, dataset, teacher_file, teacher_sha256, measures)
+            return _train(training, config, dataset, until or config.recipe.epochs)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            problem = _line(error)
+        # Outside of the handler, whose traceback would hold every activation.
+        share = config.recipe.batch_size // io.world_size
+        following = next_measures(measures, training.method, share) if training is not None else None
+        del training
+        release()
+        if following is not None:
+            raise OutOfMemory(problem, following)
+
+        def attempt(images: int) -> None:
+            smaller = Training(config, io, dataset, teacher_file, teacher_sha256, measures, share=False)
+            trial_step(smaller, config, dataset, images)
+
+        enough = workers_that_fit(attempt, share // measures.accumulation, io.world_size)
+        fits = f"a share of {enough} workers would fit" if enough else "not even one image fits"
+        raise OutOfMemory(f"batch of {config.recipe.batch_size} on {io.world_size} worker(s): {problem}; {fits}", None)
+
+
+def _train(training: Training, config: RunConfig, dataset: Dataset, until: int) -> Outcome:
+    """From the last checkpoint to epoch `until`, and the run's sum where that is its end."""
+    io = training.io
+    if (state := io.load()) is not None:
+        training.restore(state, config)
+    while training.epoch < min(until, config.recipe.epochs):
+        start = time.perf_counter()
+        row = train_epoch(training, config, dataset)
+        if not math.isfinite(row["train_loss"]):
+            message = f"loss became {row['train_loss']} in epoch {training.epoch + 1}"
+            return _outcome("diverged", training, dataset, message=message)
+        _score_epoch(training, config, dataset, row)
+        row["seconds"] = time.perf_counter() - start
+        io.report(training.history, training.state(config))
+        if training.epoch < config.recipe.epochs and io.asked_to_stop():
+            break
+    if training.epoch < config.recipe.epochs:
+        return _outcome("paused", training, dataset)
+    return _finish(training, config, dataset)
+
+
+def _line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 @contextlib.contextmanager
@@ -104,7 +145,6 @@ def epoch_batches(images: int, batch_size: int, seed: int, epoch: int) -> Tensor
 def train_epoch(training: Training, config: RunConfig, dataset: Dataset) -> dict[str, Any]:
     """One epoch of steps; the row's training half. Every worker takes its slice of each global batch."""
     io, recipe, epoch = training.io, config.recipe, training.epoch
-    start = time.perf_counter()
     training.step_module.train()
     views = train_views(
         dataset.train,
@@ -137,7 +177,6 @@ def train_epoch(training: Training, config: RunConfig, dataset: Dataset) -> dict
         "lr": training.optimizer.param_groups[0]["lr"],
         "train_loss": means.pop("loss"),
         "parts": means,
-        "seconds": time.perf_counter() - start,
     }
 
 
@@ -149,17 +188,39 @@ def train_step(
     Torch's generators are seeded from (seed, step), so dropout and the like need no state in the checkpoint.
     """
     torch.manual_seed(int(hash64(config.seed, _STEP, step)))
-    device = images.device.type
-    with torch.autocast(device, torch.bfloat16, enabled=config.recipe.precision == "bf16"):
-        losses = training.step_module(images, targets, indices)
     training.optimizer.zero_grad(set_to_none=True)
-    losses["loss"].backward()
+    losses = gradients(training, config, images, targets, indices)
     if config.recipe.clip_grad:
         torch.nn.utils.clip_grad_norm_(training.trainable, config.recipe.clip_grad)
     training.optimizer.step()
     if training.ema:
         training.ema.update(training.student, step=step + 1)
-    return {name: value.detach() for name, value in losses.items() if name != "output"}
+    return losses
+
+
+def gradients(
+    training: Training, config: RunConfig, images: Tensor, targets: Tensor, indices: Tensor
+) -> dict[str, Tensor]:
+    """Adds the gradients of a batch to the parameters', in as many parts as the run's measures say; the mean losses."""
+    parts = training.measures.accumulation
+    found: list[dict[str, Tensor]] = []
+    slices = zip(images.chunk(parts), targets.chunk(parts), indices.chunk(parts), strict=True)
+    for number, (x, y, i) in enumerate(slices, start=1):
+        with training.unsynchronised() if number < parts else contextlib.nullcontext():
+            with torch.autocast(x.device.type, torch.bfloat16, enabled=config.recipe.precision == "bf16"):
+                losses = training.step_module(x, y, i)
+            (losses["loss"] / parts).backward()
+        found.append({name: value.detach() for name, value in losses.items() if name != "output"})
+    return found[0] if parts == 1 else {name: torch.stack([part[name] for part in found]).mean(0) for name in found[0]}
+
+
+def trial_step(training: Training, config: RunConfig, dataset: Dataset, images: int) -> None:
+    """A forward and backward pass of so many images, for what it takes of memory; nothing is learnt."""
+    size, device = config.data.image_size, training.io.device
+    indices = torch.arange(images, device=device) % len(dataset.train)
+    targets = torch.full((images, dataset.num_classes), 1 / dataset.num_classes, device=device)
+    training.step_module.train()
+    gradients(training, config, torch.zeros(images, 3, size, size, device=device), targets, indices)
 
 
 def _score_epoch(training: Training, config: RunConfig, dataset: Dataset, row: dict[str, Any]) -> None:
@@ -183,6 +244,20 @@ def _score_epoch(training: Training, config: RunConfig, dataset: Dataset, row: d
                 training.best_bits[f"{rule}_{weights}"] = bits[weights]
 
 
+def _outcome(status: str, training: Training, dataset: Dataset, **rest: Any) -> Outcome:
+    """What every outcome says."""
+    peak = torch.cuda.max_memory_reserved(training.io.device) if training.io.device.type == "cuda" else 0
+    return Outcome(
+        status,
+        training.epoch,
+        training.history,
+        measures=str(training.measures),
+        peak_memory=peak,
+        skipped_images=dataset.skipped,
+        **rest,
+    )
+
+
 def _finish(training: Training, config: RunConfig, dataset: Dataset) -> Outcome:
     """Exports the student and sums up the run."""
     io, teacher = training.io, training.method.teacher
@@ -191,10 +266,10 @@ def _finish(training: Training, config: RunConfig, dataset: Dataset) -> Outcome:
     teacher_top1 = math.nan
     if teacher is not None:
         teacher_top1 = evaluate(teacher, dataset.test, config.data, EVAL_BATCH, io.rank, io.world_size).top1
-    return Outcome(
-        status="finished",
-        epoch=training.epoch,
-        history=training.history,
+    return _outcome(
+        "finished",
+        training,
+        dataset,
         results=results(training.history),
         test_correct={rule: np.packbits(bits.numpy()).tobytes() for rule, bits in training.best_bits.items()},
         test_images=len(dataset.test),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from pat.config import ConfigError, RunConfig
 from pat.data import Dataset
 from pat.io import IO
+from pat.memory import NO_MEASURES, Measures
 from pat.methods import Task, create_method
 from pat.models import create_student, create_teacher, has_batchnorm
 
@@ -24,31 +26,47 @@ State = dict[str, Any]
 
 
 class Training:
-    """The modules of one run on one worker's device. `epoch` counts finished epochs, `history` has a row for each."""
+    """The modules of one run on one worker's device. `epoch` counts finished epochs, `history` has a row for each.
+
+    `share` off: this worker stands alone, whatever others do (a trial of what fits the memory).
+    """
 
     def __init__(
-        self, config: RunConfig, io: IO, dataset: Dataset, teacher_file: Path | None, teacher_sha256: str | None
+        self,
+        config: RunConfig,
+        io: IO,
+        dataset: Dataset,
+        teacher_file: Path | None,
+        teacher_sha256: str | None,
+        measures: Measures = NO_MEASURES,
+        share: bool = True,
     ) -> None:
         recipe, size = config.recipe, config.data.image_size
+        if io.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(io.device)
         student = create_student(config.student, dataset.num_classes, size, config.seed, config.initial)
         check_workers(config, io, len(dataset.train), student)
+        if measures.checkpointing:  # before the method looks at the model: some then call other modules of it
+            student.set_grad_checkpointing(True)  # type: ignore[operator]
         teacher, self.teacher_sha256 = None, ""
         if config.teacher is not None:
             teacher, self.teacher_sha256 = load_teacher(config, dataset.num_classes, teacher_file, teacher_sha256)
         method = config.method
         task = Task(size, dataset.train.labels.cpu())
         built = create_method(method.name, student, teacher, task, config.seed, **method.options)
-        if io.world_size > 1 and io.device.type == "cuda":
+        shared = share and io.world_size > 1
+        if shared and io.device.type == "cuda":
             built = nn.SyncBatchNorm.convert_sync_batchnorm(built)
         self.method = built.to(io.device).to(memory_format=torch.channels_last)  # measured faster on CPU and GPU
         self.student: nn.Module = self.method.student
+        self.measures = measures
         self.trainable = [p for p in self.method.parameters() if p.requires_grad]
         self.steps_per_epoch = len(dataset.train) // recipe.batch_size
         self.optimizer = _optimizer(config, self.method)
         self.schedule = _schedule(config, self.optimizer, self.steps_per_epoch)
         self.ema = ModelEmaV3(self.student, decay=recipe.ema_decay, use_warmup=True) if recipe.ema_decay else None
         self.step_module: nn.Module = self.method
-        if io.world_size > 1:
+        if shared:
             self.step_module = DistributedDataParallel(
                 self.method, broadcast_buffers=False, find_unused_parameters=True
             )
@@ -61,6 +79,11 @@ class Training:
     def exported(self) -> str:
         """Which weights are the run's product: the EMA where the recipe keeps one."""
         return "ema" if self.ema else "raw"
+
+    def unsynchronised(self) -> AbstractContextManager[None]:
+        """Gradients stay with their worker for the time of the block."""
+        module = self.step_module
+        return module.no_sync() if isinstance(module, DistributedDataParallel) else nullcontext()
 
     def product(self) -> nn.Module:
         return self.ema.module if self.ema else self.student

@@ -18,7 +18,7 @@ import torch
 from timm.models import clean_state_dict
 from torch import Tensor
 
-from pat.config import ConfigError
+from pat.config import ConfigError, DataError, StorageError
 
 AVERAGED = ("state_dict_ema", "model_ema")
 WRAPPERS = (*AVERAGED, "state_dict", "model", "model_state_dict", "net")
@@ -36,7 +36,7 @@ def sha256(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise ConfigError(f"weights file {str(path)!r} cannot be read: {error.strerror}") from error
+        raise DataError(f"weights file {str(path)!r} cannot be read: {error.strerror}") from error
 
 
 def is_url(place: str) -> bool:
@@ -60,9 +60,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
                 f"{what} holds more than weights: reading it would run {refused[1]}; "
                 "a file of model.state_dict() alone is needed"
             ) from error
-        raise ConfigError(f"{what} holds no readable weights: it is of no format that torch knows") from error
+        raise DataError(f"{what} holds no readable weights: it is of no format that torch knows") from error
     except Exception as error:  # truncated or foreign: the readers raise many kinds
-        raise ConfigError(f"{what} holds no readable weights: {_line(error)}") from error
+        raise DataError(f"{what} holds no readable weights: {_line(error)}") from error
     return clean_state_dict(_state_dict(content, what))
 
 
@@ -76,7 +76,7 @@ def download(url: str, target: Path, expected: str) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         file = partial.open("wb")
     except OSError as error:
-        raise ConfigError(f"storage {str(target.parent)!r} cannot be written: {error.strerror}") from error
+        raise StorageError(f"storage {str(target.parent)!r} cannot be written: {error.strerror}") from error
     try:
         with file, urllib.request.urlopen(url, timeout=TIMEOUT) as answer:
             shutil.copyfileobj(answer, file)
@@ -102,9 +102,9 @@ def _start(path: Path) -> bytes:
         with path.open("rb") as file:
             start = file.read(9)
     except OSError as error:
-        raise ConfigError(f"weights file {str(path)!r} cannot be read: {error.strerror}") from error
+        raise DataError(f"weights file {str(path)!r} cannot be read: {error.strerror}") from error
     if not start:
-        raise ConfigError(f"weights file {str(path)!r} holds no readable weights: it is empty")
+        raise DataError(f"weights file {str(path)!r} holds no readable weights: it is empty")
     return start
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import ray.train
 import ray.train.torch
+import torch
+import torch.distributed as dist
 
 from pat.io import LocalIO
 
@@ -15,11 +17,22 @@ from pat.io import LocalIO
 class TrainWorkerIO(LocalIO):
     """One of several workers that share the folder of a run: rank 0 writes, all read."""
 
-    def __init__(self, folder: Path, on_epoch: Callable[[list[dict[str, Any]]], None] | None = None) -> None:
-        super().__init__(folder, on_epoch, device=ray.train.torch.get_device())
+    def __init__(
+        self,
+        folder: Path,
+        on_epoch: Callable[[list[dict[str, Any]]], None] | None = None,
+        stop: Callable[[], bool] | None = None,
+    ) -> None:
+        super().__init__(folder, on_epoch, stop, device=ray.train.torch.get_device())
         context = ray.train.get_context()
         self.rank, self.world_size = context.get_world_rank(), context.get_world_size()
 
     def report(self, history: list[dict[str, Any]], state: dict[str, Any]) -> None:
         super().report(history, state)
-        ray.train.report({"epoch": history[-1]["epoch"]})
+        ray.train.report({"epochs": history[-1]["epoch"], **history[-1]})
+
+    def asked_to_stop(self) -> bool:
+        """Rank 0 asks, and all do as it was told."""
+        answer = torch.tensor(float(self.rank == 0 and super().asked_to_stop()), device=self.device)
+        dist.broadcast(answer, src=0)
+        return bool(answer)

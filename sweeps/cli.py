@@ -1,4 +1,4 @@
-"""The command line of the matrix: what runs is a preset in Python, where and how much of it are flags."""
+"""The command of the matrix: from flags to a report, and whatever goes wrong to one line and an exit code."""
 
 from __future__ import annotations
 
@@ -19,38 +19,19 @@ from analysis.report import write_report
 from analysis.schema import LedgerError
 from pat.config import ConfigError
 from pat.data import load
+from sweeps.costs import Devices, agree, cluster_devices, local_devices
 from sweeps.driver import Driver, Fatal
+from sweeps.flags import parser, select
+from sweeps.keep import retry
+from sweeps.lock import locked
 from sweeps.plan_text import plan_text
-from sweeps.presets import CIFAR100, DIGITS, GPU_PRESETS, PRESETS, preset
-from sweeps.store import grow, locked, open_study, read_study, study_folder
+from sweeps.predicted import predicted_against_actual
+from sweeps.presets import CIFAR100, DIGITS, GPU_PRESETS, preset
+from sweeps.store import grow, open_study, read_study, study_folder, write_study
 from sweeps.study import Study
 from sweeps.teachers import provide_used, recorded, resolve_used
 
 WORKS_HERE = f"what works here: python sweeps/hetero_grid.py --preset {DIGITS}"
-
-
-class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{message} (see {self.prog} --help)")
-
-
-def parser() -> Parser:
-    """The flags of `hetero_grid.py`."""
-    flags = Parser(prog="hetero_grid.py", description="Compute a matrix of distillation gains.", allow_abbrev=False)
-    flags.add_argument("--preset", help=f"one of {', '.join(PRESETS)} (default {CIFAR100})")
-    flags.add_argument("--pairs", help="the first N pairs, or teacher:student,teacher:student")
-    flags.add_argument("--methods", help="for instance kd,pat; scratch is always there")
-    flags.add_argument("--seeds", type=int, help="confirmation seeds of every setting")
-    flags.add_argument("--trials", type=int, help="search trials of every cell, in whole waves")
-    flags.add_argument("--workers", type=int, help="workers that share one run (Ray Train); a study of its own name")
-    flags.add_argument("--storage", default="runs", help="folder that holds a folder for each study (default runs)")
-    flags.add_argument("--data-root", default="data", help="folder of the data sets (default data)")
-    flags.add_argument("--address", help="a Ray cluster to run on; else an embedded Ray")
-    flags.add_argument("--plan", action="store_true", help="say what would be done, and do nothing")
-    flags.add_argument("--verbose", action="store_true", help="tracebacks, and the output of the workers")
-    return flags
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -84,77 +65,94 @@ def _main(flags: argparse.Namespace) -> int:
     asked = select(preset(flags.preset or CIFAR100), flags)
     if "://" in flags.storage:
         raise ConfigError(f"storage {flags.storage!r}: a folder that every machine of the cluster sees")
-    if flags.plan:
-        folder = study_folder(flags.storage, asked)
-        stored = read_study(folder)
-        study = grow(stored, asked, folder) if stored else asked
-        print(plan_text(recorded(study, folder), asked, folder))
-        return 0
-    return _run(asked, flags)
+    return _plan(asked, flags) if flags.plan else _run(asked, flags)
 
 
-def select(study: Study, flags: argparse.Namespace) -> Study:
-    """The study with what the flags change. Raises ConfigError for what is not there."""
-    changes: dict[str, Any] = {}
-    if flags.pairs is not None:
-        changes["pairs"] = _pairs(study, flags.pairs)
-    if flags.methods is not None:
-        changes["methods"] = tuple(name.strip() for name in flags.methods.split(",") if name.strip())
-    if flags.seeds is not None:
-        changes["seeds"] = flags.seeds
-    if flags.trials is not None:
-        changes["search"] = replace(study.search, trials=flags.trials)
-    if flags.workers is not None and flags.workers != study.workers:
-        changes |= {"workers": flags.workers, "name": f"{study.name}-{flags.workers}workers"}
-    return replace(study, **changes)
+def _plan(asked: Study, flags: argparse.Namespace) -> int:
+    """Say what the study would do and cost. Probes where there are devices for it, and keeps the probes alone."""
+    from sweeps.cluster import address, ray_running
+
+    folder = study_folder(flags.storage, asked)
+    stored = read_study(folder)
+    study = recorded(grow(stored, asked, folder) if stored else asked, folder)
+    root, where = _root(flags), address(flags.address)
+    for_gpus = (flags.preset or CIFAR100) in GPU_PRESETS
+    devices = Devices("", for_gpus, 0, study.gpu_share or 1.0)
+    with ExitStack() as stack:
+        if where != "local":
+            stack.enter_context(ray_running(where, flags.verbose))
+            devices = cluster_devices(study, folder, root, _whisper)
+        elif torch.cuda.is_available() or not for_gpus:
+            load(study.data, root)
+            devices = local_devices(study, folder, root, _whisper)
+    print(plan_text(study, asked, folder, **vars(devices), price=flags.price, keep=flags.keep, data_root=root))
+    return 0
 
 
-def _pairs(study: Study, text: str) -> tuple[tuple[str, str], ...]:
-    if text.strip("-").isdigit():
-        if not 1 <= int(text) <= len(study.pairs):
-            raise ConfigError(f"--pairs {text}: study {study.name!r} has 1 to {len(study.pairs)} pairs")
-        return study.pairs[: int(text)]
-    parts = [tuple(part.strip().split(":")) for part in text.split(",") if part.strip()]
-    for part in parts:
-        if len(part) != 2:
-            raise ConfigError(f"--pairs {':'.join(part)!r}: a number, or teacher:student,teacher:student")
-    return tuple((part[0], part[1]) for part in parts)
+def _whisper(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _root(flags: argparse.Namespace) -> Path:
+    return Path(flags.data_root).expanduser().absolute()
 
 
 def _run(asked: Study, flags: argparse.Namespace) -> int:
     """Bring the study to its end, then its report."""
-    from sweeps.cluster import address, nodes, ray_running  # Ray is imported only where something may run
+    from sweeps.cluster import JOIN_SECONDS, address, nodes, ray_running  # Ray is imported only where a study may run
 
-    where = address(flags.address)
+    where, root = address(flags.address), _root(flags)
     needs_gpu = (flags.preset or CIFAR100) in GPU_PRESETS
     if where == "local":
         _check_gpu(asked, needs_gpu, torch.cuda.is_available())
-    root = Path(flags.data_root).expanduser().absolute()
     num_classes = _check_data(asked, root)
     folder, study = open_study(flags.storage, asked)
     with ExitStack() as stack:
-        stack.enter_context(locked(folder))
+        pulse = stack.enter_context(locked(folder))
+        if flags.retry:
+            _retry(folder, flags.retry)
         resolve_used(asked, folder, num_classes)
         study = recorded(study, folder)
         gpus = torch.cuda.is_available()
-        patience = 0.0
         if where != "local":
-            from sweeps.cluster import JOIN_SECONDS
-
             stack.enter_context(ray_running(where, flags.verbose))
-            gpus, patience = any(node.gpus for node in nodes()), JOIN_SECONDS
+            gpus = any(node.gpus for node in nodes())
             _check_gpu(asked, needs_gpu, gpus)
-        driver = Driver(folder, study, asked, root, gpus)
+        driver = Driver(folder, study, asked, root, gpus, keep=flags.keep, verbose=flags.verbose, pulse=pulse)
+        driver.price = flags.price
         driver.progress.say(f"study {study.name} in {folder}: {driver.progress.status()}")
         if driver.kind() is None:
             driver.finish()
         else:
             provide_used(asked, folder, num_classes)
-            from sweeps.launch import launch
-
             stack.enter_context(ray_running(where, flags.verbose))
-            launch(driver, patience)
+            signal.signal(signal.SIGTERM, _stop)  # Ray has put its own handler there
+            _launch(driver, asked, flags, 0.0 if where == "local" else JOIN_SECONDS)
     return _close(driver, folder)
+
+
+def _launch(driver: Driver, asked: Study, flags: argparse.Namespace, patience: float) -> None:
+    """Once it is known what it costs and nobody objects."""
+    from sweeps.callbacks import callbacks
+    from sweeps.launch import launch
+
+    folder, say = driver.folder, driver.progress.say
+    study = replace(driver.study, gpu_share=asked.gpu_share)  # what was found before may have been another kind of GPU
+    devices = cluster_devices(study, folder, driver.data_root, say, probing=driver.gpus)
+    agree(driver.planner, folder, driver.data_root, devices, flags.price, flags.keep, flags.yes, say)
+    driver.study = replace(study, gpu_share=devices.share if devices.gpus else None)
+    write_study(folder, driver.study)
+    launch(driver, patience, callbacks=callbacks(flags.log, study.name) if flags.log else ())
+    if table := predicted_against_actual(folder, driver.planner):
+        say(table)
+
+
+def _retry(folder: Path, what: str) -> None:
+    """Set the records aside that are to be made again, and say which."""
+    for run_id in (found := retry(folder, what)):
+        print(f"run {run_id} is set aside and runs again")
+    if not found:
+        print(f"no run is {what}; nothing is set aside")
 
 
 def _check_gpu(study: Study, needed: bool, there: bool) -> None:

@@ -34,7 +34,8 @@ from pat.config import ConfigError  # noqa: E402
 
 logging.getLogger("ray.tune").setLevel(logging.ERROR)  # Tune misses the files of the loggers that are off
 OBJECT_STORE_BYTES = 128 * 1024**2
-JOIN_SECONDS = 600
+JOIN_SECONDS = 45
+"""How long a study waits for a cluster on which a run would fit, before it says that none does."""
 
 
 @dataclass(frozen=True)
@@ -120,3 +121,16 @@ def wait_for(workers: int, threads: int, gpu_share: float, patience: float) -> i
         f"a run needs {workers} worker(s) of {threads} CPU(s) each, the cluster has {cpus:.0f} CPU(s)"
         f" and {gpus:.0f} GPU(s) on {len(cluster)} machine(s)"
     )
+
+
+def preempted(error: Exception | None) -> bool:
+    """Whether a process was lost with its machine, which is no fault of what ran in it."""
+    gone = isinstance(error, ray.exceptions.NodeDiedError) or getattr(error, "preempted", False)
+    return bool(gone) or "node has died" in str(error) or "node died" in str(error)
+
+
+def by_memory(error: Exception | None) -> str:
+    """What happened to a process that Ray killed because its machine ran out of memory; empty for other ends."""
+    text = str(error)
+    memory = isinstance(error, ray.exceptions.OutOfMemoryError) or "OOM" in text or "memory pressure" in text
+    return "killed because its machine ran out of memory" if memory else ""

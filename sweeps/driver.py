@@ -6,31 +6,53 @@ It holds no state that is not in the ledger. `run_here` drives a study in this p
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from analysis import ledger
 from pat.models import create_model, family, has_batchnorm
-from sweeps.cells import Segment
-from sweeps.planner import Planner, keys, matrix_rows
+from sweeps.jobs import STOP, Job, teacher_path
+from sweeps.keep import Keep, drop_students, outlives, set_aside_superseded
+from sweeps.lock import Pulse
+from sweeps.planner import Planner, keys, matrix_rows, rungs_of
 from sweeps.progress import Progress
-from sweeps.runs import Job, execute, record_end, run_folder, teacher_path
+from sweeps.records import first_line, record_end
+from sweeps.runs import STOPS_STUDY, execute
+from sweeps.speeds import Speeds
 from sweeps.study import Study, TeacherFile
 from sweeps.teachers import local_file
+from sweeps.units import Segment
 from sweeps.view import read_state, read_view
 
 LOST_LIMIT = 3
 MATRIX_EVERY = 2.0
-SUPERSEDED = "superseded"
+MATRIX_SHARE = 0.02
+"""At most this share of the driver's time goes into writing the matrix."""
 
 
 class Fatal(RuntimeError):
     """Nothing more can be written or run; the message is one line."""
 
 
+@dataclass
+class Losses:
+    """The processes that a run has lost: `retries` in all by its own fault, `in_a_row` of them without getting on,
+    `preemptions` by no fault of its own. `epochs` it had done at the last one."""
+
+    retries: int = 0
+    in_a_row: int = 0
+    preemptions: int = 0
+    epochs: int = 0
+
+
 class Driver:
-    """One study in its folder. `asked`: the part of it that this call is to complete."""
+    """One study in its folder. `asked`: the part of it that this call is to complete.
+
+    `gpus`: whether the cluster has some. `keep`: which students' files outlive their runs. `pulse` tells others what
+    is running.
+    """
 
     def __init__(
         self,
@@ -40,29 +62,65 @@ class Driver:
         data_root: Path,
         gpus: bool = False,
         stream: TextIO | None = None,
+        keep: Keep = "all",
+        speeds: Speeds | None = None,
+        verbose: bool = False,
+        pulse: Pulse | None = None,
     ) -> None:
-        self.folder, self.study, self.data_root, self.gpus = folder, study, data_root, gpus
-        self.flying: dict[str, Segment] = {}
-        self._lost: Counter[str] = Counter()
+        self.folder, self.study, self.data_root, self.gpus, self.keep = folder, study, data_root, gpus, keep
+        self.pulse = pulse
+        self.price: float | None = None
+        if pulse is not None:
+            pulse.facts = self.live
+        self._losses: dict[str, Losses] = defaultdict(Losses)
+        self._since: dict[str, float] = {}
         self._families = {name: family(name) for name in (*study.used_teachers(), *study.used_students())}
-        self.planner = Planner(study, read_view(folder), unsynced_models(study, gpus), asked)
-        self.progress = Progress(self.planner, folder, stream)
-        self.progress.flying = self.flying
+        self.planner = Planner(study, read_view(folder, rungs_of(study)), unsynced_models(study, gpus), asked, speeds)
+        self.progress = Progress(self.planner, folder, stream, verbose=verbose)
         self._matrix_due = 0.0
+        (folder / STOP).unlink(missing_ok=True)
         self._settle()
 
     def kind(self) -> int | None:
         """How many workers the most urgent segment needs; None if none is ready."""
-        segment = next((s for s in self.planner.ready() if s.run_id not in self.flying), None)
-        return None if segment is None else self._workers(segment)
+        return self.planner.kind()
 
     def next_job(self, workers: int) -> Job | None:
-        """The most urgent segment for that many workers; it counts as in flight until `ended` is told."""
-        for segment in self.planner.ready():
-            if segment.run_id not in self.flying and self._workers(segment) == workers:
-                self.flying[segment.run_id] = segment
-                return self.job(segment)
-        return None
+        """The most urgent segment for that many workers; it counts as in flight until `ended` or `lost` is told."""
+        return self._begun(self.planner.take(workers))
+
+    def reached(self, run_id: str) -> Job | None:
+        """A segment is done, and its workers wait: the run's next segment where the plan wants it at once."""
+        segment = self.planner.flying[run_id]
+        self._refresh(segment)
+        self._settle()
+        return self._begun(self.planner.take_on(run_id))
+
+    def ended(self, run_id: str) -> None:
+        """A segment is over, and the ledger says how."""
+        segment = self.planner.flying[run_id]
+        self._refresh(segment)
+        self._settle()
+
+    def lost(self, run_id: str, reason: str, preempted: bool = False) -> None:
+        """The process of a segment is gone. One that was preempted does not count; others do until the run gets on.
+
+        After three that count the run has failed.
+        """
+        segment, losses = self.planner.flying[run_id], self._losses[run_id]
+        epochs = len(ledger.read_run_epochs(self.folder, run_id))
+        if epochs > losses.epochs:
+            losses.in_a_row, losses.epochs = 0, epochs
+        if preempted:
+            losses.preemptions += 1
+        else:
+            losses.retries += 1
+            losses.in_a_row += 1
+        self.progress.lost(segment, reason, 0 if preempted else losses.in_a_row, LOST_LIMIT)
+        if losses.in_a_row >= LOST_LIMIT:
+            record_end(self.job(segment), "failed", "lost", f"its process was lost {LOST_LIMIT} times: {reason}")
+        self._refresh(segment)
+        self._settle()
 
     def job(self, segment: Segment) -> Job:
         """What a process needs to train the segment."""
@@ -75,6 +133,7 @@ class Driver:
                 run_id = config.teacher.weights.removeprefix("run:")
                 teacher_file = str(teacher_path(self.folder, run_id))
                 sha256 = self.planner.view[run_id].student_sha256
+        losses = self._losses[segment.run_id]
         return Job(
             folder=str(self.folder),
             study=self.study.name,
@@ -86,50 +145,70 @@ class Driver:
             data_root=str(self.data_root),
             teacher_file=teacher_file,
             teacher_sha256=sha256,
-            workers=self._workers(segment),
-            retries=self._lost[segment.run_id],
+            workers=self.study.workers_of(config.method.name),
+            retries=losses.retries,
+            preemptions=losses.preemptions,
+            keep_student=outlives(self.keep, segment.phase),
         )
 
-    def ended(self, run_id: str, lost: bool = False) -> None:
-        """A segment is over. `lost`: its process is gone; after three times the run counts as failed."""
-        segment = self.flying.pop(run_id)
-        if lost:
-            self._lost[run_id] += 1
-            self.progress.say(f"  lost the process of {segment.cell} ({self._lost[run_id]} of {LOST_LIMIT})")
-            if self._lost[run_id] >= LOST_LIMIT:
-                record_end(self.job(segment), "failed", "Lost", f"its process was lost {self._lost[run_id]} times")
-        self._refresh(segment)
-        self._settle()
+    def live(self) -> dict[str, Any]:
+        """What `driver.json` says beside who drives: how far the study is, and the runs in flight."""
+        flying = list(self.planner.flying.values())
+        return {
+            "slots": self.progress.slots,
+            "price": self.price,
+            "gpu_share": self.study.gpu_share,
+            "counts": self.planner.counts(),
+            "seconds_left": self.progress.seconds_left(),
+            "running": [
+                {
+                    "run_id": segment.run_id,
+                    "since": self._since.get(segment.run_id),
+                    "phase": segment.phase,
+                    "cell": list(segment.cell),
+                    "seed": segment.config.seed,
+                    "until": segment.until,
+                    "epochs": segment.config.recipe.epochs,
+                }
+                for segment in flying
+            ],
+        }
 
     def finish(self) -> None:
-        """The last matrix. Confirmations of settings that a longer search replaced are set aside in `superseded/`."""
-        whole = all(row.status == "finished" for row in self.planner.rows())
-        for run_id in self.planner.superseded() if whole else ():
-            place = self.folder / SUPERSEDED / run_id
-            place.parent.mkdir(exist_ok=True)
-            run_folder(self.folder, run_id).rename(place)
+        """The last matrix; what a longer search replaced is set aside, and students that are not kept are removed."""
+        set_aside_superseded(self.folder, self.planner.superseded())
         self.write_matrix()
+        if self.planner.complete:
+            drop_students(self.folder, self.planner, self.keep)
 
     def write_matrix(self) -> None:
-        """Every cell, setting and seed as it stands."""
-        running = frozenset(self.flying)
+        """Every cell, setting and seed that was asked for, as it stands."""
+        start = time.monotonic()
+        running = frozenset(self.planner.flying)
         ledger.write_matrix(self.folder, matrix_rows(self.study, self.planner.rows(), self._families, running))
-        self._matrix_due = time.monotonic() + MATRIX_EVERY
+        took = time.monotonic() - start
+        self._matrix_due = time.monotonic() + max(MATRIX_EVERY, took / MATRIX_SHARE)
 
-    def _workers(self, segment: Segment) -> int:
-        return self.study.workers_of(segment.config.method.name)
+    def _begun(self, segment: Segment | None) -> Job | None:
+        if segment is None:
+            return None
+        self._since[segment.run_id] = time.time()
+        self.progress.began(segment)
+        return self.job(segment)
 
     def _refresh(self, segment: Segment) -> None:
+        self._since.pop(segment.run_id, None)
         state = read_state(self.folder, segment.run_id)
         self.planner.update(segment.run_id, state)
         if state.status:
+            self._losses.pop(segment.run_id, None)
             row = ledger.read_run(self.folder, segment.run_id)
             assert row is not None
             self.progress.ended(segment, row)
 
     def _settle(self) -> None:
         """Record what the plan gave up as pruned, and now and then the matrix."""
-        for segment in list(self.planner.prune()):
+        for segment in self.planner.prune():
             record_end(self.job(segment), "pruned")
             self._refresh(segment)
         if time.monotonic() >= self._matrix_due:
@@ -147,11 +226,17 @@ def unsynced_models(study: Study, gpus: bool) -> frozenset[str]:
 
 
 def run_here(driver: Driver) -> None:
-    """Drive the study to its end in this process, one segment after the other, each on one worker."""
+    """Drive the study to its end in this process, one segment after the other, each on one worker.
+
+    Raises Fatal, naming the file, for what concerns every run.
+    """
     with driver.progress.ticking():
         while (kind := driver.kind()) is not None:
             job = driver.next_job(kind)
             assert job is not None
-            execute(job)
+            try:
+                execute(job)
+            except STOPS_STUDY as error:
+                raise Fatal(first_line(error)) from error
             driver.ended(job.run.run_id)
     driver.finish()

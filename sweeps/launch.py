@@ -7,21 +7,28 @@ Nothing is ever stopped from outside: a run is pruned by not issuing its next se
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from ray import tune
+from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
 from analysis.schema import LedgerError
-from sweeps.cluster import wait_for
+from sweeps.cluster import by_memory, preempted, wait_for
 from sweeps.driver import Driver, Fatal
+from sweeps.group import answer
+from sweeps.jobs import STOP, Job
+from sweeps.records import first_line
 from sweeps.segments import STORAGE
+from sweeps.watch import watching
 
-SEGMENTS_PER_TUNER = 500
+SEGMENTS_PER_TUNER = 2000
+SCRATCH = "sweeps-tune-"
 Work = Callable[[dict[str, Any]], None]
 
 
@@ -39,7 +46,7 @@ class PlannerSearcher(Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next segment; None while all that is ready is in flight; FINISHED when this Tuner has done its part."""
-        if self.fatal or not self._left:
+        if self.fatal or not self._left or self.stopping:
             return Searcher.FINISHED
         job = self._driver.next_job(self._workers)
         if job is None:
@@ -49,17 +56,50 @@ class PlannerSearcher(Searcher):
         self._runs[trial_id] = run.run_id
         return {"job": job.to_dict(), "name": f"{run.run_id}-{job.until}", "threads": run.threads}
 
+    @property
+    def stopping(self) -> bool:
+        return (self._driver.folder / STOP).exists()
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """The workers of a group have come to the end of their segment and ask whether their run goes on."""
+        if "asks" not in result or trial_id not in self._runs:
+            return
+        run_id, following = self._runs[trial_id], None
+        if not self.stopping:
+            following = self._guarded(lambda: self._driver.reached(run_id))
+            self._runs[trial_id] = run_id if following else ""
+        answer(self._driver.folder, run_id, following.until if following else 0)
+
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """A segment is over. Of one that was lost, `lost` is told next."""
+        if error:
+            return
         run_id = self._runs.pop(trial_id)
         fatal = (result or {}).get("fatal", "")
         if fatal:
-            self.fatal = fatal
-            self._driver.flying.pop(run_id)
-            return
+            self.stop(fatal)
+            self._driver.planner.release(run_id)
+        elif run_id:
+            self._guarded(lambda: self._driver.ended(run_id))
+
+    def lost(self, trial_id: str, error: Exception | None) -> None:
+        """The process of a segment is gone, or raised what no segment should."""
+        run_id = self._runs.pop(trial_id)
+        reason = by_memory(error) or first_line(error or RuntimeError("its process is gone"))
+        if run_id:
+            self._guarded(lambda: self._driver.lost(run_id, reason, preempted(error)))
+
+    def stop(self, reason: str) -> None:
+        """No more segments; those in flight pause after their epoch."""
+        self.fatal = reason
+        (self._driver.folder / STOP).touch()
+
+    def _guarded(self, step: Callable[[], Job | None]) -> Job | None:
         try:
-            self._driver.ended(run_id, lost=error)
+            return step()
         except LedgerError as refusal:
-            self.fatal = str(refusal)
+            self.stop(str(refusal))
+            return None
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles its searcher, but nobody restores it."""
@@ -72,25 +112,58 @@ class PlannerSearcher(Searcher):
         """Nothing: the ledger is the state."""
 
 
-def launch(driver: Driver, patience: float = 0.0, work: Work | None = None, limit: int = SEGMENTS_PER_TUNER) -> None:
+class TellLosses(tune.Callback):
+    """Tells the searcher with which error a trial was lost, which Tune itself does not."""
+
+    def __init__(self, searcher: PlannerSearcher) -> None:
+        self._searcher = searcher
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        try:
+            error = trial.get_pickled_error()
+        except Exception:  # an error that cannot be unpickled here was still an error
+            error = None
+        self._searcher.lost(trial.trial_id, error)
+
+
+def launch(
+    driver: Driver,
+    patience: float = 0.0,
+    work: Work | None = None,
+    limit: int = SEGMENTS_PER_TUNER,
+    callbacks: Sequence[tune.Callback] = (),
+) -> None:
     """Drive the study to its end on the Ray that is running.
 
     `patience`: seconds to wait for the cluster's machines. `work` replaces the training in one-worker segments.
-    Raises ConfigError where a run cannot fit the cluster and Fatal where the storage refuses.
+    `callbacks` of Tune see every epoch. Raises ConfigError where a run cannot fit the cluster, and Fatal where the
+    storage refuses, a file is damaged, or the study was asked to stop.
     """
     study = driver.study
     kinds = {study.workers_of(method) for method in ("scratch", *study.methods)}
-    slots = {kind: wait_for(kind, study.threads, _share(study.gpu_share, kind), patience) for kind in sorted(kinds)}
-    scratch = Path(tempfile.mkdtemp(prefix="sweeps-tune-"))
+    slots = {
+        kind: wait_for(kind, study.threads, _share((study.gpu_share or 1.0), kind), patience) for kind in sorted(kinds)
+    }
+    _sweep_up()
+    scratch = Path(tempfile.mkdtemp(prefix=f"{SCRATCH}{os.getpid()}-"))
     try:
-        with driver.progress.ticking():
+        with driver.progress.ticking(), watching(driver, min(kinds), study.threads, (study.gpu_share or 1.0)):
             while (kind := driver.kind()) is not None:
                 driver.progress.slots = max(1, slots[kind] // kind)
-                _run_tuner(driver, kind, driver.progress.slots, scratch, work, limit)
+                _run_tuner(driver, kind, scratch, work, limit, callbacks)
         driver.finish()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
         shutil.rmtree(driver.folder / STORAGE, ignore_errors=True)
+        (driver.folder / STOP).unlink(missing_ok=True)
+
+
+def _sweep_up() -> None:
+    """Remove what drivers left behind that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*-*"):
+        owner = folder.name.removeprefix(SCRATCH).partition("-")[0]
+        if owner.isdigit() and not Path("/proc", owner).exists() and Path("/proc").is_dir():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _share(gpu_share: float, workers: int) -> float:
@@ -98,13 +171,15 @@ def _share(gpu_share: float, workers: int) -> float:
     return gpu_share if workers == 1 else 1.0
 
 
-def _run_tuner(driver: Driver, workers: int, concurrent: int, scratch: Path, work: Work | None, limit: int) -> None:
+def _run_tuner(
+    driver: Driver, workers: int, scratch: Path, work: Work | None, limit: int, callbacks: Sequence[tune.Callback]
+) -> None:
     """One Tuner: segments of one kind until none is ready, or until it has grown long enough."""
     study = driver.study
     searcher = PlannerSearcher(driver, workers, limit)
     if workers == 1:
-        trainable = _segment(work)
-        request = {"cpu": study.threads, **({"gpu": study.gpu_share} if driver.gpus else {})}
+        trainable = _segment(work, log=bool(callbacks))
+        request = {"cpu": study.threads, **({"gpu": (study.gpu_share or 1.0)} if driver.gpus else {})}
     else:
         trainable = _group_segment(driver.gpus)
         request = {"cpu": 0, "node:__internal_head__": 0.001}
@@ -113,17 +188,24 @@ def _run_tuner(driver: Driver, workers: int, concurrent: int, scratch: Path, wor
         tune_config=tune.TuneConfig(
             num_samples=-1,
             search_alg=searcher,
-            max_concurrent_trials=concurrent,
+            max_concurrent_trials=driver.progress.slots,
             reuse_actors=workers == 1,
             trial_dirname_creator=lambda trial: trial.trial_id,
         ),
-        run_config=tune.RunConfig(name=Path(tempfile.mkdtemp(dir=scratch)).name, storage_path=str(scratch), verbose=0),
+        run_config=tune.RunConfig(
+            name=Path(tempfile.mkdtemp(dir=scratch)).name,
+            storage_path=str(scratch),
+            verbose=0,
+            callbacks=[TellLosses(searcher), *callbacks],
+        ),
     ).fit()
     if searcher.fatal:
         raise Fatal(searcher.fatal)
+    if searcher.stopping:
+        raise Fatal("the study was asked to stop; nothing finished is lost, the same command goes on from here")
 
 
-def _segment(work: Work | None) -> Callable[[dict[str, Any]], None]:
+def _segment(work: Work | None, log: bool) -> Callable[[dict[str, Any]], None]:
     """The function of a one-worker trial. It travels by value, and finds the packages where the driver did."""
     root = str(Path(__file__).parents[1])
 
@@ -134,7 +216,10 @@ def _segment(work: Work | None) -> Callable[[dict[str, Any]], None]:
             sys.path.append(root)
         from sweeps.segments import run_one
 
-        (work or run_one)(config["job"])
+        if work:
+            work(config["job"])
+        else:
+            run_one(config["job"], log)
 
     return segment
 
@@ -148,7 +233,7 @@ def _group_segment(gpus: bool) -> Callable[[dict[str, Any]], None]:
 
         if root not in sys.path:
             sys.path.append(root)
-        from sweeps.segments import run_group
+        from sweeps.group import run_group
 
         run_group(config["job"], config["name"], config["threads"], root, gpus)
 

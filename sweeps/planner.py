@@ -1,20 +1,28 @@
 """The planner: what can run now, as a pure function of the study and of the picture of its ledger.
 
-Teachers first, then the scratch baselines, then the cells in order, each searching before it confirms. Nothing
-waits for what it does not need: a cell waits for its teacher and for the runs of its own wave.
+Nothing waits for what it does not need: a cell waits for its teacher and for the runs of its own wave. What is most
+urgent goes first (teachers, then the longest expected work), which changes when a run is done, never whether.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from sweeps.cells import Row, Segment, Unit, plan_cell, plan_scratch, plan_teacher
+from sweeps.anchors import anchors_of, is_anchor
+from sweeps.cells import plan_cell, plan_scratch, plan_teacher
+from sweeps.halving import Draw
 from sweeps.search import Result, draw_wave
+from sweeps.speeds import Speeds
 from sweeps.study import SCRATCH, Cell, Study, TeacherFile
+from sweeps.units import ENDED, Row, Runs, Segment, Unit
+from sweeps.urgency import Queue, Urgency
 from sweeps.view import RunState, View
+
+FIRST_RESORT = 16
 
 
 class Key(NamedTuple):
@@ -25,13 +33,18 @@ class Key(NamedTuple):
 
 
 def keys(study: Study) -> list[Key]:
-    """Every unit of a study in the order in which the planner serves them."""
+    """Every unit of a study in the study's order."""
     trained = [name for name in study.used_teachers() if not isinstance(study.teachers[name], TeacherFile)]
     return [
         *(Key("teacher", Cell("", name, SCRATCH)) for name in trained),
         *(Key("scratch", Cell("", name, SCRATCH)) for name in study.used_students()),
         *(Key("cell", cell) for cell in study.cells()),
     ]
+
+
+def rungs_of(study: Study) -> frozenset[int]:
+    """Every number of epochs after which a decision of the study asks for a score."""
+    return frozenset(rung for recipe in study.students.values() for rung in study.search.epochs(recipe.epochs))
 
 
 @dataclass(frozen=True)
@@ -48,84 +61,207 @@ class Plan:
 def plan(study: Study, view: View, unsynced: frozenset[str] = frozenset()) -> Plan:
     """The whole plan at once, without any memory. `unsynced`: models whose BatchNorm the workers cannot share."""
     planner = Planner(study, view, unsynced)
-    return Plan(list(planner.ready()), list(planner.prune()), planner.rows(), planner.complete, planner.problems)
+    return Plan(planner.ready(), list(planner.prune()), planner.rows(), planner.complete, planner.problems)
 
 
 class Planner:
     """The same plan kept up to date: a run that has got on recomputes only the units that look at it.
 
-    `asked` limits what is made ready to the units of another study (some pairs or methods of this one).
+    `asked` limits everything to the pairs, methods and seeds of another study (a part of this one). `speeds` tell
+    how long an epoch of a cell takes; they are read whenever a unit is looked at, and for all units now and then.
+    `flying` are the segments that have been handed out, by run_id.
     """
 
     def __init__(
-        self, study: Study, view: View, unsynced: frozenset[str] = frozenset(), asked: Study | None = None
+        self,
+        study: Study,
+        view: View,
+        unsynced: frozenset[str] = frozenset(),
+        asked: Study | None = None,
+        speeds: Speeds | None = None,
     ) -> None:
         self.study = study
-        self.view = dict(view)
+        self.scope = replace(study, pairs=asked.pairs, methods=asked.methods, seeds=asked.seeds) if asked else study
+        self.speeds = speeds or Speeds()
+        self.rungs = rungs_of(study)
+        self.view = {run_id: state.at(self.rungs) for run_id, state in view.items()}
+        self.flying: dict[str, Segment] = {}
         self._unsynced = unsynced
-        self._waves: dict[str, list[dict[str, Any]]] = {}
+        self._runs = Runs(self.scope, unsynced)
+        self._order = {key: place for place, key in enumerate(keys(self.scope))}
+        self._anchors = {key: [Key("cell", cell) for cell in anchors_of(self.scope, key.cell)] for key in self._order}
+        self._waiting: dict[Key, list[Key]] = {key: [] for key in self._order}
+        for key, anchors in self._anchors.items():
+            for needed in (Key("teacher", Cell("", key.cell.teacher, SCRATCH)), *anchors):
+                if needed in self._waiting:
+                    self._waiting[needed].append(key)
+        self._queues: dict[int, Queue[Key]] = {}
+        self._owner: dict[str, Key] = {}
+        self._tally = Counter(dict.fromkeys(("", *ENDED), 0))
+        self._left: Counter[Cell] = Counter()
+        self._pruned: deque[Segment] = deque()
+        self._pruning: set[str] = set()
+        self._waves: dict[tuple[Cell, int], tuple[str, list[dict[str, Any]]]] = {}
+        self._updates, self._resort_at = 0, FIRST_RESORT
         self.units: dict[Key, Unit] = {}
-        self._by_run: dict[str, set[Key]] = {}
-        wanted = set(keys(asked)) if asked else None
-        self._asked = [key for key in keys(study) if wanted is None or key in wanted]
-        for key in keys(study):
+        for key in sorted(self._order, key=lambda key: len(self._anchors[key])):
             self._evaluate(key)
+        self.resort()
 
     def update(self, run_id: str, state: RunState) -> None:
-        """Take note of how far a run is now."""
-        self.view[run_id] = state
-        for key in sorted(self._by_run.get(run_id, ())):
-            self._evaluate(key)
+        """Take note of how far a run is now; it counts as handed out no longer."""
+        self.view[run_id] = state.at(self.rungs)
+        self.flying.pop(run_id, None)
+        self._pruning.discard(run_id)
+        if run_id in self._owner:
+            self._evaluate(self._owner[run_id])
+        self._updates += 1
+        if self._updates >= self._resort_at:
+            self._resort_at *= 2
+            self.resort()
 
-    def ready(self) -> Iterator[Segment]:
-        """The segments that can run now, the most urgent first."""
-        return (segment for key in self._asked for segment in self.units[key].ready)
+    def resort(self) -> None:
+        """Order everything anew by what the speeds say now."""
+        for key in self._order:
+            self._line_up(key)
+
+    def take(self, workers: int) -> Segment | None:
+        """Hand out the most urgent segment for that many workers; None where there is none."""
+        first = self._queue(workers).first()
+        if first is None:
+            return None
+        key = first[1]
+        return self._hand_out(min(self._free(key), key=lambda segment: self._urgency(key, segment)))
+
+    def take_on(self, run_id: str) -> Segment | None:
+        """Hand out the segment with which a run goes on at once, urgent or not; None where it does not."""
+        free = self._free(self._owner[run_id]) if run_id in self._owner else []
+        return next((self._hand_out(segment) for segment in free if segment.run_id == run_id), None)
+
+    def release(self, run_id: str) -> None:
+        """A segment that was handed out is over or was lost; if the plan still wants it, it may be handed out again."""
+        segment = self.flying.pop(run_id, None)
+        if segment is not None:
+            self._line_up(self._owner[run_id])
+
+    def kind(self) -> int | None:
+        """How many workers the most urgent segment needs; None if there is none."""
+        firsts = [(first, workers) for workers, queue in self._queues.items() if (first := queue.first()) is not None]
+        return min(firsts)[1] if firsts else None
+
+    def ready(self) -> list[Segment]:
+        """Every segment that can run now, handed out or not, the most urgent first."""
+        found = [(self._urgency(key, segment), segment) for key in self._order for segment in self.units[key].ready]
+        return [segment for _, segment in sorted(found, key=lambda item: item[0])]
 
     def prune(self) -> Iterator[Segment]:
-        """Runs that will not go on and are not yet recorded as pruned."""
-        return (segment for key in self._asked for segment in self.units[key].prune)
-
-    def asked_units(self) -> list[Unit]:
-        return [self.units[key] for key in self._asked]
+        """Runs that will not go on and are to be recorded as pruned; each is given once."""
+        while self._pruned:
+            yield self._pruned.popleft()
 
     def rows(self) -> list[Row]:
         """The matrix: scratch once per student and seed, then every cell."""
-        return [row for key, unit in self.units.items() if key.kind != "teacher" for row in unit.rows]
+        return [row for key in self._order if key.kind != "teacher" for row in self.units[key].rows]
+
+    def counts(self) -> tuple[int, int]:
+        """Runs that have ended, and all that are expected."""
+        return sum(self._tally[status] for status in ENDED), self._tally.total()
+
+    def failed(self) -> int:
+        """Runs that have diverged or failed."""
+        return self._tally["diverged"] + self._tally["failed"]
+
+    def left(self) -> Mapping[Cell, int]:
+        """Epochs that each cell is still expected to train; teachers and baselines are cells without a teacher."""
+        return self._left
 
     def superseded(self) -> set[str]:
-        """Runs of the view that this study does not ask for: confirmations of a best that a longer search replaced."""
-        known: set[str] = set().union(*(unit.needs for unit in self.units.values()))
-        return self.view.keys() - known
+        """Runs that a complete study does not ask for: confirmations of a best that a longer search replaced."""
+        whole = self if self.scope == self.study else Planner(self.study, self.view, self._unsynced)
+        if not whole.complete:
+            return set()
+        return self.view.keys() - {run_id for unit in whole.units.values() for run_id in unit.runs}
 
     @property
     def problems(self) -> list[str]:
         """One line for each unit that cannot be completed."""
-        return [unit.problem for unit in self.asked_units() if unit.problem]
+        return [unit.problem for unit in self.units.values() if unit.problem]
 
     @property
     def complete(self) -> bool:
-        """Every row that was asked for is finished."""
-        return all(row.status == "finished" for unit in self.asked_units() for row in unit.rows)
+        """Every row is finished."""
+        return all(row.status == "finished" for unit in self.units.values() for row in unit.rows)
 
     def _evaluate(self, key: Key) -> None:
-        unit = self._plan(key)
+        """Plan a unit anew, put what has changed into the sums, and go on with those that waited for it."""
+        old, unit = self.units.get(key), self._plan(key)
+        if old is not None:
+            self._tally.subtract(old.tally())
+            self._left[key.cell] -= old.left
+        self._tally.update(unit.tally())
+        self._left[key.cell] += unit.left
         self.units[key] = unit
-        for run_id in unit.needs:
-            self._by_run.setdefault(run_id, set()).add(key)
+        self._owner |= dict.fromkeys(unit.runs, key)
+        for segment in unit.prune:
+            if segment.run_id not in self._pruning:
+                self._pruning.add(segment.run_id)
+                self._pruned.append(segment)
+        if old is not None:
+            self._line_up(key)
+            for waiting in self._waiting[key] if unit.outcome != old.outcome else ():
+                self._evaluate(waiting)
 
     def _plan(self, key: Key) -> Unit:
-        if key.kind == "cell":
-            return plan_cell(self.study, key.cell, self.view, self._unsynced, self._draw)
-        plan_one: Callable[..., Unit] = plan_teacher if key.kind == "teacher" else plan_scratch
-        return plan_one(self.study, key.cell.student, self.view, self._unsynced)
+        if key.kind == "teacher":
+            return plan_teacher(self._runs, key.cell.student, self.view)
+        if key.kind == "scratch":
+            return plan_scratch(self._runs, key.cell.student, self.view)
+        return plan_cell(self._runs, key.cell, self.view, self._drawing(key))
 
-    def _draw(self, study: Study, cell: Cell, wave: int, earlier: Sequence[Result]) -> list[dict[str, Any]]:
+    def _drawing(self, key: Key) -> Draw | None:
+        """How the waves of a cell are drawn, once the best settings of its anchors are known."""
+        outcomes = [self.units[anchor].outcome for anchor in self._anchors[key]]
+        if None in outcomes:
+            return None
+        warm = [json.loads(outcome) for outcome in outcomes if outcome]
+        return lambda wave, earlier: self._draw(key.cell, wave, earlier, warm)
+
+    def _queue(self, workers: int) -> Queue[Key]:
+        return self._queues.setdefault(workers, Queue())
+
+    def _line_up(self, key: Key) -> None:
+        """Give a unit the place of its most urgent segment that is not handed out."""
+        most = min((self._urgency(key, segment) for segment in self._free(key)), default=None)
+        self._queue(self.scope.workers_of(key.cell.method)).put(key, most)
+
+    def _hand_out(self, segment: Segment) -> Segment:
+        self.flying[segment.run_id] = segment
+        self._line_up(self._owner[segment.run_id])
+        return segment
+
+    def _free(self, key: Key) -> list[Segment]:
+        return [segment for segment in self.units[key].ready if segment.run_id not in self.flying]
+
+    def _urgency(self, key: Key, segment: Segment) -> Urgency:
+        """Teachers first, then anchors, then the longest chain of work that the segment begins."""
+        seconds = self.speeds.seconds(key.cell) * segment.chain
+        if key.kind == "teacher":
+            waiting = self._waiting[key]
+            seconds += max((self.speeds.seconds(w.cell) * self.units[w].longest for w in waiting), default=0.0)
+            rank = 0 if any(is_anchor(self.scope, w.cell) for w in waiting) else 1
+        else:
+            first = segment.phase == "search" and self.units[key].outcome is None and is_anchor(self.scope, key.cell)
+            rank = 2 if first else 3
+        return Urgency(rank, -seconds, self._order[key])
+
+    def _draw(
+        self, cell: Cell, wave: int, earlier: Sequence[Result], warm: Sequence[Mapping[str, Any]]
+    ) -> list[dict[str, Any]]:
         """`draw_wave`, remembered: drawing is a function of what has been found."""
-        found = json.dumps([[result.options, result.status, result.scores] for result in earlier], sort_keys=True)
-        key = json.dumps([*cell, wave, found])
-        if key not in self._waves:
-            self._waves[key] = draw_wave(study, cell, wave, earlier)
-        return self._waves[key]
+        found = json.dumps([[[r.options, r.status, r.scores] for r in earlier], warm], sort_keys=True)
+        if self._waves.get((cell, wave), ("",))[0] != found:
+            self._waves[cell, wave] = found, draw_wave(self.scope, cell, wave, earlier, warm)
+        return self._waves[cell, wave][1]
 
 
 def matrix_rows(

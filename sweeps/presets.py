@@ -110,7 +110,6 @@ def cifar100_small_gpu() -> Study:
         pairs=_every(teachers, students),
         search=Search(trials=8, wave=8, eta=2, rungs=(0.1, 0.3, 1.0)),
         options={"pat": {"region_dim": 128, "heads": 4}},
-        gpu_share=0.25,
     )
 
 

@@ -1,4 +1,4 @@
-"""What a person reads while a study runs: plain lines, one for each run that ends and one now and then in between."""
+"""What a person reads while a study runs: one line for each event, with its run_id, and one now and then in between."""
 
 from __future__ import annotations
 
@@ -15,36 +15,32 @@ from typing import Any, TextIO
 import pandas as pd
 
 from analysis import ledger
-from sweeps.cells import Row, Segment
+from analysis.words import duration
 from sweeps.planner import Planner
 from sweeps.study import SCRATCH, Cell
+from sweeps.units import Row, Segment
 
-SCORES = ("exported", "test_last_raw", "test_last_ema")
-COLUMNS = ("run_id", "student", "teacher", "method", "seconds", "epochs_done", *SCORES)
+COLUMNS = ("run_id", "exported", "test_last_raw", "test_last_ema")
 EVERY = 10.0
-ENDED = ("finished", "pruned", "diverged", "failed")
-
-
-def duration(seconds: float) -> str:
-    """A time span as a person says it: 48 s, 12 min, 3 h 05 min, 4 d 7 h."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 90:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
 
 
 class Progress:
-    """Counts, speeds and gains of one study while it runs. Shows test scores; nothing here decides anything."""
+    """Scores and gains of one study while it runs. Shows test scores; nothing here decides anything.
 
-    def __init__(self, planner: Planner, folder: Path, stream: TextIO | None = None, slots: int = 1) -> None:
-        self.planner, self.slots = planner, slots
-        self.flying: Mapping[str, Segment] = {}
+    `slots` runs go on at a time; `verbose`: a line also for each segment that begins.
+    """
+
+    def __init__(
+        self,
+        planner: Planner,
+        folder: Path,
+        stream: TextIO | None = None,
+        slots: int = 1,
+        verbose: bool = False,
+    ) -> None:
+        self.planner, self.slots, self.verbose = planner, slots, verbose
         self._stream = stream or sys.stdout
         self._scores: dict[str, float] = {}
-        self._speeds: dict[Cell, list[float]] = defaultdict(list)
         self._lock = threading.Lock()
         for row in ledger.read_runs(folder, columns=COLUMNS).to_dict("records"):
             self._note({str(key): value for key, value in row.items()})
@@ -54,48 +50,54 @@ class Progress:
         with self._lock:
             print(line, file=self._stream, flush=True)
 
+    def began(self, segment: Segment) -> None:
+        """A segment has been handed out; said only with `verbose`."""
+        if self.verbose:
+            self._event("started", segment, f" to epoch {segment.until} of {segment.config.recipe.epochs}")
+
+    def lost(self, segment: Segment, reason: str, count: int, limit: int) -> None:
+        """The process of a segment is gone, for the `count`-th time of `limit` without progress (0: not counted)."""
+        self._event("lost", segment, f": {reason} ({f'{count} of {limit}' if count else 'does not count'})")
+
     def ended(self, segment: Segment, row: Mapping[str, Any]) -> None:
         """A run has ended: its row of the ledger."""
         self._note(row)
-        done, total = self.counts()
-        text = f"[{done}/{total}] {row['status']:8} {segment.phase:7} {segment.cell} seed {row['seed']}"
-        score = self._scores.get(str(row["run_id"]))
+        self.planner.speeds.note(segment.cell, float(row["seconds"]), int(row["epochs_done"]))
+        text, score = "", self._scores.get(str(row["run_id"]))
         if score is not None and segment.phase != "search":
-            text += f": {score:.2f} % on test"
-        if row["status"] in ("diverged", "failed"):
-            text += f": {row['message']}"
-        self.say(f"{text} ({duration(row['seconds'])})")
+            text = f": {score:.2f} % on test"
+        if row["status"] == "failed":
+            text = f", {row['failure_class']}: {row['message']}"
+        elif row["status"] == "diverged":
+            text = f": {row['message']}"
+        self._event(row["status"], segment, f"{text} ({duration(row['seconds'])})")
+
+    def _event(self, what: str, segment: Segment, text: str) -> None:
+        done, total = self.planner.counts()
+        run = f"{segment.cell} seed {segment.config.seed} {segment.run_id}"
+        self.say(f"[{done}/{total}] {what:8} {segment.phase:7} {run}{text}")
 
     def status(self) -> str:
         """What is being done, how far it is, how long it will take and the best gain so far."""
-        done, total = self.counts()
-        failed = sum(1 for status in self._statuses().values() if status in ("diverged", "failed"))
-        phases = [segment.phase for segment in list(self.flying.values())]
+        done, total = self.planner.counts()
+        phases = [segment.phase for segment in list(self.planner.flying.values())]
         doing = ", ".join(f"{phases.count(phase)} {phase}" for phase in dict.fromkeys(phases)) or "nothing"
+        failed = self.planner.failed()
         line = f"running {doing}; {done} of {total} runs done, {failed} failed; {self.time_left()}"
         return f"{line}; {gain}" if (gain := self.best_gain()) else line
 
-    def counts(self) -> tuple[int, int]:
-        """Runs that have ended, and all that are expected."""
-        statuses = self._statuses()
-        unknown = sum(unit.unknown_runs for unit in self.planner.asked_units())
-        return sum(status in ENDED for status in statuses.values()), len(statuses) + unknown
-
-    def _statuses(self) -> dict[str, str]:
-        return {run: status for unit in self.planner.asked_units() for run, status in unit.runs.items()}
-
     def time_left(self) -> str:
-        """An estimate from the speed of this study's own runs."""
-        known = {cell: fmean(speeds) for cell, speeds in self._speeds.items()}
-        if not known:
-            return "time left unknown yet"
-        by_method = {cell.method: fmean(v for c, v in known.items() if c.method == cell.method) for cell in known}
-        slowest = max(by_method.values())
-        seconds = 0.0
-        for unit in self.planner.asked_units():
-            speed = known.get(unit.cell, by_method.get(unit.cell.method, slowest))
-            seconds += speed * unit.left
-        return f"about {duration(seconds / max(1, self.slots))} left"
+        """How long it will still take, in words."""
+        seconds = self.seconds_left()
+        return "time left unknown yet" if seconds is None else f"about {duration(seconds)} left"
+
+    def seconds_left(self) -> float | None:
+        """An estimate from what an epoch of each cell takes; None where nothing is known of any."""
+        left = self.planner.left()
+        if all(self.planner.speeds.source(cell) == "none" for cell in left):
+            return None
+        seconds = sum(self.planner.speeds.seconds(cell) * epochs for cell, epochs in left.items())
+        return seconds / max(1, self.slots)
 
     def best_gain(self) -> str:
         """The setting with the largest mean gain over scratch, paired by seed, on the seeds that are there."""
@@ -119,9 +121,6 @@ class Progress:
             score = row[f"test_last_{row['exported']}"]
             if score is not None and not pd.isna(score):
                 self._scores[str(row["run_id"])] = float(score)
-        if row["epochs_done"]:
-            cell = Cell(str(row["teacher"]), str(row["student"]), str(row["method"]))
-            self._speeds[cell].append(float(row["seconds"]) / int(row["epochs_done"]))
 
     @contextmanager
     def ticking(self, every: float = EVERY) -> Iterator[None]:

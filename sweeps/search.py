@@ -14,7 +14,7 @@ from typing import Any
 import optuna
 from optuna.trial import FixedTrial, TrialState, create_trial
 
-from sweeps.spaces import searchable, suggest
+from sweeps.spaces import lies_in_space, searchable, suggest
 from sweeps.study import Cell, Study, default_options
 
 REDRAWS = 100
@@ -30,18 +30,25 @@ class Result:
     scores: tuple[tuple[int, float], ...] = ()
 
 
-def draw_wave(study: Study, cell: Cell, wave: int, earlier: Sequence[Result]) -> list[dict[str, Any]]:
+def draw_wave(
+    study: Study, cell: Cell, wave: int, earlier: Sequence[Result], warm: Sequence[Mapping[str, Any]] = ()
+) -> list[dict[str, Any]]:
     """The settings of wave `wave`, given the results of all earlier waves in order.
 
-    The very first is the paper's default. A setting drawn before is drawn again, at most 100 times in all for one
-    place; then the wave stays smaller.
+    The very first is the paper's default; those of `warm` that lie in the cell's space follow, each once, as far as
+    there is room. A setting drawn before is drawn again, at most 100 times in all for one place; then the wave stays
+    smaller.
     """
     default = default_options(study, cell)
     settings = [default] if wave == 0 else []
     if not searchable(cell.method):
         return settings
-    optuna_study = _rebuild(study, cell, wave, earlier)
     seen = {_key(result.options) for result in earlier} | {_key(default)}
+    for options in warm if wave == 0 else ():
+        if len(settings) < study.search.wave and _key(options) not in seen and lies_in_space(study, cell, options):
+            seen.add(_key(options))
+            settings.append(dict(options))
+    optuna_study = _rebuild(study, cell, wave, earlier)
     while len(settings) < study.search.wave:
         for _ in range(REDRAWS):
             options = suggest(study, cell, optuna_study.ask())

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from optuna.trial import BaseTrial
+from optuna.distributions import FloatDistribution
+from optuna.trial import BaseTrial, FixedTrial
 
 from pat.config import complete_options
 from sweeps.study import Cell, Study, default_options
@@ -54,6 +55,19 @@ def suggest(study: Study, cell: Cell, trial: BaseTrial) -> dict[str, Any]:
     fixed, choices = study.options.get(cell.method, {}), study.choices.get(cell.method, {})
     drawn = _spaces[cell.method](Draw(trial, fixed, choices))
     return complete_options(cell.method, {**default_options(study, cell), **drawn})
+
+
+def lies_in_space(study: Study, cell: Cell, options: Mapping[str, Any]) -> bool:
+    """Whether the cell's search could draw exactly this complete setting."""
+    replay = FixedTrial(dict(options))
+    try:
+        drawn = suggest(study, cell, replay)
+    except ValueError:  # a choice that the cell does not have
+        return False
+    ranges = [
+        (kind, options[name]) for name, kind in replay.distributions.items() if isinstance(kind, FloatDistribution)
+    ]
+    return drawn == dict(options) and all(kind.low <= value <= kind.high for kind, value in ranges)
 
 
 @register_space

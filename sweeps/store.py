@@ -2,39 +2,24 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from analysis import ledger
+from analysis.identity import BY_NAME, difference, union
 from analysis.schema import LedgerError
 from pat.config import ConfigError
-from sweeps.study import Study, TeacherFile
+from sweeps.study import Study
 
-FILE, LOCK = "study.json", "_driver.lock"
-GROWING = ("pairs", "methods", "seeds", "gpu_share")
-BY_NAME = ("teachers", "students", "initial", "options", "choices")
+FILE = "study.json"
 
 
 def study_folder(storage: str | Path, study: Study) -> Path:
     """Where a study lies in a storage folder."""
     return Path(storage).expanduser().absolute() / study.name
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """The folder for one driver alone; raises ConfigError while another one works in it. Ends with the process."""
-    with open(folder / LOCK, "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise ConfigError(f"another process works on the study in {str(folder)!r}; wait for its end") from error
-        yield
 
 
 def open_study(storage: str | Path, study: Study) -> tuple[Path, Study]:
@@ -46,13 +31,18 @@ def open_study(storage: str | Path, study: Study) -> tuple[Path, Study]:
     folder = study_folder(storage, study)
     stored = read_study(folder)
     grown = study if stored is None else grow(stored, study, folder)
-    try:
-        ledger.write_file(folder, FILE, (json.dumps(grown.to_dict(), indent=1) + "\n").encode())
-    except LedgerError as error:
-        raise ConfigError(str(error)) from error
+    write_study(folder, grown)
     if not os.access(folder, os.W_OK):
         raise ConfigError(f"storage {str(folder)!r} cannot be written")
     return folder, grown
+
+
+def write_study(folder: Path, study: Study) -> None:
+    """Make `study` the one that the folder holds. Raises ConfigError where it cannot be written."""
+    try:
+        ledger.write_file(folder, FILE, (json.dumps(study.to_dict(), indent=1) + "\n").encode())
+    except LedgerError as error:
+        raise ConfigError(str(error)) from error
 
 
 def read_study(folder: Path) -> Study | None:
@@ -78,52 +68,19 @@ def read_study(folder: Path) -> Study | None:
 
 def grow(stored: Study, asked: Study, folder: Path) -> Study:
     """The union of two studies of one identity; raises ConfigError naming the first field in which they differ."""
-    old, new = _plain(stored), _plain(asked)
-    for key in old:
-        if key in BY_NAME:
-            for name in old[key].keys() & new[key].keys():
-                _compare(folder, f"{key}.{name}", old[key][name], new[key][name])
-        elif key == "search":
-            for name in old[key].keys() - {"trials"}:
-                _compare(folder, f"search.{name}", old[key][name], new[key][name])
-        elif key not in GROWING:
-            _compare(folder, key, old[key], new[key])
+    old, new = (json.loads(json.dumps(study.to_dict())) for study in (stored, asked))
+    if found := difference(old, new):
+        raise _refusal(folder, *found)
     by_name: dict[str, Any] = {key: {**getattr(stored, key), **getattr(asked, key)} for key in BY_NAME}
     return replace(
         asked,
-        pairs=_union(stored.pairs, asked.pairs),
-        methods=_union(stored.methods, asked.methods),
+        pairs=tuple(union(stored.pairs, asked.pairs)),
+        methods=tuple(union(stored.methods, asked.methods)),
         seeds=max(stored.seeds, asked.seeds),
         search=replace(asked.search, trials=max(stored.search.trials, asked.search.trials)),
+        gpu_share=asked.gpu_share or stored.gpu_share,
         **by_name,
     )
-
-
-def _union(first: tuple[Any, ...], second: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The second's order where it holds all of the first, so that growing a study equals making it whole at once."""
-    if set(first) <= set(second):
-        return second
-    return tuple(dict.fromkeys((*first, *second)))
-
-
-def _plain(study: Study) -> dict[str, Any]:
-    """As JSON leaves it; where a teacher's file lies is no part of the identity, timm's tag is."""
-    teachers = {
-        name: replace(teacher, path="") if isinstance(teacher, TeacherFile) and not teacher.tag else teacher
-        for name, teacher in study.teachers.items()
-    }
-    values: dict[str, Any] = json.loads(json.dumps(replace(study, teachers=teachers).to_dict()))
-    return values
-
-
-def _compare(folder: Path, field: str, old: Any, new: Any) -> None:
-    if old == new:
-        return
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        field, old, new = next(
-            (f"{field}.{key}", old.get(key), new.get(key)) for key in {**old, **new} if old.get(key) != new.get(key)
-        )
-    raise _refusal(folder, field, old, new)
 
 
 def _refusal(folder: Path, field: str, old: Any, new: Any) -> ConfigError:

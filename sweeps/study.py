@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from functools import lru_cache
 from math import isclose
 from typing import Any, NamedTuple
 
@@ -62,12 +61,14 @@ class Search:
     """The search of one cell: `trials` settings in waves of `wave` by successive halving; 0 trials: no search.
 
     After each rung (a share of the full-length run, the last one is 1) the best 1/`eta` of those that began it go on.
+    The search is closed at the end of the wave with which `failures` of its runs have failed (not diverged).
     """
 
     trials: int = 4
     wave: int = 4
     eta: int = 2
     rungs: tuple[float, ...] = (1 / 3, 1.0)
+    failures: int = 3
 
     def __post_init__(self) -> None:
         if self.wave < 1:
@@ -77,6 +78,8 @@ class Search:
             raise ConfigError(f"search.trials = {self.trials}: 0, or whole waves of {self.wave}, for instance {above}")
         if self.eta < 2:
             raise ConfigError(f"search.eta = {self.eta}: 2 or more")
+        if self.failures < 1:
+            raise ConfigError(f"search.failures = {self.failures}: a positive number")
         ascending = all(low < high for low, high in zip(self.rungs, self.rungs[1:], strict=False))
         if not self.rungs or not ascending or self.rungs[0] <= 0 or not isclose(self.rungs[-1], 1):
             raise ConfigError(f"search.rungs = {self.rungs}: ascending shares of the run, the last one 1")
@@ -95,10 +98,12 @@ class Study:
     `options`: method -> options that replace the method's defaults throughout; they are searched only where `choices`
     (method -> option -> values) says so. `corrections`: a student (":name") or a pair ("teacher:student") -> method ->
     options whose published value differs there; only the default setting is theirs, a search goes over them.
+    `anchors`: pairs whose cells are searched first; the first wave of a method's other cells takes over the best
+    settings that its anchors found in theirs, as far as anchors share the student or the pair of families.
     `seeds` confirmation seeds follow the search. `confirm_validation` is the validation share of scratch and
     confirmation runs (None = that of `data`). `threads` per worker and `workers` per run (a number, or one for each
     method, teachers and scratch being "scratch") belong to the study.
-    `gpu_share` of one GPU is asked for by a one-worker run where the cluster has GPUs.
+    `gpu_share` of one GPU is asked for by a one-worker run where the cluster has GPUs; None: as probes allow.
     """
 
     name: str
@@ -113,10 +118,11 @@ class Study:
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     choices: Mapping[str, Mapping[str, tuple[Any, ...]]] = field(default_factory=dict)
     corrections: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+    anchors: tuple[tuple[str, str], ...] = ()
     confirm_validation: float | None = None
     threads: int = 1
     workers: int | Mapping[str, int] = 1
-    gpu_share: float = 1.0
+    gpu_share: float | None = None
 
     def __post_init__(self) -> None:
         if SCRATCH in self.methods:
@@ -168,6 +174,7 @@ class Study:
                     "teachers": {name: _read_teacher(value) for name, value in values["teachers"].items()},
                     "students": {name: value and Recipe.from_dict(value) for name, value in values["students"].items()},
                     "pairs": tuple((teacher, student) for teacher, student in values["pairs"]),
+                    "anchors": tuple((teacher, student) for teacher, student in values.get("anchors", ())),
                     "methods": tuple(values["methods"]),
                     "search": Search(**{**values["search"], "rungs": tuple(values["search"]["rungs"])}),
                 }
@@ -191,6 +198,11 @@ def _check_names(study: Study) -> None:
             raise unknown("student", student, study.students, of=f" of study {study.name!r}")
     if not study.pairs or len(set(study.pairs)) < len(study.pairs):
         raise ConfigError(f"pairs of study {study.name!r}: at least one, none twice")
+    for teacher, student in study.anchors:
+        if (teacher, student) not in study.pairs:
+            raise ConfigError(f"anchor {teacher}:{student} of study {study.name!r}: not among the pairs asked for")
+    if len(set(study.anchors)) < len(study.anchors):
+        raise ConfigError(f"anchors of study {study.name!r}: none twice")
     check_data(study.data)
     for name in (*study.teachers, *study.students):
         check_model(name)
@@ -213,12 +225,14 @@ def _check_names(study: Study) -> None:
 def _check_numbers(study: Study) -> None:
     if study.seeds < 1:
         raise ConfigError(f"seeds = {study.seeds}: a positive number")
+    if study.anchors and study.search.wave < 2:
+        raise ConfigError(f"search.wave = {study.search.wave}: anchors need 2 or more")
     share = study.confirm_validation
     if share is not None and not 0 <= share < 1:
         raise ConfigError(f"confirm_validation = {share}: a share in [0, 1)")
     if study.data.validation == 0:
         raise ConfigError("data.validation = 0: the search needs validation images")
-    if not 0 < study.gpu_share <= 1:
+    if study.gpu_share is not None and not 0 < study.gpu_share <= 1:
         raise ConfigError(f"gpu_share = {study.gpu_share}: a share of one GPU in (0, 1]")
     recipes = {**study.teachers, **study.students}
     for recipe in recipes.values():
@@ -232,12 +246,6 @@ def _check_numbers(study: Study) -> None:
             if isinstance(recipe, Recipe) and recipe.batch_size % workers:
                 size = recipe.batch_size
                 raise ConfigError(f"workers = {workers}: the batch of {size} of {name!r} must be divisible by it")
-
-
-@lru_cache(maxsize=2**16)
-def run_id_of(config: RunConfig) -> str:
-    """`config.run_id`, remembered: the planner asks for the same ones again and again."""
-    return config.run_id
 
 
 def default_options(study: Study, cell: Cell) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torchvision.datasets import CIFAR10, CIFAR100
 
-from pat.config import ConfigError, Data
+from pat.config import Data, DataError
 from pat.data.base import Split, register_dataset
 
 
@@ -28,7 +28,7 @@ def _load(reader: type[CIFAR10], root: Path) -> tuple[Split, Split, int]:
         train, test = (reader(str(root), train=part, download=False) for part in (True, False))
     except (RuntimeError, OSError, EOFError) as error:
         folder = root / reader.base_folder
-        raise ConfigError(
+        raise DataError(
             f"data set {reader.__name__} not found or corrupt in {str(folder)!r}: "
             f"the official python files with their MD5 sums are needed ({reader.url})"
         ) from error

@@ -17,7 +17,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from pat.config import ConfigError
+from pat.config import DataError
 from pat.data.ahead import ahead, default_workers
 from pat.data.pixels import Packed, Pixels, pack, unpack
 
@@ -27,7 +27,7 @@ _CHECKED = 256
 """Files that one worker checks at a time."""
 
 
-class UnreadableImage(ConfigError):
+class UnreadableImage(DataError):
     """A file whose bytes are no image that can be decoded to its end."""
 
 
@@ -35,12 +35,12 @@ def decode(path: Path) -> Tensor:
     """RGB pixels uint8 [h, w, 3] of an image file, as timm and torchvision read it.
 
     Grey, palette and CMYK images are converted, an alpha channel is dropped, an orientation noted in EXIF is ignored.
-    Raises UnreadableImage for what is no whole image, ConfigError for a file that cannot be read at all.
+    Raises UnreadableImage for what is no whole image, DataError for a file that cannot be read at all.
     """
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise ConfigError(f"image {str(path)!r} cannot be read: {error.strerror}") from error
+        raise DataError(f"image {str(path)!r} cannot be read: {error.strerror}") from error
     try:
         with Image.open(io.BytesIO(data)) as image:
             return torch.from_numpy(np.array(image.convert("RGB")))
@@ -54,11 +54,11 @@ def decode(path: Path) -> Tensor:
 
 
 def file_status(path: Path) -> os.stat_result:
-    """Size, times and the like. Raises ConfigError for a file that cannot be read."""
+    """Size, times and the like. Raises DataError for a file that cannot be read."""
     try:
         return path.stat()
     except OSError as error:
-        raise ConfigError(f"image {str(path)!r} cannot be read: {error.strerror}") from error
+        raise DataError(f"image {str(path)!r} cannot be read: {error.strerror}") from error
 
 
 class Pictures(Protocol):
@@ -168,7 +168,7 @@ def read_files(root: Path, names: Sequence[str], labels: Sequence[int], unreadab
 
     `unreadable` = "skip" leaves out every file that cannot be decoded to its end and names them on stderr; a split
     that is not held is tried first, in worker processes, and the result kept in the user's cache folder until a file
-    changes. "stop" raises ConfigError for such a file: here, or where a split that is not held meets it.
+    changes. "stop" raises DataError for such a file: here, or where a split that is not held meets it.
     """
     files = Files.of(root, names)
     small = _small(files)
@@ -178,7 +178,7 @@ def read_files(root: Path, names: Sequence[str], labels: Sequence[int], unreadab
     if bad:
         _warn(root, [names[number] for number in bad])
     if len(bad) == len(files):
-        raise ConfigError(f"data set folder {str(root)!r} holds no images that can be decoded")
+        raise DataError(f"data set folder {str(root)!r} holds no images that can be decoded")
     chosen = torch.ones(len(files), dtype=torch.bool)
     chosen[bad] = False
     rows, kept = torch.nonzero(chosen).flatten(), torch.tensor(labels)[chosen]

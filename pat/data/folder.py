@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
-from pat.config import ConfigError, Data
+from pat.config import Data, DataError
 from pat.data.base import Source, Split, register_dataset
 from pat.data.files import FileSplit, file_status, read_files
 
@@ -17,7 +17,7 @@ PREFIX = "folder:"
 
 
 def folder_data(path: Path, image_size: int, validation: float = 0.1) -> Data:
-    """The `Data` that stands for the image folder at `path`. Raises ConfigError if it is none."""
+    """The `Data` that stands for the image folder at `path`. Raises DataError if it is none."""
     return Data(PREFIX + path.absolute().name, image_size, validation, fingerprint(path))
 
 
@@ -36,9 +36,7 @@ def load_folder(root: Path, data: Data) -> tuple[Source, Source, int]:
     """Train and test images; classes are the sorted folder names of train."""
     path = root / data.name.removeprefix(PREFIX)
     if (found := fingerprint(path)) != data.fingerprint:
-        raise ConfigError(
-            f"image folder {str(path)!r} has changed: fingerprint {found}, the run has {data.fingerprint}"
-        )
+        raise DataError(f"image folder {str(path)!r} has changed: fingerprint {found}, the run has {data.fingerprint}")
     train, test = _parts(path)
     return read_parts(train, test, data.unreadable)
 
@@ -46,14 +44,14 @@ def load_folder(root: Path, data: Data) -> tuple[Source, Source, int]:
 def read_parts(train: Path | None, test: Path, unreadable: str) -> tuple[Source, Source, int]:
     """Train split, test split and the number of classes, which are the folders of train in sorted order.
 
-    Without `train` its split is empty and the classes are those of test. Raises ConfigError for a class of test that
+    Without `train` its split is empty and the classes are those of test. Raises DataError for a class of test that
     train lacks, and for a part without images.
     """
     classes = class_names(train or test)
     foreign = sorted(set(class_names(test)) - set(classes))
     if foreign:
         others = f" (and {len(foreign) - 1} others)" if len(foreign) > 1 else ""
-        raise ConfigError(f"class {foreign[0]!r} of {str(test)!r} does not occur in train/{others}")
+        raise DataError(f"class {foreign[0]!r} of {str(test)!r} does not occur in train/{others}")
     if train is None:
         nothing = Split(torch.zeros(0, 3, 1, 1, dtype=torch.uint8), torch.zeros(0, dtype=torch.int64))
         return nothing, _read(test, classes, unreadable), len(classes)
@@ -70,7 +68,7 @@ def _parts(path: Path) -> tuple[Path, Path]:
     train = path / "train"
     test = next((path / name for name in ("test", "val") if (path / name).is_dir()), None)
     if not train.is_dir() or test is None:
-        raise ConfigError(f"data set {str(path)!r}: neither a known name nor a folder with train/ and test/ (or val/)")
+        raise DataError(f"data set {str(path)!r}: neither a known name nor a folder with train/ and test/ (or val/)")
     return train, test
 
 
@@ -90,5 +88,5 @@ def _read(part: Path, classes: list[str], unreadable: str) -> FileSplit:
         names += found
         labels += [label] * len(found)
     if not names:
-        raise ConfigError(f"data set folder {str(part)!r} holds no images")
+        raise DataError(f"data set folder {str(part)!r} holds no images")
     return read_files(part, names, labels, unreadable)

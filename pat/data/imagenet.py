@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pat.config import ConfigError, Data
+from pat.config import Data, DataError
 from pat.data.base import Source, register_dataset
 from pat.data.folder import read_parts
 
@@ -18,5 +18,5 @@ def load_imagenet(root: Path, data: Data) -> tuple[Source, Source, int]:
     folder = root / "imagenet"
     train, val = folder / "train", folder / "val"
     if not val.is_dir():
-        raise ConfigError(f"data set imagenet not found in {str(folder)!r}: train/<synset>/ and val/<synset>/ needed")
+        raise DataError(f"data set imagenet not found in {str(folder)!r}: train/<synset>/ and val/<synset>/ needed")
     return read_parts(train if train.is_dir() else None, val, data.unreadable)

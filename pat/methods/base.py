@@ -35,10 +35,12 @@ class Method(nn.Module):
 
     The keyword-only arguments of a method's `__init__` are its options. Images come normalised for the student; the
     teacher gets them renormalised for itself. A buffer named in `per_sample` has one row for each sample of the batch.
-    Whatever couples samples is computed over the global batch (`pat.gather`).
+    Whatever couples samples is computed over the global batch (`pat.gather`); a method whose loss is a mean over
+    images, each by itself, says `couples_samples = False`, so that a batch may be done in parts.
     """
 
     per_sample: tuple[str, ...] = ()
+    couples_samples: bool = True
     teacher_scale: Tensor
     teacher_shift: Tensor
 

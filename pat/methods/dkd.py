@@ -17,6 +17,8 @@ class DKD(Method):
     the class of its larger share. The defaults are those of the OFA and PAT tables: alpha 1, beta 2, T = 1.
     """
 
+    couples_samples = False
+
     def __init__(
         self,
         student: nn.Module,

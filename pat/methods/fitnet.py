@@ -20,6 +20,8 @@ class FitNet(Method):
     adds KD of weight 1 to its FitNet: `kd_weight=1.0`).
     """
 
+    couples_samples = False
+
     def __init__(
         self,
         student: nn.Module,

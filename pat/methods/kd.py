@@ -16,6 +16,8 @@ class KD(Method):
     The defaults are those of the OFA and PAT tables: weight 1, T = 1.
     """
 
+    couples_samples = False
+
     def __init__(
         self, student: nn.Module, teacher: nn.Module, task: Task, *, weight: float = 1.0, temperature: float = 1.0
     ) -> None:

@@ -22,6 +22,8 @@ class OFA(Method):
     authors' corrections for single pairs are named settings (`sweeps.corrections`).
     """
 
+    couples_samples = False
+
     def __init__(
         self,
         student: nn.Module,

@@ -12,6 +12,8 @@ from pat.methods.base import Losses, Method, register_method
 class Scratch(Method):
     """Cross entropy with the labels alone."""
 
+    couples_samples = False
+
     def forward(self, images: Tensor, targets: Tensor, indices: Tensor | None = None) -> Losses:
         logits = self.student(images)
         loss = cross_entropy(logits, targets)

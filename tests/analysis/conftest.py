@@ -89,7 +89,7 @@ class Study:
         last = self.accuracy(teacher, student, method, setting, seed)
         results: dict[str, Any] = dict.fromkeys(RESULT_COLUMNS, last) | {"test_best_test_raw": last + 0.5}
         if status != "finished":
-            results = {"failure_class": status, "message": reason}
+            results = {"failure_class": "bug" if status == "failed" else status, "message": reason}
         keys = {"teacher": teacher, "student": student, "method": method, "options": options, "seed": seed}
         keys["status"] = status
         phase = "scratch" if setting == "scratch" else "confirm"

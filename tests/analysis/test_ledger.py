@@ -20,6 +20,7 @@ from analysis.schema import EPOCH_SCHEMA, MATRIX_SCHEMA, RUN_SCHEMA, RUN_VOLATIL
 
 MakeRun = Callable[..., dict[str, Any]]
 MakeEpochs = Callable[..., list[dict[str, Any]]]
+NEW = ("memory_measures", "peak_memory", "preemptions", "skipped_images")
 
 
 def matrix_row(**values: Any) -> dict[str, Any]:
@@ -82,6 +83,7 @@ def test_an_empty_or_absent_folder(tmp_path: Path) -> None:
         ({"seed": "one"}, "column 'seed' of a run row must be int64"),
         ({"test_last_raw": "high"}, "column 'test_last_raw' of a run row must be double"),
         ({"student": None}, "column 'student' of a run row may not be null"),
+        ({"failure_class": "OOM"}, "'failure_class' of a run row is 'OOM'; allowed: oom, diverged, lost, data, bug"),
         ({"status": "done"}, "'status' of a run row is 'done'; allowed: finished, pruned, diverged, failed"),
     ],
 )
@@ -135,7 +137,7 @@ def test_what_a_killed_writer_left_is_never_read(tmp_path: Path, make_run: MakeR
 @pytest.mark.parametrize(
     ("metadata", "words"),
     [
-        ({"schema_version": "2", "table": "run"}, "schema version 2; this program reads 1"),
+        ({"schema_version": "3", "table": "run"}, "schema version 3; this program reads 1 and 2"),
         ({"schema_version": "1", "table": "epoch"}, "not a run table of this ledger but a epoch table"),
         ({}, "not a run table of this ledger"),
     ],
@@ -155,6 +157,50 @@ def test_other_columns_under_our_version_are_refused(tmp_path: Path, make_run: M
     ledger.write_run(tmp_path, make_run("a1"))
     path = tmp_path / "runs" / "a1" / "run.parquet"
     pq.write_table(pq.read_table(path).drop_columns(["seed"]), path)
+    with pytest.raises(LedgerError, match="columns differ from those of schema version 2"):
+        read_runs(tmp_path)
+
+
+def as_version_1(path: Path, failure_class: str | None = None) -> None:
+    """Make a file one that the program of schema version 1 wrote."""
+    table = pq.read_table(path)
+    old = table.drop_columns([name for name in NEW if name in table.schema.names])
+    if failure_class is not None:
+        place = old.schema.get_field_index("failure_class")
+        old = old.set_column(place, old.schema.field(place), pa.array([failure_class]))
+    metadata = {**table.schema.metadata, b"schema_version": b"1"}
+    pq.write_table(old.replace_schema_metadata(metadata), path)
+
+
+def test_version_1_is_read_beside_version_2(tmp_path: Path, make_run: MakeRun, make_epochs: MakeEpochs) -> None:
+    """Columns that it does not have are null, its failure classes are those of today."""
+    words = {"a": None, "b": "Diverged", "c": "Lost", "d": "ConfigError"}
+    for run_id, word in words.items():
+        ledger.write_run(tmp_path, make_run(run_id, memory_measures="checkpointing"))
+        ledger.write_epochs(tmp_path, run_id, make_epochs(run_id, 90.0))
+        for name in ("run.parquet", "epochs.parquet"):
+            as_version_1(tmp_path / "runs" / run_id / name, word if name == "run.parquet" else None)
+    new = make_run("e", memory_measures="checkpointing", peak_memory=2**40, preemptions=2, skipped_images=3)
+    ledger.write_run(tmp_path, new | {"failure_class": "oom"})
+    frame = read_runs(tmp_path)
+    assert list(frame.columns) == RUN_SCHEMA.names and len(frame) == 5
+    assert frame.loc[:3, list(NEW)].isna().all(axis=None)
+    assert frame.loc[4, list(NEW)].to_list() == ["checkpointing", 2**40, 2, 3]
+    classes = [None if pd.isna(value) else value for value in frame["failure_class"]]
+    assert classes == [None, "diverged", "lost", "bug", "oom"]
+    assert read_runs(tmp_path, ["preemptions", "seed"])["preemptions"].dropna().to_list() == [2]
+    old = ledger.read_run(tmp_path, "b")
+    assert old is not None and old["failure_class"] == "diverged" and old["peak_memory"] is None
+    ledger.write_run(tmp_path, old)
+    assert ledger.read_run(tmp_path, "b") == old
+    assert len(ledger.read_run_epochs(tmp_path, "a")) == 4 and len(read_epochs(tmp_path)) == 16
+
+
+def test_version_1_with_columns_of_version_2_is_refused(tmp_path: Path, make_run: MakeRun) -> None:
+    ledger.write_run(tmp_path, make_run("a1"))
+    path = tmp_path / "runs" / "a1" / "run.parquet"
+    table = pq.read_table(path)
+    pq.write_table(table.replace_schema_metadata({"table": "run", "schema_version": "1"}), path)
     with pytest.raises(LedgerError, match="columns differ from those of schema version 1"):
         read_runs(tmp_path)
 
@@ -239,6 +285,8 @@ def test_two_thousand_runs(tmp_path: Path, make_run: MakeRun, monkeypatch: pytes
 
 def test_volatile_columns_exist() -> None:
     assert set(RUN_VOLATILE) < set(RUN_SCHEMA.names)
+    assert {"peak_memory", "preemptions"} < set(RUN_VOLATILE)
+    assert not {"memory_measures", "skipped_images"} & set(RUN_VOLATILE)
 
 
 def test_frames_keep_the_types_of_the_schema(tmp_path: Path, make_run: MakeRun) -> None:

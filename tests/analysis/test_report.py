@@ -16,9 +16,10 @@ import pytest
 
 from analysis.__main__ import main
 from analysis.frames import Frames, load
-from analysis.ledger import write_matrix
+from analysis.ledger import write_file, write_matrix, write_run
 from analysis.report import summary_bytes, write_report
-from analysis.tables import markdown, optimism, readable
+from analysis.tables import optimism, readable
+from analysis.words import markdown
 
 Make = Callable[..., Any]
 FILES = (
@@ -29,6 +30,9 @@ FILES = (
     "learning_curves.png",
     "learning_curves.pdf",
 )
+CNN_KD = ("resnet_tiny", "resnet_nano", "kd", "tuned")
+CNN_PAT = ("resnet_tiny", "resnet_nano", "pat", "default")
+DRIVER = {"host": "h", "pid": 1, "started": "2026-01-01T00:00:00+00:00", "beat": "2026-01-01T00:00:00+00:00"}
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +61,7 @@ def test_the_summary_is_the_cells(reported: Path, frames: Frames) -> None:
     assert len(frame) == 36 and list(frame.columns) == list(cells.columns)
     pd.testing.assert_frame_equal(frame, cells, check_dtype=False)
     assert {"n", "scratch_mean", "gain_over_scratch_p_holm", "gain_over_kd_high", "teacher_top1"} <= set(frame)
-    assert pq.read_schema(reported / "summary.parquet").metadata[b"schema_version"] == b"1"
+    assert pq.read_schema(reported / "summary.parquet").metadata[b"schema_version"] == b"2"
 
 
 def test_the_same_ledger_gives_the_same_bytes(tmp_path: Path, make_square: Make) -> None:
@@ -90,7 +94,38 @@ def test_the_words(reported: Path) -> None:
     assert "Selection rule: last epoch, raw weights" in text
     assert "| teacher     | teacher top-1 |" in text and "Teacher top-1: the teacher's own test accuracy" in text
     assert "- waiting: search: vit_mini → vit_nano pat tuned" in text
-    assert "Spent: 0.32 h of training in 114 runs (scratch 0.03 h, confirm 0.29 h)." in text
+    assert "Spent: 0.32 device-hours of training in 114 runs (scratch 0.03, confirm 0.29)." in text
+
+
+def test_what_failed_and_what_it_cost(tmp_path: Path, make_square: Make, make_run: Make) -> None:
+    """One row for each kind of failure with the way to run it again; measures, losses and money are said."""
+    folder = make_square(("cnn",), states={CNN_KD: ("failed", "a | b"), CNN_PAT: ("diverged", "NaN")}).write(tmp_path)
+    names = {"teacher": "resnet_tiny", "student": "resnet_nano", "phase": "search", "seconds": 3600.0, "device": "H200"}
+    search = {"status": "failed", "failure_class": "oom", "message": "m" * 200, "workers": 2}
+    write_run(folder, make_run("s1", method="pat", **names, **search))
+    write_run(folder, make_run("s2", **names, memory_measures="checkpointing", retries=1, preemptions=2))
+    write_run(folder, make_run("s3", **names, skipped_images=7))
+    write_file(folder, "study.json", b'{"gpu_share": 0.5}')
+    write_file(folder, "driver.json", json.dumps({**DRIVER, "price": 2.5}).encode())
+    text = write_report(folder)
+    rows = [[part.strip() for part in line.split(" | ")] for line in text.split("\n") if "--retry" in line]
+    assert [row[0] for row in rows[1:]] == ["| oom", "| diverged", "| bug"]
+    assert [row[1] for row in rows[1:]] == ["1", "3", "3"], "runs"
+    assert rows[1][2:4] == ["resnet_tiny → resnet_nano pat", "m" * 99 + "…"] and rows[3][3] == r"a \| b"
+    ways = [row[-1].strip(" |") for row in rows[1:]]
+    assert ways == ["--retry failed", "--retry diverged", "--retry failed"]
+    assert "- checkpointing, 1 of 18 runs: resnet_tiny → resnet_nano kd" in text
+    hours = 2 + 0.5 + 0.5 + 15 * 10 / 3600
+    assert f"Spent: {hours:.2f} device-hours of training in 18 runs" in text
+    assert f"that is {2.5 * hours:.2f} at 2.5 a device-hour. Processes lost: 1, and 2 more by preemption." in text
+    assert text.endswith("Unreadable images left out: up to 7, in 1 of 18 runs.\n")
+    cells = load(folder).cells.set_index(["method", "setting"])
+    assert cells.loc[("kd", "tuned"), "failure_class"] == "bug" and cells.loc[("kd", "default"), "failure_class"] == ""
+
+
+def test_a_study_without_failures_has_no_table_of_them(reported: Path) -> None:
+    text = (reported / "summary.md").read_text()
+    assert "--retry" not in text and "bit for bit" not in text and "lost" not in text
 
 
 def test_optimism_is_best_on_test_minus_last(frames: Frames) -> None:
@@ -113,7 +148,7 @@ def test_a_study_that_has_only_begun(tmp_path: Path, make_square: Make) -> None:
     rows = matrix.where(matrix.notna(), None).assign(status="waiting", reason="", run_id=None, options=None)
     write_matrix(tmp_path / "b", rows.to_dict("records"))
     text = write_report(tmp_path / "b")
-    assert "Cells finished: 0 of 4; 4 waiting." in text and "Spent: 0.00 h of training in 0 runs." in text
+    assert "Cells finished: 0 of 4; 4 waiting." in text and "Spent: 0.00 device-hours of training in 0 runs." in text
     (tmp_path / "a.parquet").write_bytes(summary_bytes(finished.cells))
     assert pq.read_schema(tmp_path / "b" / "summary.parquet") == pq.read_schema(tmp_path / "a.parquet")
 

@@ -1,4 +1,5 @@
-"""`make bench`: what steps cost against their arithmetic and against scratch, and how fast views are made.
+"""`make bench`: what steps cost against their arithmetic and against scratch, how fast views are made, how full the
+planner keeps a cluster, and what warm starts save.
 
 Ratios within one process, never seconds alone. `python -m tests.bench flops methods` runs some parts only.
 """
@@ -10,9 +11,16 @@ import sys
 
 import torch
 
-from tests.bench import flops, methods, step, views
+from tests.bench import flops, methods, scheduling, step, views, warm
 
-PARTS = {"flops": flops.report, "step": step.report, "methods": methods.report, "views": views.report}
+PARTS = {
+    "flops": flops.report,
+    "step": step.report,
+    "methods": methods.report,
+    "views": views.report,
+    "scheduling": scheduling.report,
+    "warm": warm.report,
+}
 
 
 def main(names: list[str]) -> None:

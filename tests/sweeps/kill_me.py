@@ -14,7 +14,8 @@ import small  # noqa: E402
 from sweeps.cluster import ray, ray_running  # noqa: E402
 from sweeps.driver import Driver  # noqa: E402
 from sweeps.launch import launch  # noqa: E402
-from sweeps.store import locked, open_study  # noqa: E402
+from sweeps.lock import locked  # noqa: E402
+from sweeps.store import open_study  # noqa: E402
 
 if __name__ == "__main__":
     ray.cloudpickle.register_pickle_by_value(small)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import random
 import time
 from collections.abc import Callable, Iterable
@@ -10,12 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from simulate import Timeline, steps
+
 from pat.config import Data, Recipe, RunConfig
 from pat.io import IO
 from pat.train import Outcome
 from sweeps.planner import Planner
 from sweeps.study import Search, Study
-from sweeps.view import NOT_STARTED, RunState
+from sweeps.view import RunState
 
 CNN_TEACHER, VIT_TEACHER = "convnext_micro_32", "vit_micro_patch8_32"
 CNN_STUDENT, MLP_STUDENT = "resnet_nano_32", "mixer_nano_patch8_32"
@@ -43,44 +46,27 @@ def fake_score(config: RunConfig, epoch: int) -> float:
     return 50 + digest[0] / 8 + epoch
 
 
-def fake_run(config: RunConfig, state: RunState, until: int, status: str = "") -> RunState:
-    """The state of a run trained on to `until`."""
-    scores = tuple(fake_score(config, epoch) for epoch in range(1, until + 1))
-    ended = status or ("finished" if until == config.recipe.epochs else "")
-    return RunState(ended, until, {"raw": scores, "ema": scores}, "ab" * 32, "made to fail" if status else "")
-
-
-Fate = Callable[[RunConfig], str]
-
-
 def simulate(
     study: Study,
     view: dict[str, RunState] | None = None,
     order: int = 0,
     devices: int = 3,
-    fate: Fate = lambda config: "",
+    fate: Callable[[RunConfig], str] = lambda config: "",
     stop_after: int = 10**9,
     unsynced: Iterable[str] = (),
 ) -> Planner:
-    """Run a study with fake runs that end in a random order on `devices`, for at most `stop_after` segments."""
+    """Run a study with fake runs that take random times on `devices`, for at most `stop_after` segments."""
     rng = random.Random(order)
     planner = Planner(study, view or {}, frozenset(unsynced))
-    flying: list[Any] = []
-    for _ in range(stop_after):
-        names = {segment.run_id for segment in flying}
-        for segment in planner.ready():
-            if len(flying) < devices and segment.run_id not in names:
-                names.add(segment.run_id)
-                flying.append(segment)
-        if not flying:
-            break
-        segment = flying.pop(rng.randrange(len(flying)))
-        state = planner.view.get(segment.run_id, NOT_STARTED)
-        assert state.epochs < segment.until or segment.until == segment.config.recipe.epochs
-        planner.update(segment.run_id, fake_run(segment.config, state, segment.until, fate(segment.config)))
-        for pruned in list(planner.prune()):
-            old = planner.view[pruned.run_id]
-            planner.update(pruned.run_id, RunState("pruned", old.epochs, old.scores))
+    ended = steps(
+        planner,
+        Timeline(devices),
+        lambda segment, done: rng.lognormvariate(0, 1),
+        lambda run, epoch: fake_score(run.config, epoch),
+        lambda run: fate(run.config),
+    )
+    for segment in itertools.islice(ended, stop_after):
+        assert planner.view[segment.run_id].epochs == segment.until
     return planner
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import timm
@@ -12,8 +15,11 @@ from small import small_study
 
 import sweeps.cli
 from sweeps.__main__ import main as train_main
-from sweeps.cli import main
+from sweeps.cli import guarded, main
+from sweeps.costs import Devices, agree
 from sweeps.driver import Driver, run_here
+from sweeps.jobs import STOP
+from sweeps.lock import locked
 from sweeps.presets import PRESETS
 from sweeps.store import open_study
 
@@ -69,15 +75,23 @@ def test_the_script_by_itself(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (2, "") and done.stderr.count("\n") == 1
 
 
+@pytest.fixture
+def uncounted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plans neither count FLOPs nor probe, which takes minutes."""
+    monkeypatch.setattr("sweeps.expect.images_of", lambda data, root: None)
+    monkeypatch.setattr("sweeps.cli.local_devices", lambda *rest: Devices("a small box", False, 2, 1.0))
+
+
+@pytest.mark.usefixtures("uncounted")
 def test_the_plan_names_every_pair_and_writes_nothing(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["--preset", "cifar100", "--plan", "--storage", str(tmp_path)]) == 0
     text = capsys.readouterr().out
-    assert " 12. swin_tiny_patch4_window7_224 -> resmlp_12_224: kd 0 of 14 runs done" in text
-    assert "  1. swin_tiny_patch4_window7_224 -> resnet18: kd 0 of 14 runs done, fitnet 0 of 14 runs done" in text
+    assert "  1. swin_tiny_patch4_window7_224 -> resnet18\n" in text
+    assert " 12. swin_tiny_patch4_window7_224 -> resmlp_12_224\n" in text
     assert "vit_small_patch16_224.augreg_in21k_ft_in1k" in text and not list(tmp_path.iterdir())
 
 
-@pytest.mark.usefixtures("replayed", "small_preset")
+@pytest.mark.usefixtures("replayed", "small_preset", "uncounted")
 def test_a_complete_study_needs_no_ray(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     study = small_study()
     folder, _ = open_study(tmp_path, study)
@@ -87,10 +101,10 @@ def test_a_complete_study_needs_no_ray(tmp_path: Path, capsys: pytest.CaptureFix
     said = capsys.readouterr().out
     assert "0 failed" in said and "report and figures" in said
     assert main(["--preset", "small", "--storage", str(tmp_path), "--plan"]) == 0
-    assert "pat 8 of 8 runs done" in capsys.readouterr().out
+    assert "8/8" in capsys.readouterr().out
 
 
-@pytest.mark.usefixtures("small_preset")
+@pytest.mark.usefixtures("small_preset", "uncounted")
 def test_other_workers_are_a_study_of_their_own(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     open_study(tmp_path, small_study())
     assert main(["--preset", "small", "--workers", "2", "--plan", "--storage", str(tmp_path)]) == 0
@@ -137,3 +151,33 @@ def test_bad_single_runs_are_one_line(
     assert train_main(given) == 2
     error = capsys.readouterr().err
     assert words in error and error.count("\n") == 1
+
+
+@pytest.mark.usefixtures("small_preset", "uncounted")
+@pytest.mark.parametrize(("answer", "flags", "code"), [("n", [], 2), ("y", [], 0), ("", ["--yes"], 0), (None, [], 0)])
+def test_a_dear_study_asks_before_it_starts(
+    answer: str | None, flags: list[str], code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only where somebody sits at a terminal, and not with --yes."""
+    monkeypatch.setattr("sweeps.forecast.ASK_ABOVE", 0.0)
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: answer is not None))
+    monkeypatch.setattr("builtins.input", lambda question: answer)
+    study, started = small_study(), []
+    folder, _ = open_study(tmp_path, study)
+    driver = Driver(folder, study, study, tmp_path, stream=io.StringIO())
+
+    def start() -> int:
+        agree(driver.planner, folder, tmp_path, Devices("", False, 2, 1.0), 3.0, "all", bool(flags), lambda line: None)
+        started.append(1)
+        return 0
+
+    assert guarded(start, verbose=False) == code and len(started) == (code == 0)
+    assert (folder / "forecast.json").exists() == (code == 0)
+
+
+def test_stopping_a_study_that_nobody_drives(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train_main(["stop", str(tmp_path)]) == 2
+    assert "no driver works on the study" in capsys.readouterr().err
+    with locked(tmp_path):
+        assert train_main(["stop", str(tmp_path)]) == 0
+    assert (tmp_path / STOP).exists() and f"asked pid {os.getpid()}" in capsys.readouterr().out

@@ -6,16 +6,22 @@ import io
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
+import torch
+from pyarrow.parquet import read_table
 from small import CNN_TEACHER, MLP_STUDENT, RECIPE, VIT_TEACHER, fake_train, small_study
 
 import sweeps.runs
 from analysis import read_epochs, read_matrix, read_runs
 from analysis.schema import EPOCH_VOLATILE, RUN_VOLATILE
-from pat.config import ConfigError
+from pat.config import ConfigError, RunConfig
+from pat.io import IO
+from pat.train import Outcome
 from sweeps.driver import LOST_LIMIT, Driver, run_here
+from sweeps.keep import KEEP, Keep, retry
 from sweeps.progress import duration
 from sweeps.store import open_study
 from sweeps.study import Search, Study, TeacherFile
@@ -99,23 +105,48 @@ def test_a_killed_driver_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     same(one, other)
 
 
-def test_a_failed_run_is_recorded_and_tried_again_by_the_next_call(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def failing(config: object, world: object, **rest: object) -> object:
-        if config.student == VIT_TEACHER:  # type: ignore[attr-defined]
-            raise ConfigError("no such pixels\nand more")
-        return fake_train(config, world, **rest)  # type: ignore[arg-type]
+def failing(student: str, error: Exception) -> Any:
+    """In the place of `train`: the runs of one student fail."""
 
-    monkeypatch.setattr(sweeps.runs, "train", failing)
+    def train(config: RunConfig, world: IO, **rest: Any) -> Outcome:
+        if config.student == student:
+            raise error
+        return fake_train(config, world, **rest)
+
+    return train
+
+
+def test_a_failed_run_stays_failed_until_it_is_retried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweeps.runs, "train", failing(VIT_TEACHER, ConfigError("no such pixels\nand more")))
     folder, driver, said = drive(tmp_path, small_study())
     assert not driver.planner.complete and f"teacher {VIT_TEACHER} failed: no such pixels" in driver.planner.problems[0]
     row = read_runs(folder).query("status == 'failed'").iloc[0]
-    assert (row["failure_class"], row["message"]) == ("ConfigError", "no such pixels") and "no such pixels" in said
+    assert (row["failure_class"], row["message"]) == ("bug", "no such pixels") and "no such pixels" in said
     assert set(read_matrix(folder)["status"]) == {"finished", "blocked"}
     monkeypatch.setattr(sweeps.runs, "train", fake_train)
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("runs/*/*")}
+    _, driver, _ = drive(tmp_path, small_study())
+    assert not driver.planner.complete and before == {path: path.stat().st_mtime_ns for path in folder.glob("runs/*/*")}
+    assert retry(folder, "diverged") == [] and retry(folder, "failed") == [row["run_id"]]
+    assert read_table(folder / "set_aside" / f"{row['run_id']}-1" / "run.parquet")["message"].to_pylist() == [
+        "no such pixels"
+    ]
     _, driver, _ = drive(tmp_path, small_study())
     assert driver.planner.complete and "failed" not in set(read_runs(folder)["status"])
+
+
+def test_a_run_is_retried_by_its_id_as_often_as_one_likes(tmp_path: Path, replayed: None) -> None:
+    folder, _, _ = drive(tmp_path, small_study())
+    run_id = read_runs(folder).query("phase == 'confirm'")["run_id"].iloc[0]
+    before = lasting(folder)
+    for number in (1, 2):
+        assert retry(folder, run_id) == [run_id] and not (folder / "runs" / run_id / "epochs.parquet").exists()
+        assert {path.name for path in (folder / "set_aside" / f"{run_id}-{number}").iterdir()} >= {"run.parquet"}
+        drive(tmp_path, small_study())
+    for left, right in zip(before, lasting(folder), strict=True):
+        pd.testing.assert_frame_equal(left, right)
+    with pytest.raises(ConfigError, match="--retry 'nobody': failed, diverged, or the id of a run"):
+        retry(folder, "nobody")
 
 
 @pytest.mark.usefixtures("replayed")
@@ -124,13 +155,73 @@ def test_a_run_whose_process_is_lost_too_often_fails(tmp_path: Path) -> None:
     folder, grown = open_study(tmp_path, study)
     driver = Driver(folder, grown, study, tmp_path, stream=io.StringIO())
     for attempt in range(LOST_LIMIT):
+        for preemption in range(2):
+            job = driver.next_job(1)
+            assert job is not None and (job.retries, job.preemptions) == (attempt, 2 * attempt + preemption)
+            driver.lost(job.run.run_id, "its machine is gone", preempted=True)
         job = driver.next_job(1)
         assert job is not None and job.retries == attempt
-        driver.ended(job.run.run_id, lost=True)
+        driver.lost(job.run.run_id, "killed")
     row = read_runs(folder).iloc[0]
-    assert (row["status"], row["failure_class"], row["message"]) == ("failed", "Lost", "its process was lost 3 times")
+    assert (row["status"], row["failure_class"]) == ("failed", "lost")
+    assert row["message"] == "its process was lost 3 times: killed"
     run_here(driver)
     assert "lost 3 times" in driver.planner.problems[0]
+
+
+@pytest.mark.usefixtures("replayed")
+def test_losses_of_a_run_that_gets_on_do_not_add_up(tmp_path: Path) -> None:
+    study = small_study()
+    folder, grown = open_study(tmp_path, study)
+    driver = Driver(folder, grown, study, tmp_path, stream=io.StringIO())
+    first = driver.planner.take(1)
+    assert first is not None
+
+    def again() -> sweeps.runs.Job:
+        segment = driver.planner.flying.get(first.run_id) or driver.planner.take_on(first.run_id)
+        assert segment is not None
+        return driver.job(segment)
+
+    for epoch in range(1, 6):
+        for _ in range(LOST_LIMIT - 1):
+            again()
+            driver.lost(first.run_id, "killed")
+        sweeps.runs.execute(replace(again(), until=epoch))
+    driver.lost(first.run_id, "killed")
+    sweeps.runs.execute(again())
+    rows = read_runs(folder)
+    assert rows["status"].tolist() == ["finished"] and rows["retries"].tolist() == [11]
+
+
+@pytest.mark.parametrize("keep", KEEP)
+def test_what_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: Keep) -> None:
+    def train(config: RunConfig, world: IO, **rest: Any) -> Outcome:
+        outcome = fake_train(config, world, **rest)
+        if outcome.status == "finished":
+            world.export({"weight": torch.zeros(1)})
+        return outcome
+
+    monkeypatch.setattr(sweeps.runs, "train", train)
+    study = small_study()
+    folder, grown = open_study(tmp_path, study)
+    driver = Driver(folder, grown, study, tmp_path, stream=io.StringIO(), keep=keep)
+    run_here(driver)
+    runs = read_runs(folder).set_index("run_id")
+    kept = runs.loc[[path.parent.name for path in folder.glob("runs/*/student.safetensors")]]
+    phases = kept["phase"].value_counts().to_dict()
+    finished = runs[runs["status"] == "finished"]["phase"].value_counts().to_dict()
+    if keep == "all":
+        assert phases == finished
+    elif keep == "none":
+        assert phases == {"teacher": 2}
+    else:
+        assert phases["teacher"] == 2 and phases["scratch"] == 2 and "search" not in phases
+        assert 4 <= phases["confirm"] <= 8  # a cell whose best is the default has one setting
+        scores = {
+            run_id: driver.planner.view[run_id].score("raw", 6) for run_id in runs.query("phase == 'scratch'").index
+        }
+        for _, group in runs.query("phase == 'scratch'").groupby("student"):
+            assert max(group.index, key=lambda run_id: scores[run_id]) in kept.index
 
 
 @pytest.mark.usefixtures("replayed")

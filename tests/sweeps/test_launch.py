@@ -25,7 +25,8 @@ from pat.models import create_model, sha256
 from sweeps.cluster import Node, address, slots
 from sweeps.driver import Driver, Fatal
 from sweeps.launch import launch
-from sweeps.store import locked, open_study
+from sweeps.lock import locked
+from sweeps.store import open_study
 from sweeps.study import Search, Study, TeacherFile
 
 pytestmark = pytest.mark.timeout(600)
@@ -51,7 +52,7 @@ class TestOnRay:
     ) -> None:
         """With two Tuners one after the other, and a process that is lost on the way."""
         folder, driver = prepare(tmp_path, small_study())
-        unlucky = next(driver.planner.ready()).run_id
+        unlucky = driver.planner.ready()[0].run_id
         (tmp_path / "doom").write_text(unlucky)
         monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
         launch(driver, work=replay(doom=str(tmp_path / "doom")), limit=40)

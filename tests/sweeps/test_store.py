@@ -19,7 +19,7 @@ from sweeps import published
 from sweeps.presets import PRESETS, preset
 from sweeps.search import Result, _told
 from sweeps.spaces import searchable, suggest
-from sweeps.store import locked, open_study, read_study
+from sweeps.store import open_study, read_study
 from sweeps.study import Cell, Search, Study, TeacherFile, default_options, student_run
 from sweeps.view import EPOCH_COLUMNS, RUN_COLUMNS
 
@@ -91,13 +91,6 @@ def test_a_folder_that_is_no_study_and_one_that_cannot_be_written(tmp_path: Path
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="cannot"):
         open_study(tmp_path / "file", small_study())
-
-
-def test_one_driver_at_a_time(tmp_path: Path) -> None:
-    with locked(tmp_path), pytest.raises(ConfigError, match="another process"), locked(tmp_path):
-        pass
-    with locked(tmp_path):
-        pass
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,6 @@ from analysis import read_runs
 from pat.config import ConfigError
 from pat.models import create_student, create_teacher, sha256
 from sweeps.__main__ import main as train_main
-from sweeps.cells import Segment
 from sweeps.cli import main
 from sweeps.driver import Driver, run_here
 from sweeps.planner import Planner
@@ -23,6 +22,7 @@ from sweeps.presets import PRESETS
 from sweeps.store import open_study, read_study
 from sweeps.study import Search, Study, TeacherFile
 from sweeps.teachers import local_file, provide, provide_used, recorded, resolve, resolve_used
+from sweeps.units import Segment
 from tests.tags import add_tag
 
 HEX = "ab" * 32

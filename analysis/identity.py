@@ -1,0 +1,65 @@
+"""When two `study.json` describe one study, and their union. On plain JSON values, so that it needs no torch.
+
+A study is identified by its name, data, recipes, numerics and whatever else is not listed here. Pairs, methods, seeds
+and trials may grow; what is given by name (teachers, students, options, …) may be added to, but not changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+Item = TypeVar("Item")
+GROWING = ("pairs", "methods", "seeds", "gpu_share")
+BY_NAME = ("teachers", "students", "initial", "options", "choices")
+
+
+def difference(first: Mapping[str, Any], second: Mapping[str, Any]) -> tuple[str, Any, Any] | None:
+    """The first field in which two studies differ that may not, with both values; None where they are one study."""
+    for key in {**first, **second}:
+        old, new = first.get(key), second.get(key)
+        if key in GROWING:
+            continue
+        if key == "search" and isinstance(old, Mapping) and isinstance(new, Mapping):
+            old, new = ({name: side[name] for name in side if name != "trials"} for side in (old, new))
+        elif key in BY_NAME and isinstance(old, Mapping) and isinstance(new, Mapping):
+            common = [name for name in old if name in new]
+            old, new = ({name: _without_place(side[name]) for name in common} for side in (old, new))
+        if old != new:
+            return _innermost(key, old, new)
+    return None
+
+
+def unite(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """The union of two studies between which there is no `difference`."""
+    return {
+        **first,
+        **second,
+        "pairs": union(first["pairs"], second["pairs"]),
+        "methods": union(first["methods"], second["methods"]),
+        "gpu_share": second.get("gpu_share") or first.get("gpu_share"),
+        "seeds": max(first["seeds"], second["seeds"]),
+        "search": {**second["search"], "trials": max(first["search"]["trials"], second["search"]["trials"])},
+        **{key: {**first[key], **second[key]} for key in BY_NAME},
+    }
+
+
+def union(first: Sequence[Item], second: Sequence[Item]) -> list[Item]:
+    """The second's order where it holds all of the first, so that growing a study equals making it whole at once."""
+    if all(item in second for item in first):
+        return list(second)
+    return [*first, *(item for item in second if item not in first)]
+
+
+def _without_place(value: Any) -> Any:
+    """Where a teacher's file lies is no part of the identity, timm's tag is."""
+    if isinstance(value, Mapping) and "sha256" in value and not str(value.get("path")).startswith("timm:"):
+        return {**value, "path": ""}
+    return value
+
+
+def _innermost(field: str, old: Any, new: Any) -> tuple[str, Any, Any]:
+    while isinstance(old, Mapping) and isinstance(new, Mapping):
+        key = next(key for key in {**old, **new} if old.get(key) != new.get(key))
+        field, old, new = f"{field}.{key}", old.get(key), new.get(key)
+    return field, old, new

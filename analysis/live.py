@@ -1,0 +1,59 @@
+"""The driver's sign of life: `driver.json`, which the process that drives a study writes every few seconds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from analysis.ledger import Folder, read_file
+
+FILE, LOCK = "driver.json", "_driver.lock"
+SILENT_SECONDS = 60.0
+"""A driver whose last beat is older is taken for dead, unless it says itself that it has ended."""
+
+
+@dataclass(frozen=True)
+class Driver:
+    """What the driver said last. `ended`: why it ended, empty before; `slots`: runs at a time; `price`: money for one
+    device-hour, None if unknown; `running`: one entry for each run in flight; `facts`: the whole record."""
+
+    host: str
+    pid: int
+    beat: datetime
+    command: str
+    ended: str
+    slots: int
+    price: float | None
+    running: tuple[Mapping[str, Any], ...]
+    facts: Mapping[str, Any]
+
+    def silence(self) -> float:
+        """Seconds since the last beat, by this machine's clock."""
+        return (datetime.now(UTC) - self.beat).total_seconds()
+
+    @property
+    def alive(self) -> bool:
+        return not self.ended and self.silence() <= SILENT_SECONDS
+
+
+def read_driver(folder: Folder) -> Driver | None:
+    """The last sign of life in a study's folder; None where there is none, or one that cannot be understood."""
+    try:
+        facts = json.loads(read_file(folder, FILE) or b"")
+        price = facts.get("price")
+        return Driver(
+            host=str(facts["host"]),
+            pid=int(facts["pid"]),
+            beat=datetime.fromisoformat(facts["beat"]).astimezone(UTC),
+            command=str(facts.get("command") or ""),
+            ended=str(facts.get("ended") or ""),
+            slots=int(facts.get("slots") or 1),
+            price=None if price is None else float(price),
+            running=tuple(facts.get("running") or ()),
+            facts=facts,
+        )
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None

@@ -1,0 +1,76 @@
+"""The flags of the matrix: what runs is a preset in Python, where and how much of it are flags."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from typing import Any, NoReturn
+
+from pat.config import ConfigError
+from sweeps.forecast import ASK_ABOVE
+from sweeps.keep import KEEP
+from sweeps.presets import CIFAR100, PRESETS
+from sweeps.study import Study
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message} (see {self.prog} --help)")
+
+
+def parser() -> Parser:
+    """The flags of `hetero_grid.py`."""
+    flags = Parser(prog="hetero_grid.py", description="Compute a matrix of distillation gains.", allow_abbrev=False)
+    flags.add_argument("--preset", help=f"one of {', '.join(PRESETS)} (default {CIFAR100})")
+    flags.add_argument("--pairs", help="the first N pairs, or teacher:student,teacher:student")
+    flags.add_argument("--methods", help="for instance kd,pat; scratch is always there")
+    flags.add_argument("--seeds", type=int, help="confirmation seeds of every setting")
+    flags.add_argument("--trials", type=int, help="search trials of every cell, in whole waves")
+    flags.add_argument("--workers", type=int, help="workers that share one run (Ray Train); a study of its own name")
+    flags.add_argument("--storage", default="runs", help="folder that holds a folder for each study (default runs)")
+    flags.add_argument("--data-root", default="data", help="folder of the data sets (default data)")
+    flags.add_argument("--address", help="a Ray cluster to run on; else an embedded Ray")
+    flags.add_argument("--plan", action="store_true", help="say what would be done and what it costs; do nothing")
+    flags.add_argument(
+        "--keep", choices=KEEP, default="all", help="students' files that outlive their runs (default all)"
+    )
+    flags.add_argument("--price", type=float, help="money per device-hour, for the plan and the status")
+    flags.add_argument(
+        "--yes", action="store_true", help=f"start without asking, also above {ASK_ABOVE:.0f} device-hours"
+    )
+    flags.add_argument(
+        "--retry", metavar="WHAT", help="failed, diverged or a run's id: set that record aside, run again"
+    )
+    flags.add_argument("--log", metavar="WHERE", help="also log each epoch to wandb:PROJECT or mlflow:TRACKING_URI")
+    flags.add_argument("--verbose", action="store_true", help="tracebacks, and the output of the workers")
+    return flags
+
+
+def select(study: Study, flags: argparse.Namespace) -> Study:
+    """The study with what the flags change. Raises ConfigError for what is not there."""
+    changes: dict[str, Any] = {}
+    if flags.pairs is not None:
+        changes["pairs"] = _pairs(study, flags.pairs)
+    if flags.methods is not None:
+        changes["methods"] = tuple(name.strip() for name in flags.methods.split(",") if name.strip())
+    if flags.seeds is not None:
+        changes["seeds"] = flags.seeds
+    if flags.trials is not None:
+        changes["search"] = replace(study.search, trials=flags.trials)
+    if flags.workers is not None and flags.workers != study.workers:
+        changes |= {"workers": flags.workers, "name": f"{study.name}-{flags.workers}workers"}
+    return replace(study, **changes)
+
+
+def _pairs(study: Study, text: str) -> tuple[tuple[str, str], ...]:
+    if text.strip("-").isdigit():
+        if not 1 <= int(text) <= len(study.pairs):
+            raise ConfigError(f"--pairs {text}: study {study.name!r} has 1 to {len(study.pairs)} pairs")
+        return study.pairs[: int(text)]
+    parts = [tuple(part.strip().split(":")) for part in text.split(",") if part.strip()]
+    for part in parts:
+        if len(part) != 2:
+            raise ConfigError(f"--pairs {':'.join(part)!r}: a number, or teacher:student,teacher:student")
+    return tuple((part[0], part[1]) for part in parts)

@@ -1,0 +1,153 @@
+"""What a run costs by its arithmetic alone: the last resort of a forecast, where no device can be asked.
+
+Everything is counted on meta tensors, which have shapes and no content: nothing is computed and no memory is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import conv_flop_count, flop_registry, shape_wrapper
+
+from pat.config import Recipe, RunConfig
+from pat.losses import cross_entropy
+from pat.methods import Method, Task, create_method
+from pat.models import create_model
+
+BATCH = 2
+"""Images of a counted step; what is counted is in proportion to them."""
+
+
+LARGE = 0.1
+"""The share of all parameters from which a method's own modules are counted: a count takes a second."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """FLOP (a multiply-add is 2) for an image, and the tensor operations of a call whatever its batch."""
+
+    flop: float = 0.0
+    operations: int = 0
+
+    def __add__(self, other: Work) -> Work:
+        return Work(self.flop + other.flop, self.operations + other.operations)
+
+
+@dataclass(frozen=True)
+class Count:
+    """A training step (forward, backward, teacher and method), a forward pass that scores, the run's files in bytes."""
+
+    step: Work
+    score: Work
+    checkpoint_bytes: int
+    student_bytes: int
+
+
+def count(config: RunConfig, num_classes: int) -> Count:
+    """What a run of `config` computes. Raises ConfigError for models and options that cannot be used."""
+    size, name = config.data.image_size, config.student
+    step = _student_step(name, num_classes, size)
+    student = _on_meta(name, num_classes, size, "student")
+    teacher = _on_meta(config.teacher.name, num_classes, size, "teacher") if config.teacher else None
+    labels = torch.arange(2 * num_classes) % num_classes
+    method = create_method(config.method.name, student, teacher, Task(size, labels), **config.method.options)
+    method = method.to("meta").train()
+    if config.teacher:
+        step = _whole_step(method, num_classes, size) or step + _forward(config.teacher.name, num_classes, size)
+    weights = _bytes(student.state_dict())
+    return Count(step, _forward(name, num_classes, size), _checkpoint(method, weights, config.recipe), weights)
+
+
+def _whole_step(method: Method, num_classes: int, size: int) -> Work | None:
+    """A step of a method with large modules of its own; None where the others' cost says enough, or where shapes alone
+    do not suffice to count it. Where a method remembers samples, the second step, which has some to remember."""
+    everything = dict(method.named_parameters())
+    own = sum(p.numel() for name, p in everything.items() if not name.startswith(("student.", "teacher.")))
+    if own < LARGE * sum(p.numel() for p in everything.values()):
+        return None
+    images, targets, indices = _batch(num_classes, size)
+    try:
+        if method.per_sample:
+            method(images, targets, indices)
+        return _counted(lambda: method(images, targets, indices)["loss"].backward())
+    except (RuntimeError, NotImplementedError):
+        return None
+
+
+@lru_cache(maxsize=256)
+def _student_step(name: str, num_classes: int, size: int) -> Work:
+    images, targets, _ = _batch(num_classes, size)
+    model = _on_meta(name, num_classes, size, "student").train()
+    return _counted(lambda: cross_entropy(model(images), targets).backward())
+
+
+@lru_cache(maxsize=256)
+def _forward(name: str, num_classes: int, size: int) -> Work:
+    images, _, _ = _batch(num_classes, size)
+    model = _on_meta(name, num_classes, size, "student").eval()
+    with torch.no_grad():
+        return _counted(lambda: model(images))
+
+
+@lru_cache(maxsize=64)
+def _on_meta(name: str, num_classes: int, size: int, role: str) -> nn.Module:
+    with torch.device("meta"):
+        return create_model(name, num_classes, size)
+
+
+def _batch(num_classes: int, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    images = torch.empty(BATCH, 3, size, size, device="meta")
+    return images, torch.empty(BATCH, num_classes, device="meta"), torch.empty(BATCH, dtype=torch.long, device="meta")
+
+
+def _counted(call: Callable[[], Any]) -> Work:
+    with _Counter() as counter:
+        call()
+    return Work(counter.flop / BATCH, counter.operations)
+
+
+def _convolution_backward(
+    grad_shape: Any, x_shape: Any, w_shape: Any, _b: Any, _s: Any, _p: Any, _d: Any, transposed: bool,
+    _op: Any, _groups: int, output_mask: Any, out_shape: Any = None, **_: Any,
+) -> int:  # fmt: skip
+    """Torch's own formula forgets to divide the gradient of weights by the groups: count forward once per gradient."""
+    return conv_flop_count(x_shape, w_shape, grad_shape, transposed=transposed) * sum(output_mask[:2])
+
+
+class _Counter(TorchDispatchMode):
+    """Counts by torch's formulas. Its FlopCounterMode also sorts by module, which takes twice as long."""
+
+    formulas: Mapping[Any, Callable[..., int]] = {
+        **flop_registry,
+        torch.ops.aten.convolution_backward: shape_wrapper(_convolution_backward),
+    }
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flop, self.operations = 0, 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        self.operations += 1
+        if (formula := self.formulas.get(func._overloadpacket)) is not None:
+            self.flop += formula(*args, **kwargs, out_val=out)
+        return out
+
+
+def _bytes(tensors: Mapping[str, Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+
+
+def _checkpoint(method: Method, student: int, recipe: Recipe) -> int:
+    """All that is learnt, the optimiser's moments of it (two for the kinds of Adam, else one), and the EMA."""
+    state = {name: value for name, value in method.state_dict().items() if not name.startswith("teacher.")}
+    trainable = sum(p.numel() * p.element_size() for p in method.parameters() if p.requires_grad)
+    moments = 2 if "adam" in recipe.optimizer or "lamb" in recipe.optimizer else 1
+    return _bytes(state) + moments * trainable + (student if recipe.ema_decay else 0)

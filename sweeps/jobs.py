@@ -1,0 +1,63 @@
+"""A segment as it travels from the driver to the process that trains it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from pat.config import RunConfig
+from pat.io import STUDENT
+
+STOP = "_stop"
+"""While a study's folder holds this file, runs pause after their epoch and none is begun."""
+MEASURES, WHERE = "_measures", "_where.json"
+"""In a run's folder: what it does to fit the memory, and which process trains it; both are gone when it has ended."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a process needs to train a segment; made of JSON values, so that it travels.
+
+    `config` is the run's canonical configuration, `folder` the study's, `until` the number of epochs after which to
+    stop. `teacher_file` is empty for runs without a teacher; `teacher_sha256` is what its bytes must hash to.
+    `retries` and `preemptions` count the processes that the run has lost so far. `keep_student`: whether the student's
+    file outlives the run.
+    """
+
+    folder: str
+    study: str
+    config: str
+    until: int
+    phase: str
+    student_family: str
+    teacher_family: str = ""
+    data_root: str = "data"
+    teacher_file: str = ""
+    teacher_sha256: str = ""
+    workers: int = 1
+    retries: int = 0
+    preemptions: int = 0
+    keep_student: bool = True
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        return cls(**values)
+
+    @property
+    def run(self) -> RunConfig:
+        return RunConfig.from_json(self.config)
+
+
+def run_folder(folder: str | Path, run_id: str) -> Path:
+    """Where a run keeps its checkpoint, its student and its tables."""
+    return Path(folder) / "runs" / run_id
+
+
+def teacher_path(folder: str | Path, run_id: str) -> Path:
+    """The weights of a teacher that was trained here."""
+    return run_folder(folder, run_id) / STUDENT

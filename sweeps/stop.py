@@ -1,0 +1,29 @@
+"""`python -m sweeps stop DIR`: every run of a study pauses after its epoch, then its driver ends. Nothing is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pat.config import ConfigError
+from sweeps.cli import guarded
+from sweeps.flags import Parser
+from sweeps.jobs import STOP
+from sweeps.lock import read_pulse
+
+
+def main(argv: Sequence[str]) -> int:
+    """Ask; returns the exit code: 0 asked, 2 nobody is there to be asked."""
+    flags = Parser(prog="python -m sweeps stop", description=__doc__)
+    flags.add_argument("folder", metavar="DIR", help="the study's folder")
+    return guarded(lambda: _stop(Path(flags.parse_args(argv).folder)), verbose=False)
+
+
+def _stop(folder: Path) -> int:
+    pulse = read_pulse(folder)
+    if not pulse or pulse["ended"]:
+        why = f"its last driver has ended: {pulse['ended']}" if pulse else "it has had no driver"
+        raise ConfigError(f"no driver works on the study in {str(folder)!r}: {why}")
+    (folder / STOP).touch()
+    print(f"asked pid {pulse['pid']} on {pulse['host']} to stop; each run in flight ends its epoch first")
+    return 0

@@ -1,0 +1,325 @@
+"""Two clusters' ledgers of one study become one: nothing twice, nothing lost, nothing quietly chosen."""
+
+from __future__ import annotations
+
+import datetime
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis import LedgerError, ledger, read_matrix, read_runs
+from analysis.__main__ import main
+from analysis.identity import difference, unite
+from analysis.merge import merge, merged_text
+from analysis.report import write_report
+from analysis.schema import MATRIX_SCHEMA
+
+Make = Callable[..., Any]
+STUDY: dict[str, Any] = {
+    "name": "s",
+    "data": {"name": "digits", "image_size": 32},
+    "teachers": {"t": {"epochs": 4, "lr": 0.1}},
+    "students": {"x": {"epochs": 4, "lr": 0.1}},
+    "pairs": [["t", "x"]],
+    "methods": ["kd"],
+    "search": {"trials": 4, "wave": 4},
+    "seeds": 2,
+    "initial": {},
+    "options": {},
+    "choices": {},
+    "gpu_share": 1.0,
+    "numerics": 3,
+}
+
+
+@pytest.fixture(autouse=True)
+def quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
+
+
+@pytest.fixture
+def ledgers(tmp_path: Path, make_run: Make, make_epochs: Make) -> Make:
+    """Makes a ledger: `runs` name what each run is to be; see `_write`."""
+
+    def make(name: str, runs: dict[str, dict[str, Any]], /, **changes: Any) -> Path:
+        folder = tmp_path / name
+        ledger.write_file(folder, "study.json", json.dumps({**STUDY, **changes}).encode())
+        for run_id, values in runs.items():
+            _write(folder, run_id, make_run, make_epochs, **values)
+        return folder
+
+    return make
+
+
+def _write(folder: Path, run_id: str, make_run: Make, make_epochs: Make, epochs: int = 4, **values: Any) -> None:
+    """A finished run; `status=None`: one on its way, with a checkpoint; `final`: the accuracy that it comes to."""
+    final, status = values.pop("final", 90.0), values.pop("status", "finished")
+    ledger.write_epochs(folder, run_id, make_epochs(run_id, final, 4)[:epochs])
+    if status is None:
+        ledger.write_file(folder, f"runs/{run_id}/checkpoint.pt", f"checkpoint {epochs}".encode())
+        ledger.write_file(folder, f"runs/{run_id}/_where.json", b"{}")
+        return
+    if status == "finished":
+        ledger.write_file(folder, f"runs/{run_id}/student.safetensors", b"weights of " + run_id.encode())
+    names = {"teacher": "t", "student": "x", "epochs_done": epochs, "test_last_raw": final, "status": status}
+    ledger.write_run(folder, make_run(run_id, **names | values))
+
+
+def matrix(folder: Path, *rows: tuple[str, int, str | None, str]) -> None:
+    """Matrix rows of (setting, seed, run_id, status)."""
+    base = dict.fromkeys(MATRIX_SCHEMA.names) | {
+        "study": "s",
+        "data": "digits",
+        "student": "x",
+        "student_family": "cnn",
+    }
+    base |= {"rule": "last", "weights": "raw"}
+    names = {"scratch": {"teacher": "", "method": "scratch"}}
+    other = {"teacher": "t", "teacher_family": "cnn", "method": "kd"}
+    ledger.write_matrix(
+        folder,
+        [
+            base | names.get(setting, other) | {"setting": setting, "seed": seed, "run_id": run_id, "status": status}
+            for setting, seed, run_id, status in rows
+        ],
+    )
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """Every file that is not temporary."""
+    paths = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("_"))
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+def test_two_halves_become_the_whole(tmp_path: Path, ledgers: Make) -> None:
+    later = datetime.datetime(2026, 2, 2, tzinfo=datetime.UTC)
+    a = ledgers("a", {"1": {}, "2": {}}, pairs=[["t", "x"]], seeds=3, gpu_share=None)
+    b = ledgers(
+        "b",
+        {"2": {"host": "other", "started": later, "skipped_images": 0}, "3": {}},
+        pairs=[["t", "x"], ["t", "y"]],
+        methods=["pat"],
+    )
+    matrix(a, ("scratch", 1, "1", "finished"), ("tuned", 1, "2", "finished"), ("tuned", 2, None, "waiting"))
+    matrix(b, ("tuned", 1, "2", "finished"), ("tuned", 2, "3", "finished"), ("scratch", 2, None, "waiting"))
+    before = {**tree(a)}
+    merged = merge([a, b], tmp_path / "d")
+    assert not merged.conflicts and merged.matrix
+    assert merged.counts == {str(a): {"new": 2}, str(b): {"new": 1, "here already": 1}}
+    assert list(read_runs(tmp_path / "d")["run_id"]) == ["1", "2", "3"]
+    text = merged_text(merged, tmp_path / "d")
+    assert "b for " in text and "1 here already, 1 new." in text and "once the folder is named s." in text
+    rows = read_matrix(tmp_path / "d")[["setting", "seed", "run_id", "status"]].to_dict("records")
+    assert [tuple(row.values())[:2] for row in rows] == [("scratch", 1), ("scratch", 2), ("tuned", 1), ("tuned", 2)]
+    assert rows[3]["run_id"] == "3" and rows[3]["status"] == "finished"
+    united = json.loads((tmp_path / "d" / "study.json").read_text())
+    assert united == {**STUDY, "pairs": [["t", "x"], ["t", "y"]], "methods": ["kd", "pat"], "seeds": 3}
+    assert tree(a) == before
+    assert (tmp_path / "d/runs/3/student.safetensors").read_bytes() == b"weights of 3"
+    whole = tree(tmp_path / "d")
+    merge([a, b], tmp_path / "d")
+    assert tree(tmp_path / "d") == whole, "given again"
+    merge([a, b], a)
+    assert tree(a) == whole, "into one of them"
+
+
+def test_a_run_on_its_way_goes_on_from_the_further_checkpoint(tmp_path: Path, ledgers: Make) -> None:
+    a = ledgers("a", {"1": {"status": None, "epochs": 1}, "2": {"status": None, "epochs": 3}, "3": {"status": None}})
+    b = ledgers("b", {"1": {"status": None, "epochs": 2}, "2": {"status": None, "epochs": 2}, "3": {}})
+    (a / "runs" / "2" / "checkpoint.pt").replace(a / "runs" / "2" / "_checkpoint.pt")
+    merged = merge([a, b], a)
+    assert merged.counts[str(b)] == {"further than here": 3} and not merged.conflicts
+    assert (a / "runs/1/checkpoint.pt").read_text() == "checkpoint 2"
+    assert (a / "runs/2/checkpoint.pt").read_text() == "checkpoint 2", "epochs without a checkpoint are none"
+    assert len(ledger.read_run_epochs(a, "1")) == 2 and len(ledger.read_run_epochs(a, "2")) == 2
+    assert ledger.list_files(a, "runs/3") == ["epochs.parquet", "run.parquet", "student.safetensors"]
+    assert merge([b], a).counts[str(b)] == {"here already": 3}
+
+
+def test_results_that_differ_are_reported_and_both_kept(
+    tmp_path: Path, ledgers: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a = ledgers("a", {"1": {}, "2": {}, "3": {"test_correct_last_raw": b"\x01"}})
+    b = ledgers("b", {"1": {"final": 91.0}, "2": {}, "3": {"test_correct_last_raw": b"\x02"}})
+    for _ in range(2):
+        assert main(["merge", str(a), str(b), "--into", str(a)]) == 1
+    text = capsys.readouterr().out
+    assert "CONFLICTS in 2 runs" in text and "t → x kd seed 0 | test_last_raw" in text
+    assert "epoch 2 val_top1_raw" in text and "and 4 values more" in text and " 01 |" in text and str(b) in text
+    first, kept = ledger.read_run(a, "1"), sorted(os.listdir(a / "conflicts"))
+    assert first is not None and first["test_last_raw"] == 90.0 and kept == ["1-1", "3-1"]
+    assert tree(a / "conflicts" / "1-1") == tree(b / "runs" / "1")
+    c = ledgers("c", {"1": {"final": 92.0}})
+    merge([c], a)
+    assert sorted(os.listdir(a / "conflicts")) == ["1-1", "1-2", "3-1"]
+
+
+def test_epochs_that_differ_are_a_conflict_also_before_the_end(tmp_path: Path, ledgers: Make) -> None:
+    a, b = ledgers("a", {"1": {"status": None, "epochs": 2, "final": 80.0}}), ledgers("b", {"1": {}})
+    merged = merge([a, b], a)
+    assert {conflict.column for conflict in merged.conflicts} == {
+        f"epoch {epoch} {name}" for epoch in (1, 2) for name in ("val_top1_raw", "test_top1_raw")
+    }
+    assert ledger.list_runs(a) == ["1"], "a result stands before a run on its way"
+    assert (a / "conflicts/1-1/checkpoint.pt").read_text() == "checkpoint 2"
+    assert not (a / "runs/1/checkpoint.pt").exists()
+
+
+def test_a_failure_gives_way_to_a_result(tmp_path: Path, ledgers: Make) -> None:
+    failed = {"status": "failed", "failure_class": "lost", "message": "its process was lost", "epochs": 2}
+    a = ledgers("a", {"1": failed, "2": {}, "3": failed})
+    b = ledgers("b", {"1": {}, "2": failed, "3": {**failed, "message": "another time"}})
+    for _ in range(2):
+        assert not merge([a, b], tmp_path / "d").conflicts
+    assert list(read_runs(tmp_path / "d")["status"]) == ["finished", "finished", "failed"]
+    assert sorted(os.listdir(tmp_path / "d" / "set_aside")) == ["1-1", "2-1", "3-1"]
+
+
+def test_two_teachers_of_one_name_are_refused(tmp_path: Path, ledgers: Make) -> None:
+    taught = {"teacher_weights": "run:9", "teacher_sha256": "aa"}
+    teacher = {"teacher": "", "student": "t", "phase": "teacher", "student_sha256": "bb"}
+    a, b = ledgers("a", {"1": taught}), ledgers("b", {"9": teacher, "2": {**taught, "teacher_sha256": "bb"}})
+    with pytest.raises(LedgerError, match=r"teacher t \(run:9\) has the weights bb, but in .*a they are aa"):
+        merge([a, b], tmp_path / "d")
+    assert not (tmp_path / "d").exists()
+    ledger.write_file(a, "teachers/tags.json", b'{"r.a1 32px": "cc"}')
+    ledger.write_file(b, "teachers/tags.json", b'{"r.a1 32px": "dd"}')
+    ledger.write_run(a, dict(ledger.read_run(a, "1") or {}) | {"teacher_sha256": "bb"})
+    with pytest.raises(LedgerError, match=r"teacher r\.a1 32px has the weights dd, but in .*a they are cc"):
+        merge([a, b], a)
+
+
+def test_teachers_of_timm_come_along(tmp_path: Path, ledgers: Make) -> None:
+    a, b = ledgers("a", {}), ledgers("b", {})
+    for folder, name in ((a, "aa"), (b, "bb")):
+        ledger.write_file(folder, "teachers/tags.json", json.dumps({f"{name}.in1k 32px": name}).encode())
+        ledger.write_file(folder, f"teachers/{name}.safetensors", name.encode())
+    merge([a, b], a)
+    assert sorted(os.listdir(a / "teachers")) == ["aa.safetensors", "bb.safetensors", "tags.json"]
+    assert json.loads((a / "teachers/tags.json").read_text()) == {"aa.in1k 32px": "aa", "bb.in1k 32px": "bb"}
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"name": "z"}, "name is 'z', not 's'"),
+        ({"data": {"name": "digits", "image_size": 64}}, "data.image_size is 64, not 32"),
+        ({"numerics": 4}, "numerics is 4"),
+        ({"search": {"trials": 4, "wave": 2}}, "search.wave is 2, not 4"),
+        ({"students": {"x": {"epochs": 5, "lr": 0.1}}}, "students.x.epochs is 5, not 4"),
+        ({"threads": 2}, "threads is 2, not None"),
+    ],
+)
+def test_another_study_is_refused_by_its_field(
+    tmp_path: Path, ledgers: Make, change: dict[str, Any], field: str
+) -> None:
+    a, b = ledgers("a", {}), ledgers("b", {"1": {}}, **change)
+    with pytest.raises(LedgerError, match="not the study of") as caught:
+        merge([a, b], a)
+    assert field in str(caught.value) and not ledger.list_runs(a)
+
+
+def test_what_may_grow_or_lie_elsewhere_is_no_difference() -> None:
+    file = {"path": "/a/t.pt", "sha256": "aa"}
+    first = {**STUDY, "teachers": {"t": file, "u": {"epochs": 1}}}
+    second = {
+        **STUDY,
+        "teachers": {"t": {**file, "path": "/b"}, "v": {"epochs": 2}},
+        "search": {"trials": 8, "wave": 4},
+    }
+    assert difference(first, second) is None
+    united = unite(first, second)
+    assert united["search"]["trials"] == 8 and list(united["teachers"]) == ["t", "u", "v"]
+    assert unite(second, first)["pairs"] == [["t", "x"]]
+    tag = {**STUDY, "teachers": {"t": {**file, "path": "timm:r.a1"}}}
+    assert difference(first, tag) == ("teachers.t.path", "", "timm:r.a1")
+
+
+def test_searches_of_different_lengths_leave_the_matrix_to_the_study(
+    tmp_path: Path, ledgers: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a, b = ledgers("a", {"1": {}}), ledgers("b", {"2": {}}, search={"trials": 8, "wave": 4})
+    matrix(a, ("tuned", 1, "1", "finished"))
+    assert main(["merge", str(a), str(b), "--into", str(tmp_path / "d")]) == 0
+    assert "start the study once more" in capsys.readouterr().out
+    assert not (tmp_path / "d" / "matrix.parquet").exists()
+
+
+def test_where_a_driver_is_at_work_nothing_is_touched(
+    tmp_path: Path, ledgers: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a, b = ledgers("a", {}), ledgers("b", {"1": {}})
+    driver = {"host": "node7", "pid": 42, "started": "", "ended": ""}
+    ledger.write_file(b, "driver.json", json.dumps({**driver, "beat": _ago(5)}).encode())
+    assert main(["merge", str(a), str(b), "--into", str(a)]) == 2
+    assert "pid 42 on node7 works on this study" in capsys.readouterr().err
+    for finished in ({"ended": "done", "beat": _ago(1)}, {"beat": _ago(90)}):
+        ledger.write_file(b, "driver.json", json.dumps({**driver, **finished}).encode())
+        merge([a, b], a)
+    with open(a / "_driver.lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(LedgerError, match="another process works on this study"):
+            merge([a, b], a)
+
+
+def _ago(seconds: float) -> str:
+    return (datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=seconds)).isoformat()
+
+
+def test_a_folder_that_is_no_study(tmp_path: Path, ledgers: Make) -> None:
+    a = ledgers("a", {})
+    with pytest.raises(LedgerError, match=r"no study\.json here"):
+        merge([a, tmp_path / "none"], tmp_path / "d")
+    ledger.write_file(tmp_path / "bad", "study.json", b"[]")
+    with pytest.raises(LedgerError, match="cannot be read as a study"):
+        merge([a, tmp_path / "bad"], tmp_path / "d")
+
+
+@pytest.mark.parametrize("stop", range(1, 14))
+def test_interrupted_anywhere_it_goes_on(
+    tmp_path: Path, ledgers: Make, monkeypatch: pytest.MonkeyPatch, stop: int
+) -> None:
+    """The merge dies at its n-th write; given again, it ends as one that was never disturbed."""
+    failed = {"status": "failed", "failure_class": "bug", "message": "m", "epochs": 2}
+    a = ledgers("a", {"1": {}, "2": {"status": None, "epochs": 1}, "4": failed, "5": {"status": None, "epochs": 2}})
+    b = ledgers("b", {"1": {"final": 91.0}, "2": {"status": None, "epochs": 2}, "3": {}, "4": {}, "5": {}})
+    merge([a, b], tmp_path / "whole")
+    monkeypatch.setattr("analysis.merge._THREADS", 1)
+    write, left = ledger.write_file, iter(range(stop))
+
+    def dying(*arguments: Any) -> None:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        write(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger, "write_file", dying)
+        with pytest.raises(KeyboardInterrupt):
+            merge([b], a)
+    merge([b], a)
+    assert {**tree(a), "study.json": b""} == {**tree(tmp_path / "whole"), "study.json": b""}
+
+
+def test_on_an_object_store(tmp_path: Path, ledgers: Make, make_square: Make) -> None:
+    pytest.importorskip("fsspec")
+    a = ledgers("a", {"1": {}})
+    matrix(a, ("scratch", 1, None, "waiting"), ("tuned", 1, "1", "finished"))
+    bucket = "fsspec+memory://merge-test/study"
+    merge([a], bucket)
+    assert list(read_runs(bucket)["run_id"]) == ["1"]
+    assert ledger.read_file(bucket, "runs/1/student.safetensors") == b"weights of 1"
+    merged = merge([bucket], tmp_path / "back")
+    assert merged.counts[bucket] == {"new": 1}
+    assert "Cells finished: 1 of 1" in write_report(tmp_path / "back")
+
+
+@pytest.fixture(autouse=True)
+def empty_memory_store() -> Iterator[None]:
+    yield
+    fsspec = pytest.importorskip("fsspec")
+    fsspec.filesystem("memory").store.clear()

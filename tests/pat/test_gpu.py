@@ -1,0 +1,108 @@
+"""What only a GPU can show: the same pixels and losses as on the CPU, bf16, and memory that really runs out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from pat.counter import hash64
+from pat.data import load
+from pat.io import LocalIO
+from pat.memory import Measures, OutOfMemory
+from pat.methods import list_methods
+from pat.models import normalisation
+from pat.train import epoch_batches, train
+from pat.training import Training
+from pat.views import train_views
+from tests import tiny
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+RICH = {"auto_augment": "rand-m9-mstd0.5-inc1", "random_erasing": 0.25, "mixup": 0.8, "cutmix": 1.0, "flip": 0.5}
+
+
+def test_random_numbers_are_those_of_the_cpu() -> None:
+    index = torch.arange(1000)
+    assert torch.equal(hash64(3, index, 5), hash64(3, index.cuda(), 5).cpu())
+
+
+@pytest.mark.parametrize("recipe", [{}, RICH], ids=["plain", "rich"])
+def test_views_are_those_of_the_cpu(recipe: dict[str, object]) -> None:
+    """But for rounding: a level of 255 here and there."""
+    config = tiny.config(recipe=recipe)
+    found = {}
+    for device in (CPU, GPU):
+        dataset = load(config.data, Path()).to(device)
+        batches = epoch_batches(len(dataset.train), 16, seed=1, epoch=2)
+        model = torch.nn.Linear(1, 1)
+        model.pretrained_cfg = {"mean": (0.0,) * 3, "std": (1 / 255,) * 3}  # type: ignore[assignment]
+        views = train_views(
+            dataset.train, batches, config.recipe, 32, dataset.num_classes, normalisation(model), 1, 2, 0, 1
+        )
+        found[device.type] = [(images.cpu().float(), targets.cpu()) for _, images, targets in views]
+    for (one, ones), (other, others) in zip(found["cpu"], found["cuda"], strict=True):
+        assert torch.allclose(ones, others, atol=1e-6)
+        off = (one - other).abs()
+        assert off.max() <= 2.01 and (off > 0.5).float().mean() < 0.01, (off.max(), (off > 0.5).float().mean())
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("method", list_methods())
+def test_an_epoch_is_that_of_the_cpu(tmp_path: Path, teacher_file: Path, method: str, precision: str) -> None:
+    config = tiny.config(method=method, epochs=1, recipe={"precision": precision})
+    teacher = teacher_file if config.teacher else None
+    losses = {}
+    for device in (CPU, GPU):
+        outcome = train(config, LocalIO(tmp_path / device.type, device=device), teacher_file=teacher)
+        assert outcome.status == "finished" and (outcome.peak_memory > 0) == (device == GPU)
+        losses[device.type] = outcome.history[0]["train_loss"]
+    assert losses["cuda"] == pytest.approx(losses["cpu"], rel=2e-3 if precision == "fp32" else 3e-2)
+
+
+def test_a_run_resumes_on_a_gpu(tmp_path: Path, teacher_file: Path) -> None:
+    config = tiny.config(method="pat", epochs=2)
+    paused = train(config, LocalIO(tmp_path, device=GPU), until=1, teacher_file=teacher_file)
+    assert paused.status == "paused"
+    assert train(config, LocalIO(tmp_path, device=GPU), teacher_file=teacher_file).status == "finished"
+
+
+def test_memory_that_runs_out(tmp_path: Path) -> None:
+    """A batch that fits only in parts: each refusal names the next measure, and the last one trains."""
+    config = tiny.config("vit_base_patch16_224", epochs=1, recipe={"batch_size": 96, "ema_decay": 0.0})
+    config = replace(config, data=replace(config.data, image_size=224))
+    free, total = torch.cuda.mem_get_info()
+    torch.cuda.set_per_process_memory_fraction(5.0e9 / total)
+    given, tried = Measures(), []
+    try:
+        while True:
+            try:
+                outcome = train(config, LocalIO(tmp_path, device=GPU), measures=given)
+                break
+            except OutOfMemory as problem:
+                assert problem.measures is not None, str(problem)
+                given = problem.measures
+                tried.append(str(given))
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert tried[0] == "checkpointing" and outcome.status == "finished" and outcome.measures == tried[-1]
+    assert outcome.peak_memory <= 5.1e9
+
+
+def test_checkpointing_saves_memory(tmp_path: Path) -> None:
+    config = tiny.config("vit_small_patch16_224", epochs=1, recipe={"batch_size": 64, "ema_decay": 0.0})
+    config = replace(config, data=replace(config.data, image_size=224))
+    peaks = []
+    for number, measures in enumerate((Measures(), Measures(True), Measures(True, 4))):
+        outcome = train(config, LocalIO(tmp_path / str(number), device=GPU), measures=measures)
+        peaks.append(outcome.peak_memory)
+        torch.cuda.empty_cache()
+    assert peaks[1] < 0.7 * peaks[0] and peaks[2] < 0.7 * peaks[1], peaks
+
+
+def test_training_holds_everything_on_the_gpu() -> None:
+    config = tiny.config()
+    training = Training(config, LocalIO(Path("/tmp"), device=GPU), load(config.data, Path()).to(GPU), None, None)
+    assert {p.device.type for p in training.method.parameters()} == {"cuda"}

@@ -1,0 +1,113 @@
+"""One driver a study, on one machine and between machines, and what `driver.json` says of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pat.config import ConfigError
+from sweeps import lock
+from sweeps.lock import FILE, Pulse, locked, read_pulse
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "BEAT_SECONDS", 0.1)
+
+
+def elsewhere(folder: Path, age: float = 0.0, **fields: Any) -> None:
+    """The sign of life of a driver on another machine."""
+    beat = (datetime.now(UTC) - timedelta(seconds=age)).isoformat()
+    content = {"host": "node7", "pid": 4711, "started": beat, "beat": beat, "token": "theirs", "ended": "", **fields}
+    (folder / FILE).write_text(json.dumps(content))
+
+
+def test_the_second_driver_is_refused_with_the_first_ones_pid(tmp_path: Path) -> None:
+    with (
+        locked(tmp_path),
+        pytest.raises(ConfigError, match=f"pid {os.getpid()} on {socket.gethostname()}, since .* UTC works"),
+        locked(tmp_path),
+    ):
+        pass
+    with locked(tmp_path):  # free again
+        pass
+    assert read_pulse(tmp_path)["ended"] == "done"
+
+
+def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
+    code = (
+        "import time; from pathlib import Path; from sweeps.lock import locked\n"
+        f"with locked(Path({str(tmp_path)!r})): time.sleep(60)"
+    )
+    other = subprocess.Popen([sys.executable, "-c", code])
+    while not (tmp_path / FILE).exists():
+        assert other.poll() is None
+        time.sleep(0.05)
+    with pytest.raises(ConfigError, match=f"pid {other.pid} "), locked(tmp_path):
+        pass
+    other.send_signal(signal.SIGKILL)
+    other.wait()
+    assert read_pulse(tmp_path)["ended"] == ""
+    with locked(tmp_path):
+        assert read_pulse(tmp_path)["pid"] == os.getpid()
+
+
+def test_a_driver_on_another_machine_that_gives_signs_of_life_is_respected(tmp_path: Path) -> None:
+    stop = threading.Event()
+
+    def beat() -> None:
+        while not stop.wait(0.05):
+            elsewhere(tmp_path)
+
+    elsewhere(tmp_path)
+    thread = threading.Thread(target=beat)
+    thread.start()
+    try:
+        with pytest.raises(ConfigError, match="pid 4711 on node7"), locked(tmp_path):
+            pass
+    finally:
+        stop.set()
+        thread.join()
+
+
+@pytest.mark.parametrize(("age", "ended"), [(0, ""), (-60, ""), (3600, ""), (0, "done")])
+def test_a_stale_lock_of_another_machine_is_taken_over(tmp_path: Path, age: float, ended: str) -> None:
+    """Also one whose clock is ahead."""
+    elsewhere(tmp_path, age, ended=ended)
+    with locked(tmp_path):
+        assert read_pulse(tmp_path)["host"] == socket.gethostname()
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"host": "x"}'])
+def test_a_damaged_sign_of_life_is_none(tmp_path: Path, content: str) -> None:
+    (tmp_path / FILE).write_text(content)
+    assert read_pulse(tmp_path) == {}
+    with locked(tmp_path):
+        pass
+
+
+def test_of_two_that_begin_at_once_the_first_notices(tmp_path: Path) -> None:
+    pulse = Pulse(tmp_path)
+    pulse.beat()
+    elsewhere(tmp_path)
+    pulse.beat()
+    assert pulse.usurper == "pid 4711 on node7" and read_pulse(tmp_path)["host"] == "node7"
+
+
+def test_the_last_beat_says_how_it_ended(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), locked(tmp_path) as pulse:
+        pulse.facts = lambda: {"running": [1]}
+        raise RuntimeError("no room\nand more")
+    found = read_pulse(tmp_path)
+    assert (found["ended"], found["running"]) == ("no room", [1])

@@ -1,0 +1,140 @@
+"""The plan as a person reads it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from small import CNN_STUDENT, CNN_TEACHER, MLP_STUDENT, VIT_TEACHER, small_study
+
+import sweeps.expect
+from pat.config import Data
+from sweeps.driver import Driver, run_here
+from sweeps.expect import configs, counted_seconds, expect, images_of
+from sweeps.flops import Count, Work
+from sweeps.plan_text import plan_text
+from sweeps.planner import Planner
+from sweeps.probe_file import Probe, write_probes
+from sweeps.store import open_study
+from sweeps.study import Cell, TeacherFile
+from sweeps.words import number, size, span
+
+GPU = "Some GPU"
+
+
+@pytest.fixture(autouse=True)
+def counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every cell costs the same."""
+    monkeypatch.setattr(sweeps.expect, "count", lambda config, classes: Count(Work(1e9, 0), Work(1e8, 0), 300, 100))
+
+
+def probe_all(folder: Path, **changes: Probe) -> None:
+    """Ten minutes an epoch and five gigabytes for every cell of the small study."""
+    probes = {
+        cell: Probe(*cell, GPU, 1, 1, epoch_seconds=600.0, peak_bytes=5 * 10**9, checkpoint_bytes=9, student_bytes=3)
+        for cell in configs(small_study())
+    }
+    write_probes(folder, [replace(one, **changes) for one in probes.values()])
+
+
+def plan(folder: Path, **flags: object) -> str:
+    return plan_text(small_study(), small_study(), folder, **flags)  # type: ignore[arg-type]
+
+
+def test_without_devices_it_says_so_and_what_was_assumed(tmp_path: Path) -> None:
+    text = plan(tmp_path, gpus=True)
+    assert f"  1. {CNN_TEACHER} -> {MLP_STUDENT}\n" in text and f"  2. {VIT_TEACHER} -> {CNN_STUDENT}\n" in text
+    assert "8 of 8 from FLOPs at an assumed 20 TFLOP/s in fp32 and 10 µs an operation" in text
+    assert "on 1 GPU, " in text and " on 64 GPUs" in text and "peak memory" not in text and "runs done" not in text
+    assert not list(tmp_path.iterdir())
+
+
+def test_probes_give_times_memory_days_and_money(tmp_path: Path) -> None:
+    probe_all(tmp_path)
+    text = plan(tmp_path, device=GPU, gpus=True, slots=4, share=0.5, price=3.0, keep="best")
+    assert "8 of 8 from probes on Some GPU" in text
+    assert "seconds an epoch, each run on 0.50 of a device" in text and "  1.     1,200     1,200     1,200" in text
+    assert "peak memory in GB" in text and "  2.       5.0       5.0       5.0" in text
+    line = text.splitlines()[-1]
+    # 228 and 196 epochs of ten minutes of a whole device, on 4 slots of half of one: two GPUs
+    assert line.startswith("total 38 device-hours before pruning, about 33 after; 16.3 to ")
+    assert " on 2 GPUs; at most " in line and line.endswith("; 98 at 3 a device-hour")
+    assert "(--keep best); --keep all: " in text
+
+
+def test_probes_of_another_device_say_no_time(tmp_path: Path) -> None:
+    probe_all(tmp_path)
+    assert "8 of 8 from FLOPs" in plan(tmp_path, device="Other GPU", gpus=True)
+
+
+def test_what_does_not_fit_is_named_with_the_workers_that_would(tmp_path: Path) -> None:
+    probe_all(tmp_path, workers=4)
+    assert f"would fit with: {CNN_TEACHER} scratch (4 workers), " in plan(tmp_path, device=GPU, gpus=True)
+
+
+@pytest.mark.usefixtures("replayed")
+def test_a_complete_study_has_nothing_left_and_knows_its_times(tmp_path: Path) -> None:
+    folder, study = open_study(tmp_path, small_study())
+    run_here(Driver(folder, study, study, tmp_path))
+    text = plan(folder)
+    assert "8 of 8 from this study's own runs" in text and "wall-clock" not in text
+    assert "runs done\n" in text and "       2/2       8/8       8/8\n" in text
+    assert " done and 0 left; at most " in text.splitlines()[-1]
+
+
+def test_half_a_study_asked_for_is_planned_alone(tmp_path: Path) -> None:
+    study = small_study()
+    asked = replace(study, pairs=study.pairs[1:], methods=("kd",))
+    text = plan_text(study, asked, tmp_path)
+    assert "1 pairs, 1 cells" in text and CNN_TEACHER not in text and "pat" not in text.split("confirmation")[0]
+
+
+def test_a_teacher_of_a_tag_is_found_in_the_ledger_under_its_full_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = small_study(
+        teachers={"resnet18": TeacherFile("timm:resnet18.a1_in1k", "0" * 64)}, pairs=(("resnet18", MLP_STUDENT),)
+    )
+    cells = configs(study)
+    assert list(cells) == [Cell("", MLP_STUDENT, "scratch"), *study.cells()]
+    assert cells[study.cells()[0]].teacher.name == "resnet18.a1_in1k"  # type: ignore[union-attr]
+    assert expect(study, tmp_path).fetched_bytes == pytest.approx(11.7e6 * 4, rel=0.01)
+
+
+def test_images_are_known_before_the_data_is_here(tmp_path: Path) -> None:
+    assert images_of(Data("cifar100", 32, validation=0.1), tmp_path) == (45_000, 5_000, 10_000, 100)
+    assert images_of(Data("folder:nowhere", 32), tmp_path) is None
+
+
+def test_seconds_from_flops() -> None:
+    config = configs(small_study())[Cell("", CNN_STUDENT, "scratch")]
+    images = images_of(Data("cifar10", 32, validation=0.5), Path())
+    work = Count(Work(20e12 / 32, 10), Work(20e12 / 35_000, 10), 0, 0)
+    assert images and counted_seconds(config, work, images, gpus=True) == pytest.approx(25_000 // 32 + 1.0)
+    slow = counted_seconds(config, replace(work, step=Work(0, 10**6), score=Work()), images, gpus=True)
+    assert slow == pytest.approx(25_000 // 32 * 10.0)
+    assert counted_seconds(config, work, images, gpus=False) > 100 * slow / 10
+
+
+def test_the_planner_and_the_plan_agree(tmp_path: Path) -> None:
+    planner = Planner(small_study(), {})
+    total = plan(tmp_path).splitlines()
+    row = next(line for line in total if line.startswith("total  "))
+    assert row.split()[1] == str(planner.counts()[1])
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0, "0"), (1234.5, "1,234"), (56.4, "56"), (7.84, "7.8"), (0.123, "0.12"), (0.0034, "0.0034")]
+)
+def test_numbers(value: float, text: str) -> None:
+    assert number(value) == text
+
+
+@pytest.mark.parametrize(("count", "text"), [(0, "0 B"), (950, "950 B"), (1234, "1.2 KB"), (180 * 10**9, "180 GB")])
+def test_sizes(count: int, text: str) -> None:
+    assert size(count) == text
+
+
+def test_spans_have_one_unit() -> None:
+    assert span(3600 * 50, 3600 * 60) == "2.1 to 2.5 days" and span(30, 30) == "30 s"

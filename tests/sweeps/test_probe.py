@@ -1,0 +1,166 @@
+"""Probes on the tiny set: what they find is what a run takes, and nothing of them stays behind."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import sweeps.probe
+from pat.config import ConfigError, Teacher
+from pat.data import load
+from pat.io import CHECKPOINT, LocalIO
+from pat.train import train_step
+from pat.training import Training
+from sweeps.flops import Work, count
+from sweeps.presets import preset
+from sweeps.probe import device_name, probe
+from sweeps.probe_file import FILE, Probe, read_probes, write_probes
+from sweeps.sizes import checkpoint_bytes, student_bytes
+from sweeps.study import Cell, default_options, student_run
+from tests import tiny
+
+CPU = torch.device("cpu")
+BATCH = 16
+
+
+def probed(tmp_path: Path, method: str = "kd", **rest: Any) -> Probe:
+    return probe(tiny.config(method=method), tmp_path, None, CPU, **{"steps": 2, **rest})
+
+
+def test_a_probe_needs_no_teacher_and_says_what_an_epoch_takes(tmp_path: Path) -> None:
+    found = probed(tmp_path)
+    assert found.cell == Cell(tiny.CNN, tiny.VIT, "kd") and found.fits
+    assert (found.device, found.batch, found.share) == (device_name(CPU), BATCH, BATCH) and found.steps >= 2
+    assert found.epoch_seconds == pytest.approx(6 * found.step_seconds + found.score_seconds)  # 99 images
+    assert found.score_seconds > 0 and found.peak_bytes is not None
+
+
+def test_the_bytes_are_those_of_the_files(tmp_path: Path) -> None:
+    config = tiny.config(tiny.BATCHNORM)
+    training = Training(config, LocalIO(tmp_path), load(config.data, tmp_path), None, None)
+    indices, images = torch.arange(4), torch.zeros(4, 3, 32, 32)
+    train_step(training, config, images, torch.full((4, 10), 0.1), indices, 0)
+    state = training.state(config)
+    training.io.report([], state)
+    training.io.export(training.product().state_dict())
+    assert checkpoint_bytes(state) == pytest.approx((tmp_path / CHECKPOINT).stat().st_size, rel=0.005)
+    assert student_bytes(training.product().state_dict()) == (tmp_path / "student.safetensors").stat().st_size
+    counted = count(config, 10)
+    assert counted.student_bytes == pytest.approx(student_bytes(training.product().state_dict()), rel=0.05)
+    assert counted.checkpoint_bytes == pytest.approx(checkpoint_bytes(state), rel=0.1)
+
+
+def test_a_probe_leaves_random_numbers_and_threads_alone(tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    torch.set_num_threads(2)
+    before = torch.get_rng_state()
+    probed(tmp_path, method="scratch")
+    assert torch.equal(torch.get_rng_state(), before) and torch.get_num_threads() == 2
+
+
+def test_a_probe_fetches_no_initial_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    create = sweeps.probe.Training.__init__
+
+    def watched(self: Training, config: Any, *rest: Any) -> None:
+        asked.append(config.initial)
+        create(self, config, *rest)
+
+    monkeypatch.setattr(sweeps.probe.Training, "__init__", watched)
+    probe(tiny.config(initial=f"timm:{tiny.VIT}.none"), tmp_path, None, CPU, steps=2)
+    assert asked == [""]
+
+
+def test_the_identity_of_a_teacher_that_is_not_here_is_not_asked_for(tmp_path: Path) -> None:
+    config = tiny.config(method="kd", teacher=Teacher(tiny.CNN, "sha256:" + "0" * 64))
+    assert probe(config, tmp_path, None, CPU, steps=2).epoch_seconds > 0
+
+
+def refusing(most: int) -> Callable[..., Any]:
+    """A training step that runs out of memory with more than `most` images."""
+
+    def step(training: Training, config: Any, images: torch.Tensor, *rest: Any) -> Any:
+        if len(images) > most:
+            raise torch.OutOfMemoryError("made to fail")
+        return train_step(training, config, images, *rest)
+
+    return step
+
+
+@pytest.mark.parametrize(("most", "workers"), [(16, 1), (8, 2), (5, 4), (0, 0)])
+def test_running_out_of_memory_is_a_result(
+    most: int, workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeps.probe, "train_step", refusing(most))
+    found = probed(tmp_path, method="scratch")
+    assert (found.asked_workers, found.workers, found.fits) == (1, workers, workers == 1)
+    if workers:
+        assert found.share == BATCH // workers
+        assert found.epoch_seconds == pytest.approx(6 * workers * found.step_seconds + found.score_seconds)
+    else:
+        assert found.epoch_seconds == 0 and found.peak_bytes is None
+
+
+def test_a_run_of_two_workers_is_probed_with_half_a_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweeps.probe, "train_step", refusing(8))
+    found = probed(tmp_path, method="scratch", workers=2)
+    assert (found.workers, found.share, found.fits) == (2, 8, True)
+
+
+def test_other_errors_are_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match="batch_size = 512"):
+        probe(tiny.config(recipe={"batch_size": 512}), tmp_path, None, CPU)
+
+
+def test_a_slow_device_does_fewer_images_and_at_least_two_steps(tmp_path: Path) -> None:
+    found = probed(tmp_path, method="scratch", seconds=0.0)
+    assert (found.batch, found.share, found.steps) == (sweeps.probe.FEW, BATCH, 2)
+    assert found.peak_bytes is None and found.epoch_seconds > 0
+
+
+def test_probes_are_remembered_by_device(tmp_path: Path) -> None:
+    one = Probe("", "s", "scratch", "GPU A", 1, 1, epoch_seconds=2.0)
+    other = Probe("", "s", "scratch", "GPU B", 1, 1, epoch_seconds=3.0)
+    write_probes(tmp_path, [one])
+    write_probes(tmp_path, [other])
+    assert read_probes(tmp_path, "GPU A") == {one.cell: one} and read_probes(tmp_path, "GPU C") == {}
+    assert read_probes(tmp_path) == {one.cell: other}
+
+
+@pytest.mark.parametrize("change", [{"version": 0}, {"torch": "1.0"}, {"probes": [{"student": "s"}]}, {"probes": 3}])
+def test_an_old_or_damaged_file_is_probed_again(change: dict[str, Any], tmp_path: Path) -> None:
+    one = Probe("", "s", "scratch", "GPU", 1, 1)
+    write_probes(tmp_path, [one])
+    content = json.loads((tmp_path / FILE).read_text())
+    (tmp_path / FILE).write_text(json.dumps({**content, **change}))
+    assert read_probes(tmp_path, "GPU") == {}
+    (tmp_path / FILE).write_text("{cut of")
+    assert read_probes(tmp_path, "GPU") == {}
+    write_probes(tmp_path, [one])
+    assert read_probes(tmp_path, "GPU") == {one.cell: one}
+
+
+@pytest.mark.parametrize(
+    ("cell", "gflop"),
+    [
+        (Cell("", "mobilenetv2_100", "scratch"), 1.78),  # torch's counter says 12.3: it forgets the groups
+        (Cell("swin_tiny_patch4_window7_224", "resnet18", "kd"), 19.6),
+        (Cell("swin_tiny_patch4_window7_224", "resnet18", "pat"), 60.6),
+    ],
+)
+def test_the_arithmetic_of_a_step(cell: Cell, gflop: float) -> None:
+    """Against figures that were counted and measured independently of this code base, per image."""
+    study = preset("cifar100")
+    options = default_options(study, cell) if cell.teacher else {}
+    found = count(student_run(study, cell, options, 0, "run:none" if cell.teacher else ""), 100)
+    assert found.step.flop / 1e9 == pytest.approx(gflop, rel=0.02)
+    assert found.score.flop < found.step.flop / 2
+
+
+def test_work_adds_up() -> None:
+    assert Work(1.0, 2) + Work(3.0, 4) == Work(4.0, 6)
