@@ -123,14 +123,17 @@ def wait_for(workers: int, threads: int, gpu_share: float, patience: float) -> i
     )
 
 
-def preempted(error: Exception | None) -> bool:
-    """Whether a process was lost with its machine, which is no fault of what ran in it."""
-    gone = isinstance(error, ray.exceptions.NodeDiedError) or getattr(error, "preempted", False)
-    return bool(gone) or "node has died" in str(error) or "node died" in str(error)
+def preempted(error: str) -> bool:
+    """Whether a process was lost with its machine, which is no fault of what ran in it; `error` as Ray words it."""
+    return any(words in error for words in ("node has died", "node died", "NodeDiedError", "preempted"))
 
 
-def by_memory(error: Exception | None) -> str:
-    """What happened to a process that Ray killed because its machine ran out of memory; empty for other ends."""
-    text = str(error)
-    memory = isinstance(error, ray.exceptions.OutOfMemoryError) or "OOM" in text or "memory pressure" in text
-    return "killed because its machine ran out of memory" if memory else ""
+def why_lost(error: str) -> str:
+    """What happened to a lost process, in a few words, from what Ray says at length."""
+    if preempted(error):
+        return "its machine is gone"
+    if "OOM" in error or "memory pressure" in error or "OutOfMemoryError" in error:
+        return "killed because its machine ran out of memory"
+    _, _, detail = error.partition("Worker exit detail: ")
+    lines = (detail or error).strip().splitlines()
+    return (lines[0].partition(". ")[0] if detail else lines[-1].strip()) if lines else "its process is gone"

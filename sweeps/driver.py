@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 from analysis import ledger
 from pat.models import create_model, family, has_batchnorm
-from sweeps.jobs import STOP, Job, teacher_path
+from sweeps.jobs import STOP, WHERE, Job, run_folder, teacher_path
 from sweeps.keep import Keep, drop_students, outlives, set_aside_superseded
 from sweeps.lock import Pulse
 from sweeps.planner import Planner, keys, matrix_rows, rungs_of
@@ -26,7 +26,7 @@ from sweeps.teachers import local_file
 from sweeps.units import Segment
 from sweeps.view import read_state, read_view
 
-LOST_LIMIT = 3
+LOST_LIMIT, UNBEGUN_LIMIT = 3, 20
 MATRIX_EVERY = 2.0
 MATRIX_SHARE = 0.02
 """At most this share of the driver's time goes into writing the matrix."""
@@ -38,12 +38,13 @@ class Fatal(RuntimeError):
 
 @dataclass
 class Losses:
-    """The processes that a run has lost: `retries` in all by its own fault, `in_a_row` of them without getting on,
-    `preemptions` by no fault of its own. `epochs` it had done at the last one."""
+    """The processes that a run has lost: `preemptions` with their machine, `retries` otherwise. Of the latter, in a row
+    since the run got on: `begun` while it was trained, `unbegun` before. `epochs` it had done at the last one."""
 
     retries: int = 0
-    in_a_row: int = 0
     preemptions: int = 0
+    begun: int = 0
+    unbegun: int = 0
     epochs: int = 0
 
 
@@ -103,22 +104,25 @@ class Driver:
         self._settle()
 
     def lost(self, run_id: str, reason: str, preempted: bool = False) -> None:
-        """The process of a segment is gone. One that was preempted does not count; others do until the run gets on.
+        """The process of a segment is gone, `preempted` with its machine, which does not count.
 
-        After three that count the run has failed.
+        After three losses in a row while it was trained, or 20 before it began, without an epoch in between, the run
+        has failed.
         """
         segment, losses = self.planner.flying[run_id], self._losses[run_id]
-        epochs = len(ledger.read_run_epochs(self.folder, run_id))
+        where = run_folder(self.folder, run_id) / WHERE
+        begun, epochs = where.exists(), len(ledger.read_run_epochs(self.folder, run_id))
+        where.unlink(missing_ok=True)
         if epochs > losses.epochs:
-            losses.in_a_row, losses.epochs = 0, epochs
-        if preempted:
-            losses.preemptions += 1
-        else:
-            losses.retries += 1
-            losses.in_a_row += 1
-        self.progress.lost(segment, reason, 0 if preempted else losses.in_a_row, LOST_LIMIT)
-        if losses.in_a_row >= LOST_LIMIT:
-            record_end(self.job(segment), "failed", "lost", f"its process was lost {LOST_LIMIT} times: {reason}")
+            losses.begun, losses.unbegun, losses.epochs = 0, 0, epochs
+        losses.preemptions += preempted
+        losses.retries += not preempted
+        losses.begun += begun and not preempted
+        losses.unbegun += not begun and not preempted
+        count, limit = (losses.begun, LOST_LIMIT) if begun else (losses.unbegun, UNBEGUN_LIMIT)
+        self.progress.lost(segment, reason, 0 if preempted else count, limit)
+        if count >= limit:
+            record_end(self.job(segment), "failed", "lost", f"its process was lost {limit} times: {reason}")
         self._refresh(segment)
         self._settle()
 

@@ -19,11 +19,10 @@ from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
 from analysis.schema import LedgerError
-from sweeps.cluster import by_memory, preempted, wait_for
+from sweeps.cluster import preempted, wait_for, why_lost
 from sweeps.driver import Driver, Fatal
 from sweeps.group import answer
 from sweeps.jobs import STOP, Job
-from sweeps.records import first_line
 from sweeps.segments import STORAGE
 from sweeps.watch import watching
 
@@ -82,12 +81,11 @@ class PlannerSearcher(Searcher):
         elif run_id:
             self._guarded(lambda: self._driver.ended(run_id))
 
-    def lost(self, trial_id: str, error: Exception | None) -> None:
-        """The process of a segment is gone, or raised what no segment should."""
+    def lost(self, trial_id: str, error: str) -> None:
+        """The process of a segment is gone, or raised what no segment should; `error` as Ray words it."""
         run_id = self._runs.pop(trial_id)
-        reason = by_memory(error) or first_line(error or RuntimeError("its process is gone"))
         if run_id:
-            self._guarded(lambda: self._driver.lost(run_id, reason, preempted(error)))
+            self._guarded(lambda: self._driver.lost(run_id, why_lost(error), preempted(error)))
 
     def stop(self, reason: str) -> None:
         """No more segments; those in flight pause after their epoch."""
@@ -119,11 +117,8 @@ class TellLosses(tune.Callback):
         self._searcher = searcher
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        try:
-            error = trial.get_pickled_error()
-        except Exception:  # an error that cannot be unpickled here was still an error
-            error = None
-        self._searcher.lost(trial.trial_id, error)
+        file = Path(trial.error_file or "")
+        self._searcher.lost(trial.trial_id, file.read_text(errors="replace") if file.is_file() else "")
 
 
 def launch(

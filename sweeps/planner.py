@@ -1,7 +1,8 @@
 """The planner: what can run now, as a pure function of the study and of the picture of its ledger.
 
-Nothing waits for what it does not need: a cell waits for its teacher and for the runs of its own wave. What is most
-urgent goes first (teachers, then the longest expected work), which changes when a run is done, never whether.
+Nothing waits for what it does not need: a cell waits for its teacher, for the runs of its own wave, and with its
+search for its anchors. What is most urgent goes first (teachers, anchors, then the longest expected work), which
+changes when a run is done, never whether.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from sweeps.urgency import Queue, Urgency
 from sweeps.view import RunState, View
 
 FIRST_RESORT = 16
+"""After so many updates all units are ordered anew by what is known of their speeds, then after twice as many."""
 
 
 class Key(NamedTuple):
@@ -33,7 +35,7 @@ class Key(NamedTuple):
 
 
 def keys(study: Study) -> list[Key]:
-    """Every unit of a study in the study's order."""
+    """Every unit of a study, in the study's order."""
     trained = [name for name in study.used_teachers() if not isinstance(study.teachers[name], TeacherFile)]
     return [
         *(Key("teacher", Cell("", name, SCRATCH)) for name in trained),
@@ -65,7 +67,7 @@ def plan(study: Study, view: View, unsynced: frozenset[str] = frozenset()) -> Pl
 
 
 class Planner:
-    """The same plan kept up to date: a run that has got on recomputes only the units that look at it.
+    """The same plan kept up to date: a run that has got on recomputes its own unit, and those that waited for it.
 
     `asked` limits everything to the pairs, methods and seeds of another study (a part of this one). `speeds` tell
     how long an epoch of a cell takes; they are read whenever a unit is looked at, and for all units now and then.
@@ -104,7 +106,7 @@ class Planner:
         self._waves: dict[tuple[Cell, int], tuple[str, list[dict[str, Any]]]] = {}
         self._updates, self._resort_at = 0, FIRST_RESORT
         self.units: dict[Key, Unit] = {}
-        for key in sorted(self._order, key=lambda key: len(self._anchors[key])):
+        for key in sorted(self._order, key=lambda key: len(self._anchors[key])):  # anchors before those that have some
             self._evaluate(key)
         self.resort()
 

@@ -210,8 +210,10 @@ def compare(cold: Path, warm: Path) -> None:
         if one and anchors_of(study, cell):
             found.append(one)
             print(f"{cell}: {one.cold:.0f} trials without anchors, {one.warm:.0f} with, {one.points:+.2f} points")
-    print(f"{len(found)} cells: saved {_interval([s.cold - s.warm for s in found])} trials,")
-    print(f"{_interval([s.points for s in found])} points after the first wave")
+    print(f"{len(found)} cells that have anchors and gain something")
+    if found:
+        print(f"saved {_interval([s.cold - s.warm for s in found])} trials of", end=" ")
+        print(f"{fmean(s.cold for s in found):.1f}; {_interval([s.points for s in found])} points after the first wave")
 
 
 def _ledger(folder: Path) -> tuple[Study, dict[Cell, list[float]], dict[Cell, float]]:

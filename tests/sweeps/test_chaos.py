@@ -17,7 +17,7 @@ from test_driver import same
 
 from analysis import read_runs
 
-KILLS, EVERY = 24, (4.0, 14.0)
+KILLS, EVERY = 24, (5.0, 20.0)
 VICTIMS = ("driver", "trial", "worker", "controller")
 """The process that drives the study, Tune's actors, and Ray Train's workers and controllers."""
 TITLES = {"trial": "ray::ImplicitFunc", "worker": "ray::RayTrainWorker", "controller": "ray::TrainController"}

@@ -15,12 +15,13 @@ from pyarrow.parquet import read_table
 from small import CNN_TEACHER, MLP_STUDENT, RECIPE, VIT_TEACHER, fake_train, small_study
 
 import sweeps.runs
-from analysis import read_epochs, read_matrix, read_runs
+from analysis import ledger, read_epochs, read_matrix, read_runs
 from analysis.schema import EPOCH_VOLATILE, RUN_VOLATILE
 from pat.config import ConfigError, RunConfig
 from pat.io import IO
 from pat.train import Outcome
-from sweeps.driver import LOST_LIMIT, Driver, run_here
+from sweeps.driver import LOST_LIMIT, UNBEGUN_LIMIT, Driver, run_here
+from sweeps.jobs import WHERE
 from sweeps.keep import KEEP, Keep, retry
 from sweeps.progress import duration
 from sweeps.store import open_study
@@ -149,6 +150,25 @@ def test_a_run_is_retried_by_its_id_as_often_as_one_likes(tmp_path: Path, replay
         retry(folder, "nobody")
 
 
+def lose(driver: Driver, run_id: str, begun: bool = True) -> None:
+    """The process of a run dies, while it trains or before."""
+    if begun:
+        ledger.write_file(driver.folder, f"runs/{run_id}/{WHERE}", b"{}")
+    driver.lost(run_id, "killed")
+
+
+@pytest.mark.usefixtures("replayed")
+def test_a_process_that_dies_before_the_run_begins_is_no_fault_of_the_run(tmp_path: Path) -> None:
+    study = small_study()
+    folder, grown = open_study(tmp_path, study)
+    driver = Driver(folder, grown, study, tmp_path, stream=io.StringIO())
+    for _ in range(UNBEGUN_LIMIT):
+        job = driver.next_job(1)
+        assert job is not None and not (folder / "runs" / job.run.run_id / "run.parquet").exists()
+        lose(driver, job.run.run_id, begun=False)
+    assert read_runs(folder)["message"].tolist() == ["its process was lost 20 times: killed"]
+
+
 @pytest.mark.usefixtures("replayed")
 def test_a_run_whose_process_is_lost_too_often_fails(tmp_path: Path) -> None:
     study = small_study()
@@ -161,7 +181,7 @@ def test_a_run_whose_process_is_lost_too_often_fails(tmp_path: Path) -> None:
             driver.lost(job.run.run_id, "its machine is gone", preempted=True)
         job = driver.next_job(1)
         assert job is not None and job.retries == attempt
-        driver.lost(job.run.run_id, "killed")
+        lose(driver, job.run.run_id)
     row = read_runs(folder).iloc[0]
     assert (row["status"], row["failure_class"]) == ("failed", "lost")
     assert row["message"] == "its process was lost 3 times: killed"
@@ -185,9 +205,9 @@ def test_losses_of_a_run_that_gets_on_do_not_add_up(tmp_path: Path) -> None:
     for epoch in range(1, 6):
         for _ in range(LOST_LIMIT - 1):
             again()
-            driver.lost(first.run_id, "killed")
+            lose(driver, first.run_id)
         sweeps.runs.execute(replace(again(), until=epoch))
-    driver.lost(first.run_id, "killed")
+    lose(driver, first.run_id)
     sweeps.runs.execute(again())
     rows = read_runs(folder)
     assert rows["status"].tolist() == ["finished"] and rows["retries"].tolist() == [11]

@@ -22,7 +22,7 @@ import sweeps.runs
 from analysis import read_epochs, read_runs
 from pat.config import ConfigError, Data
 from pat.models import create_model, sha256
-from sweeps.cluster import Node, address, slots
+from sweeps.cluster import Node, address, preempted, slots, why_lost
 from sweeps.driver import Driver, Fatal
 from sweeps.launch import launch
 from sweeps.lock import locked
@@ -173,3 +173,21 @@ def test_slots() -> None:
     assert slots([Node(8, 0), Node(3, 0)], threads=2, gpu_share=1) == 5
     assert slots([Node(8, 0), Node(8, 2)], threads=1, gpu_share=0.5) == 4
     assert slots([Node(2, 4)], threads=1, gpu_share=1) == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "words", "machine"),
+    [
+        ("The actor died because its node has died. Node Id: ab", "its machine is gone", True),
+        (
+            "Worker exit detail: Worker unexpectedly exits with a connection error. There are some",
+            "Worker unexpect",
+            False,
+        ),
+        ("Task was killed due to the node running low on memory, memory pressure", "ran out of memory", False),
+        ("Traceback (most recent call last):\n  File\nKeyError: 'x'\n", "KeyError: 'x'", False),
+        ("", "its process is gone", False),
+    ],
+)
+def test_why_a_process_was_lost(error: str, words: str, machine: bool) -> None:
+    assert words in why_lost(error) and preempted(error) == machine

@@ -1,0 +1,102 @@
+"""One line for each event, and what a line costs."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from simulate import Timeline
+from small import CNN_TEACHER, MLP_STUDENT, small_study
+
+from sweeps.planner import Planner
+from sweeps.progress import Progress
+from sweeps.study import Cell
+from sweeps.units import Segment
+
+ROW: dict[str, Any] = {
+    "status": "finished",
+    "exported": "raw",
+    "test_last_raw": 91.5,
+    "test_last_ema": None,
+    "seconds": 12.0,
+    "epochs_done": 6,
+    "failure_class": None,
+    "message": None,
+}
+
+
+def begun(tmp_path: Path, verbose: bool = False) -> tuple[Progress, Segment, io.StringIO]:
+    """The progress of a study of which the first segment, a teacher, has been handed out."""
+    stream = io.StringIO()
+    progress = Progress(Planner(small_study(), {}), tmp_path, stream, verbose=verbose)
+    segment = progress.planner.take(1)
+    assert segment is not None
+    progress.began(segment)
+    return progress, segment, stream
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({}, "finished {}: 91.50 % on test (12 s)"),
+        ({"status": "pruned", "exported": None}, "pruned   {} (12 s)"),
+        (
+            {"status": "failed", "exported": None, "failure_class": "oom", "message": "2 workers would fit"},
+            "failed   {}, oom: 2 workers would fit (12 s)",
+        ),
+        (
+            {"status": "diverged", "exported": None, "failure_class": "diverged", "message": "loss is nan"},
+            "diverged {}: loss is nan (12 s)",
+        ),
+    ],
+)
+def test_every_end_is_one_line_with_its_run(tmp_path: Path, change: dict[str, Any], line: str) -> None:
+    progress, segment, stream = begun(tmp_path)
+    progress.ended(segment, {"run_id": segment.run_id, **ROW, **change})
+    run = f"teacher {CNN_TEACHER} scratch seed 0 {segment.run_id}"
+    assert stream.getvalue() == f"[0/38] {line.format(run)}\n"
+
+
+def test_losses_are_said_and_starts_only_on_request(tmp_path: Path) -> None:
+    for verbose in (False, True):
+        progress, segment, stream = begun(tmp_path, verbose)
+        started = stream.getvalue()
+        assert (
+            f"started  teacher convnext_micro_32 scratch seed 0 {segment.run_id} to epoch 6 of 6" in started
+        ) == verbose
+        assert bool(started) == verbose
+        progress.lost(segment, "killed", 2, 3)
+        progress.lost(segment, "the machine is gone", 0, 3)
+        lines = stream.getvalue().removeprefix(started).splitlines()
+        assert lines[0].endswith(f"{segment.run_id}: killed (2 of 3)") and "lost" in lines[0]
+        assert lines[1].endswith("the machine is gone (does not count)") and len(lines) == 2
+
+
+def test_a_line_walks_no_unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    progress, segment, stream = begun(tmp_path)
+    monkeypatch.setattr(progress.planner, "units", None)
+    progress.ended(segment, {"run_id": segment.run_id, **ROW})
+    assert stream.getvalue() and progress.time_left().startswith("about")
+
+
+def test_the_time_left_comes_from_the_speeds(tmp_path: Path) -> None:
+    progress, segment, _ = begun(tmp_path)
+    assert progress.time_left() == "time left unknown yet"
+    progress.ended(segment, {"run_id": segment.run_id, **ROW})
+    assert progress.planner.speeds.seconds(segment.cell) == 2.0
+    epochs = sum(progress.planner.left().values())
+    assert progress.seconds_left() == pytest.approx(2.0 * epochs)
+    progress.slots = 4
+    assert progress.seconds_left() == pytest.approx(2.0 * epochs / 4)
+    cells = [*small_study().cells(), Cell("", CNN_TEACHER, "scratch"), Cell("", MLP_STUDENT, "scratch")]
+    assert progress.planner.left().keys() >= set(cells)
+
+
+def test_idle_shares_of_a_timeline() -> None:
+    timeline = Timeline(2, [(0.0, 4.0, None), (0.0, 2.0, None), (4.0, 6.0, None)])  # type: ignore[list-item]
+    assert timeline.makespan == 6 and timeline.work == 8
+    assert timeline.idle_share() == pytest.approx(1 - 8 / 12)
+    assert timeline.idle_share(0.5) == pytest.approx(0.0), "4 of 8 are done at 2"
+    assert timeline.idle_share(0.75) == pytest.approx(1 - 6 / 8), "6 of 8 are done at 4"
