@@ -8,9 +8,9 @@ from importlib import import_module
 
 COMMANDS = {
     "train": ("sweeps.train_one", "one teacher, one student, one method, on named or own data"),
-    "status": ("sweeps.status", "how far a study is, from any machine that sees its folder"),
+    "status": ("sweeps.looking.status", "how far a study is, from any machine that sees its folder"),
     "stop": ("sweeps.stop", "pause a running study after the epochs in flight"),
-    "export": ("sweeps.exports", "a study's searches for optuna-dashboard, its curves for TensorBoard"),
+    "export": ("sweeps.looking.exports", "a study's searches for optuna-dashboard, its curves for TensorBoard"),
 }
 
 

@@ -19,13 +19,13 @@ from analysis.report import write_report
 from analysis.schema import LedgerError
 from pat.config import ConfigError
 from pat.data import load
-from sweeps.costs import Devices, agree, cluster_devices, local_devices
-from sweeps.driver import Driver, Fatal
+from sweeps.costs.devices import Devices, agree, cluster_devices, local_devices
+from sweeps.costs.plan_text import plan_text
+from sweeps.costs.predicted import predicted_against_actual
+from sweeps.engine.driver import Driver, Fatal
+from sweeps.engine.keep import retry
+from sweeps.engine.lock import locked
 from sweeps.flags import parser, select
-from sweeps.keep import retry
-from sweeps.lock import locked
-from sweeps.plan_text import plan_text
-from sweeps.predicted import predicted_against_actual
 from sweeps.presets import CIFAR100, DIGITS, GPU_PRESETS, preset
 from sweeps.store import grow, open_study, read_study, study_folder, write_study
 from sweeps.study import Study
@@ -70,7 +70,7 @@ def _main(flags: argparse.Namespace) -> int:
 
 def _plan(asked: Study, flags: argparse.Namespace) -> int:
     """Say what the study would do and cost. Probes where there are devices for it, and keeps the probes alone."""
-    from sweeps.cluster import address, ray_running
+    from sweeps.engine.cluster import address, ray_running
 
     folder = study_folder(flags.storage, asked)
     stored = read_study(folder)
@@ -99,7 +99,12 @@ def _root(flags: argparse.Namespace) -> Path:
 
 def _run(asked: Study, flags: argparse.Namespace) -> int:
     """Bring the study to its end, then its report."""
-    from sweeps.cluster import JOIN_SECONDS, address, nodes, ray_running  # Ray is imported only where a study may run
+    from sweeps.engine.cluster import (  # Ray is imported only where a study may run
+        JOIN_SECONDS,
+        address,
+        nodes,
+        ray_running,
+    )
 
     where, root = address(flags.address), _root(flags)
     needs_gpu = (flags.preset or CIFAR100) in GPU_PRESETS
@@ -133,8 +138,8 @@ def _run(asked: Study, flags: argparse.Namespace) -> int:
 
 def _launch(driver: Driver, asked: Study, flags: argparse.Namespace, patience: float) -> None:
     """Once it is known what it costs and nobody objects."""
-    from sweeps.callbacks import callbacks
-    from sweeps.launch import launch
+    from sweeps.engine.callbacks import callbacks
+    from sweeps.engine.launch import launch
 
     folder, say = driver.folder, driver.progress.say
     study = replace(driver.study, gpu_share=asked.gpu_share)  # what was found before may have been another kind of GPU

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any, NoReturn
 
 from pat.config import ConfigError
-from sweeps.forecast import ASK_ABOVE
-from sweeps.keep import KEEP
+from sweeps.costs.forecast import ASK_ABOVE
+from sweeps.engine.keep import KEEP
 from sweeps.presets import CIFAR100, PRESETS
 from sweeps.study import Study
 

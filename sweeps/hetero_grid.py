@@ -13,8 +13,8 @@ from pathlib import Path
 def run() -> int:
     """Find the packages next to this file, or installed, and hand over to them; returns the exit code."""
     here = Path(__file__).resolve().parent
-    if (here / "planner.py").exists():
-        sys.path[0] = str(here.parent)  # the script's own folder would offer `sweeps/search.py` as `search`
+    if (here / "presets.py").exists():
+        sys.path[0] = str(here.parent)  # the script's own folder would offer `sweeps/study.py` as `study`
     try:
         from sweeps.cli import main
     except ModuleNotFoundError as error:

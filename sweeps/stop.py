@@ -7,9 +7,9 @@ from pathlib import Path
 
 from pat.config import ConfigError
 from sweeps.cli import guarded
+from sweeps.engine.jobs import STOP
+from sweeps.engine.lock import read_pulse
 from sweeps.flags import Parser
-from sweeps.jobs import STOP
-from sweeps.lock import read_pulse
 
 
 def main(argv: Sequence[str]) -> int:

@@ -20,9 +20,9 @@ from pat.methods import list_methods
 from pat.models import check_model, check_pretrained, family
 from pat.weights import is_url, sha256
 from sweeps.cli import guarded
+from sweeps.engine.lock import locked
+from sweeps.engine.runs import Job, execute, run_folder
 from sweeps.flags import Parser
-from sweeps.lock import locked
-from sweeps.runs import Job, execute, run_folder
 from sweeps.study import TIMM, TeacherFile
 from sweeps.teachers import provide, resolve
 

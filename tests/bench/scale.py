@@ -27,14 +27,14 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "sweeps"))
 import small  # noqa: E402
 from test_driver import lasting  # noqa: E402
 
-import sweeps.runs  # noqa: E402
-from sweeps.cluster import ray, ray_running  # noqa: E402
-from sweeps.driver import Driver, run_here  # noqa: E402
-from sweeps.launch import launch  # noqa: E402
-from sweeps.planner import Planner  # noqa: E402
+import sweeps.engine.runs  # noqa: E402
+from sweeps.engine.cluster import ray, ray_running  # noqa: E402
+from sweeps.engine.driver import Driver, run_here  # noqa: E402
+from sweeps.engine.launch import launch  # noqa: E402
+from sweeps.planning.planner import Planner  # noqa: E402
+from sweeps.planning.view import read_view  # noqa: E402
 from sweeps.store import open_study  # noqa: E402
 from sweeps.study import Search, Study  # noqa: E402
-from sweeps.view import read_view  # noqa: E402
 
 TEACHERS = tuple(f"resnet{size}" for size in ("18", "26", "34", "50", "101", "26d", "14t", "50d", "101d", "152"))
 STUDENTS = tuple(f"vit_{kind}_patch16_224" for kind in ("tiny", "small", "base")) + (
@@ -134,7 +134,7 @@ def _report(study: Study, place: Path) -> None:
     start = time.perf_counter()
     Planner(grown, read_view(folder))
     print(f"of it planner and view: {time.perf_counter() - start:.1f} s")
-    sweeps.runs.train = small.fake_train  # type: ignore[assignment]
+    sweeps.engine.runs.train = small.fake_train  # type: ignore[assignment]
     other, grown = open_study(place / "here", study)
     here = Driver(other, grown, study, place, stream=io.StringIO())
     start = time.perf_counter()

@@ -15,12 +15,12 @@ from typing import Any
 from unittest import mock
 
 from sweeps import published
-from sweeps.planner import Planner
+from sweeps.costs.speeds import Speeds
+from sweeps.planning.planner import Planner
+from sweeps.planning.search import draw_wave
+from sweeps.planning.units import Run, Segment
 from sweeps.presets import preset
-from sweeps.search import draw_wave
-from sweeps.speeds import Speeds
 from sweeps.study import SCRATCH, Cell, Study
-from sweeps.units import Run, Segment
 from tests.sweeps.simulate import Timeline, steps
 
 DEVICES, SAMPLE = 64, 500
@@ -193,7 +193,7 @@ def _seconds_each(planner: Planner, devices: int, drawing: list[float]) -> Itera
         return drawn
 
     rng, before, known = random.Random(devices), time.process_time(), 0
-    with mock.patch("sweeps.planner.draw_wave", timed):
+    with mock.patch("sweeps.planning.planner.draw_wave", timed):
         for _ in steps(planner, Timeline(devices), lambda segment, done: rng.lognormvariate(0, 1), any_score):
             now = time.process_time()
             yield now - before - sum(drawing[known:])

@@ -23,18 +23,18 @@ from optuna.trial import FixedTrial
 
 from analysis.stats import paired_t
 from pat.models import family
-from sweeps.anchors import anchors_of, is_anchor
-from sweeps.driver import unsynced_models
-from sweeps.halving import search_cell
-from sweeps.planner import rungs_of
+from sweeps.engine.driver import unsynced_models
+from sweeps.planning.anchors import anchors_of, is_anchor
+from sweeps.planning.halving import search_cell
+from sweeps.planning.planner import rungs_of
+from sweeps.planning.search import Result, draw_wave
+from sweeps.planning.spaces import suggest
+from sweeps.planning.units import Run, Runs, Unit
+from sweeps.planning.view import RunState, View, read_view
 from sweeps.presets import preset
-from sweeps.search import Result, draw_wave
-from sweeps.spaces import suggest
 from sweeps.store import read_study
 from sweeps.study import SEARCH_SEED, Cell, Study, default_options
 from sweeps.teachers import recorded
-from sweeps.units import Run, Runs, Unit
-from sweeps.view import RunState, View, read_view
 
 SHARES, METHODS, SEEDS, TRIALS = (0.0, 0.5, 0.9), ("kd", "pat"), 12, 16
 REACHED = 0.95

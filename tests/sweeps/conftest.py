@@ -17,7 +17,7 @@ def local_ray() -> Iterator[None]:
     """A Ray of our own with two CPUs, however many there are; it ends with the tests."""
     import small
 
-    from sweeps.cluster import ray
+    from sweeps.engine.cluster import ray
 
     os.environ["RAY_worker_niceness"] = "0"  # other work on this machine must not starve the workers
     ray.cloudpickle.register_pickle_by_value(small)
@@ -33,6 +33,6 @@ def replayed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs in this process are replayed."""
     import small
 
-    import sweeps.runs
+    import sweeps.engine.runs
 
-    monkeypatch.setattr(sweeps.runs, "train", small.fake_train)
+    monkeypatch.setattr(sweeps.engine.runs, "train", small.fake_train)

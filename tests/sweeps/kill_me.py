@@ -11,10 +11,10 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
 import small  # noqa: E402
 
-from sweeps.cluster import ray, ray_running  # noqa: E402
-from sweeps.driver import Driver  # noqa: E402
-from sweeps.launch import launch  # noqa: E402
-from sweeps.lock import locked  # noqa: E402
+from sweeps.engine.cluster import ray, ray_running  # noqa: E402
+from sweeps.engine.driver import Driver  # noqa: E402
+from sweeps.engine.launch import launch  # noqa: E402
+from sweeps.engine.lock import locked  # noqa: E402
 from sweeps.store import open_study  # noqa: E402
 
 if __name__ == "__main__":

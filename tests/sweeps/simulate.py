@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from sweeps.planner import Planner
-from sweeps.units import Run, Segment
-from sweeps.view import NOT_STARTED, RunState
+from sweeps.planning.planner import Planner
+from sweeps.planning.units import Run, Segment
+from sweeps.planning.view import NOT_STARTED, RunState
 
 Score = Callable[[Run, int], float]
 """Validation top-1 after so many epochs."""

@@ -16,9 +16,9 @@ from simulate import Timeline, steps
 from pat.config import Data, Recipe, RunConfig
 from pat.io import IO
 from pat.train import Outcome
-from sweeps.planner import Planner
+from sweeps.planning.planner import Planner
+from sweeps.planning.view import RunState
 from sweeps.study import Search, Study
-from sweeps.view import RunState
 
 CNN_TEACHER, VIT_TEACHER = "convnext_micro_32", "vit_micro_patch8_32"
 CNN_STUDENT, MLP_STUDENT = "resnet_nano_32", "mixer_nano_patch8_32"
@@ -105,17 +105,17 @@ def replay(seconds: float = 0.0, doom: str = "") -> Callable[[dict[str, Any]], N
     def work(values: dict[str, Any]) -> None:
         import os
 
-        import sweeps.runs
-        import sweeps.segments
+        import sweeps.engine.runs
+        import sweeps.engine.segments
 
-        sweeps.runs.train = fake_train  # type: ignore[assignment]
-        run_id = sweeps.runs.Job.from_dict(values).run.run_id
+        sweeps.engine.runs.train = fake_train  # type: ignore[assignment]
+        run_id = sweeps.engine.runs.Job.from_dict(values).run.run_id
         doomed = Path(doom).read_text().split() if doom else []
         if run_id in doomed:
             doomed.remove(run_id)
             Path(doom).write_text("\n".join(doomed))
             os._exit(1)
         time.sleep(seconds)
-        sweeps.segments.run_one(values)
+        sweeps.engine.segments.run_one(values)
 
     return work

@@ -12,9 +12,9 @@ import ray.air.integrations.wandb as ray_wandb
 from small import CNN_TEACHER, MLP_STUDENT, small_study
 
 from pat.config import ConfigError
-from sweeps import callbacks as module
-from sweeps.callbacks import MLflowRuns, WandbRuns, callbacks
-from sweeps.jobs import Job
+from sweeps.engine import callbacks as module
+from sweeps.engine.callbacks import MLflowRuns, WandbRuns, callbacks
+from sweeps.engine.jobs import Job
 from sweeps.study import Cell, default_options, student_run
 
 STUDY, CELL = small_study(), Cell(CNN_TEACHER, MLP_STUDENT, "kd")

@@ -16,10 +16,10 @@ from small import small_study
 import sweeps.cli
 from sweeps.__main__ import main as train_main
 from sweeps.cli import guarded, main
-from sweeps.costs import Devices, agree
-from sweeps.driver import Driver, run_here
-from sweeps.jobs import STOP
-from sweeps.lock import locked
+from sweeps.costs.devices import Devices, agree
+from sweeps.engine.driver import Driver, run_here
+from sweeps.engine.jobs import STOP
+from sweeps.engine.lock import locked
 from sweeps.presets import PRESETS
 from sweeps.store import open_study
 
@@ -78,7 +78,7 @@ def test_the_script_by_itself(tmp_path: Path) -> None:
 @pytest.fixture
 def uncounted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plans neither count FLOPs nor probe, which takes minutes."""
-    monkeypatch.setattr("sweeps.expect.images_of", lambda data, root: None)
+    monkeypatch.setattr("sweeps.costs.expect.images_of", lambda data, root: None)
     monkeypatch.setattr("sweeps.cli.local_devices", lambda *rest: Devices("a small box", False, 2, 1.0))
 
 
@@ -159,7 +159,7 @@ def test_a_dear_study_asks_before_it_starts(
     answer: str | None, flags: list[str], code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only where somebody sits at a terminal, and not with --yes."""
-    monkeypatch.setattr("sweeps.forecast.ASK_ABOVE", 0.0)
+    monkeypatch.setattr("sweeps.costs.forecast.ASK_ABOVE", 0.0)
     monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: answer is not None))
     monkeypatch.setattr("builtins.input", lambda question: answer)
     study, started = small_study(), []

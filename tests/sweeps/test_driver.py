@@ -14,16 +14,16 @@ import torch
 from pyarrow.parquet import read_table
 from small import CNN_TEACHER, MLP_STUDENT, RECIPE, VIT_TEACHER, fake_train, small_study
 
-import sweeps.runs
+import sweeps.engine.runs
 from analysis import ledger, read_epochs, read_matrix, read_runs
 from analysis.schema import EPOCH_VOLATILE, RUN_VOLATILE
 from pat.config import ConfigError, RunConfig
 from pat.io import IO
 from pat.train import Outcome
-from sweeps.driver import LOST_LIMIT, UNBEGUN_LIMIT, Driver, run_here
-from sweeps.jobs import WHERE
-from sweeps.keep import KEEP, Keep, retry
-from sweeps.progress import duration
+from sweeps.engine.driver import LOST_LIMIT, UNBEGUN_LIMIT, Driver, run_here
+from sweeps.engine.jobs import WHERE
+from sweeps.engine.keep import KEEP, Keep, retry
+from sweeps.engine.progress import duration
 from sweeps.store import open_study
 from sweeps.study import Search, Study, TeacherFile
 
@@ -88,7 +88,7 @@ def test_parts_of_a_study_add_up_to_it(tmp_path: Path) -> None:
 
 
 def test_a_killed_driver_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweeps.runs, "train", fake_train)
+    monkeypatch.setattr(sweeps.engine.runs, "train", fake_train)
     one, _, _ = drive(tmp_path / "undisturbed", small_study())
     for after in (3, 11, 4):
         count = iter(range(after))
@@ -98,10 +98,10 @@ def test_a_killed_driver_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
                 raise KeyboardInterrupt
             return fake_train(config, world, **rest)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(sweeps.runs, "train", dying)
+        monkeypatch.setattr(sweeps.engine.runs, "train", dying)
         with pytest.raises(KeyboardInterrupt):
             drive(tmp_path / "killed", small_study())
-    monkeypatch.setattr(sweeps.runs, "train", fake_train)
+    monkeypatch.setattr(sweeps.engine.runs, "train", fake_train)
     other, _, _ = drive(tmp_path / "killed", small_study())
     same(one, other)
 
@@ -118,13 +118,13 @@ def failing(student: str, error: Exception) -> Any:
 
 
 def test_a_failed_run_stays_failed_until_it_is_retried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweeps.runs, "train", failing(VIT_TEACHER, ConfigError("no such pixels\nand more")))
+    monkeypatch.setattr(sweeps.engine.runs, "train", failing(VIT_TEACHER, ConfigError("no such pixels\nand more")))
     folder, driver, said = drive(tmp_path, small_study())
     assert not driver.planner.complete and f"teacher {VIT_TEACHER} failed: no such pixels" in driver.planner.problems[0]
     row = read_runs(folder).query("status == 'failed'").iloc[0]
     assert (row["failure_class"], row["message"]) == ("bug", "no such pixels") and "no such pixels" in said
     assert set(read_matrix(folder)["status"]) == {"finished", "blocked"}
-    monkeypatch.setattr(sweeps.runs, "train", fake_train)
+    monkeypatch.setattr(sweeps.engine.runs, "train", fake_train)
     before = {path: path.stat().st_mtime_ns for path in folder.glob("runs/*/*")}
     _, driver, _ = drive(tmp_path, small_study())
     assert not driver.planner.complete and before == {path: path.stat().st_mtime_ns for path in folder.glob("runs/*/*")}
@@ -197,7 +197,7 @@ def test_losses_of_a_run_that_gets_on_do_not_add_up(tmp_path: Path) -> None:
     first = driver.planner.take(1)
     assert first is not None
 
-    def again() -> sweeps.runs.Job:
+    def again() -> sweeps.engine.runs.Job:
         segment = driver.planner.flying.get(first.run_id) or driver.planner.take_on(first.run_id)
         assert segment is not None
         return driver.job(segment)
@@ -206,9 +206,9 @@ def test_losses_of_a_run_that_gets_on_do_not_add_up(tmp_path: Path) -> None:
         for _ in range(LOST_LIMIT - 1):
             again()
             lose(driver, first.run_id)
-        sweeps.runs.execute(replace(again(), until=epoch))
+        sweeps.engine.runs.execute(replace(again(), until=epoch))
     lose(driver, first.run_id)
-    sweeps.runs.execute(again())
+    sweeps.engine.runs.execute(again())
     rows = read_runs(folder)
     assert rows["status"].tolist() == ["finished"] and rows["retries"].tolist() == [11]
 
@@ -221,7 +221,7 @@ def test_what_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: Kee
             world.export({"weight": torch.zeros(1)})
         return outcome
 
-    monkeypatch.setattr(sweeps.runs, "train", train)
+    monkeypatch.setattr(sweeps.engine.runs, "train", train)
     study = small_study()
     folder, grown = open_study(tmp_path, study)
     driver = Driver(folder, grown, study, tmp_path, stream=io.StringIO(), keep=keep)
@@ -252,7 +252,7 @@ def test_jobs_name_the_teacher_bytes(tmp_path: Path) -> None:
     jobs = {}
     while (job := driver.next_job(1)) is not None:
         jobs[job.run.teacher and job.run.teacher.name] = job
-        sweeps.runs.execute(job)
+        sweeps.engine.runs.execute(job)
         driver.ended(job.run.run_id)
     assert (jobs[CNN_TEACHER].teacher_file, jobs[CNN_TEACHER].teacher_sha256) == ("/t.pt", "ab" * 32)
     trained = jobs[VIT_TEACHER].run.teacher
@@ -269,7 +269,7 @@ def test_the_status_line_says_what_a_person_wants_to_know(tmp_path: Path) -> Non
     assert driver.progress.status() == "running nothing; 0 of 19 runs done, 0 failed; time left unknown yet"
     job = driver.next_job(1)
     assert job is not None and "running 1 teacher" in driver.progress.status()
-    sweeps.runs.execute(job)
+    sweeps.engine.runs.execute(job)
     driver.ended(job.run.run_id)
     assert "1 of 19 runs done" in driver.progress.status() and "left" in driver.progress.status()
     run_here(driver)

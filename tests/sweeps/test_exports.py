@@ -20,8 +20,8 @@ from tensorboardX.record_writer import masked_crc32c
 from analysis import ledger, read_epochs, read_runs
 from pat.config import RunConfig
 from sweeps.__main__ import main
-from sweeps.driver import Driver, run_here
-from sweeps.search import draw_wave
+from sweeps.engine.driver import Driver, run_here
+from sweeps.planning.search import draw_wave
 from sweeps.store import open_study
 from sweeps.study import Cell, Search, student_run, teacher_run
 
@@ -34,12 +34,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A replayed study whose second wave has a failed trial, and one that is on its way."""
     import small
 
-    import sweeps.runs
+    import sweeps.engine.runs
 
     storage = tmp_path_factory.mktemp("exports")
     made, grown = open_study(storage, STUDY)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sweeps.runs, "train", small.fake_train)
+        patch.setattr(sweeps.engine.runs, "train", small.fake_train)
         run_here(Driver(made, grown, STUDY, storage, stream=io.StringIO()))
     second = [run_id for run_id in searched(made) if run_id not in first_wave()]
     for run_id, status in zip(sorted(second), ("failed", ""), strict=False):

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from small import CNN_TEACHER, MLP_STUDENT, RECIPE, VIT_TEACHER, fake_train, small_study
 from test_driver import drive, same
 
-import sweeps.runs
+import sweeps.engine.runs
 from analysis import read_epochs, read_runs
 from pat.config import RunConfig
 from pat.data import folder_data
@@ -26,7 +26,7 @@ from pat.io import IO
 from pat.memory import Measures, OutOfMemory
 from pat.models import create_model, sha256
 from pat.train import Outcome
-from sweeps.driver import Driver, Fatal, run_here
+from sweeps.engine.driver import Driver, Fatal, run_here
 from sweeps.store import open_study
 from sweeps.study import Search, Study, TeacherFile
 
@@ -60,7 +60,7 @@ def test_memory_that_does_not_suffice_is_saved(tmp_path: Path, monkeypatch: pyte
             raise OutOfMemory("CUDA out of memory", following)
         return replace(fake_train(config, world, **rest), measures=str(measures))
 
-    monkeypatch.setattr(sweeps.runs, "train", hungry)
+    monkeypatch.setattr(sweeps.engine.runs, "train", hungry)
     folder, driver, _ = drive(tmp_path, small_study(**SHORT, methods=("kd",)))
     rows = read_runs(folder)
     assert driver.planner.complete and not rows["failure_class"].notna().any()
@@ -79,7 +79,7 @@ def test_memory_that_nothing_saves_fails_with_the_workers_it_needs(
             raise OutOfMemory("batch of 32 on 1 worker(s): CUDA out of memory; a share of 4 workers would fit")
         return fake_train(config, world, **rest)
 
-    monkeypatch.setattr(sweeps.runs, "train", hungry)
+    monkeypatch.setattr(sweeps.engine.runs, "train", hungry)
     folder, driver, _ = drive(tmp_path, small_study(**SHORT))
     failed = read_runs(folder).query("status == 'failed'")
     assert set(failed["failure_class"]) == {"oom"} and set(failed["method"]) == {"kd"}
@@ -115,7 +115,7 @@ def test_a_full_disk_loses_nothing_and_goes_on_once_there_is_room(small_disk: Pa
     for _ in range(2):
         job = driver.next_job(1)
         assert job is not None
-        sweeps.runs.execute(job)
+        sweeps.engine.runs.execute(job)
         driver.ended(job.run.run_id)
     room = shutil.disk_usage(small_disk).free
     (small_disk / "ballast").write_bytes(bytes(room - 100_000))
@@ -192,8 +192,8 @@ def test_a_study_that_is_asked_to_stop_pauses_after_an_epoch(tmp_path: Path) -> 
     driver = start(tmp_path, study)
     job = driver.next_job(1)
     assert job is not None
-    (driver.folder / sweeps.runs.STOP).touch()
-    assert sweeps.runs.execute(job) == "paused" and len(read_epochs(driver.folder)) == 1
+    (driver.folder / sweeps.engine.runs.STOP).touch()
+    assert sweeps.engine.runs.execute(job) == "paused" and len(read_epochs(driver.folder)) == 1
     driver.ended(job.run.run_id)
     other, _, _ = drive(tmp_path / "undisturbed", study)
     run_here(start(tmp_path, study))  # a new start forgets the request

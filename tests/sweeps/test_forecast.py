@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from small import CNN_TEACHER, simulate, small_study
 
 from pat.config import RunConfig
-from sweeps.driver import Driver, run_here
-from sweeps.expect import Expected, Size, configs
-from sweeps.forecast import Forecast, Phase, forecast, gpu_share, needs_confirmation
-from sweeps.planner import Planner
-from sweeps.predicted import FILE, predicted_against_actual, remember
-from sweeps.probe_file import Probe
-from sweeps.speeds import Speeds
+from sweeps.costs.expect import Expected, Size, configs
+from sweeps.costs.forecast import Forecast, Phase, forecast, gpu_share, needs_confirmation
+from sweeps.costs.predicted import FILE, predicted_against_actual, remember
+from sweeps.costs.probe_file import Probe
+from sweeps.costs.speeds import Speeds
+from sweeps.engine.driver import Driver, run_here
+from sweeps.planning.planner import Planner
 from sweeps.store import open_study
 from sweeps.study import Search, Study
 

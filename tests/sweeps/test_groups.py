@@ -20,9 +20,9 @@ from test_driver import drive
 from analysis import read_epochs, read_runs
 from pat.config import ConfigError
 from pat.models import create_model, sha256
-from sweeps.driver import Driver
-from sweeps.group import ANSWER, answer
-from sweeps.launch import launch
+from sweeps.engine.driver import Driver
+from sweeps.engine.group import ANSWER, answer
+from sweeps.engine.launch import launch
 from sweeps.store import open_study
 from sweeps.study import Search, Study, TeacherFile
 

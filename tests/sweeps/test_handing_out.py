@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from simulate import Timeline, fake_run, steps
 from small import CNN_TEACHER, MLP_STUDENT, RECIPE, VIT_TEACHER, fake_score, simulate, small_study
 
-from sweeps.planner import Planner
-from sweeps.speeds import Speeds
+from sweeps.costs.speeds import Speeds
+from sweeps.planning.planner import Planner
+from sweeps.planning.units import Run
+from sweeps.planning.urgency import Queue, Urgency
 from sweeps.study import Cell, Search, TeacherFile
-from sweeps.units import Run
-from sweeps.urgency import Queue, Urgency
 
 TEACHERS = (CNN_TEACHER, VIT_TEACHER)
 

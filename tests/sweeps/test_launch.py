@@ -18,14 +18,14 @@ from safetensors.torch import save_file
 from small import CNN_TEACHER, MLP_STUDENT, RECIPE, VIT_TEACHER, fake_train, replay, small_study
 from test_driver import drive, same
 
-import sweeps.runs
+import sweeps.engine.runs
 from analysis import read_epochs, read_runs
 from pat.config import ConfigError, Data
 from pat.models import create_model, sha256
-from sweeps.cluster import Node, address, preempted, slots, why_lost
-from sweeps.driver import Driver, Fatal
-from sweeps.launch import launch
-from sweeps.lock import locked
+from sweeps.engine.cluster import Node, address, preempted, slots, why_lost
+from sweeps.engine.driver import Driver, Fatal
+from sweeps.engine.launch import launch
+from sweeps.engine.lock import locked
 from sweeps.store import open_study
 from sweeps.study import Search, Study, TeacherFile
 
@@ -96,7 +96,7 @@ class TestOnRay:
         pat = rows[rows["method"] == "pat"]
         assert set(pat["workers"]) == {2} and len(pat) == 2 and len(rows) == 1 + 16 + 2 + 2
         row = pat.iloc[0]
-        job = sweeps.runs.Job(
+        job = sweeps.engine.runs.Job(
             folder=str(tmp_path / "alone"),
             study="alone",
             config=row["config"],
@@ -106,7 +106,7 @@ class TestOnRay:
             data_root=str(tmp_path),
             teacher_file=str(tmp_path / "teacher.safetensors"),
         )
-        assert sweeps.runs.execute(job) == "finished"
+        assert sweeps.engine.runs.execute(job) == "finished"
         alone = read_epochs(tmp_path / "alone").iloc[0]
         epochs = read_epochs(folder).set_index("run_id")
         for column in ("train_loss", "val_loss_raw"):
@@ -150,7 +150,7 @@ def test_a_killed_driver_loses_nothing(tmp_path: Path, undisturbed: Path, monkey
     assert 15 <= len(finished) < len(read_runs(undisturbed))
     with locked(folder):  # the lock went with the process
         pass
-    monkeypatch.setattr(sweeps.runs, "train", fake_train)
+    monkeypatch.setattr(sweeps.engine.runs, "train", fake_train)
     other, _, _ = drive(folder.parent, small_study())
     assert all(path.stat().st_mtime_ns == written for path, written in finished.items())
     same(other, undisturbed)

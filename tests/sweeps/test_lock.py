@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from pat.config import ConfigError
-from sweeps import lock
-from sweeps.lock import FILE, Pulse, locked, read_pulse
+from sweeps.engine import lock
+from sweeps.engine.lock import FILE, Pulse, locked, read_pulse
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +47,7 @@ def test_the_second_driver_is_refused_with_the_first_ones_pid(tmp_path: Path) ->
 
 def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     code = (
-        "import time; from pathlib import Path; from sweeps.lock import locked\n"
+        "import time; from pathlib import Path; from sweeps.engine.lock import locked\n"
         f"with locked(Path({str(tmp_path)!r})): time.sleep(60)"
     )
     other = subprocess.Popen([sys.executable, "-c", code])

@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 from small import CNN_STUDENT, CNN_TEACHER, MLP_STUDENT, VIT_TEACHER, small_study
 
-import sweeps.expect
+import sweeps.costs.expect
 from pat.config import Data
-from sweeps.driver import Driver, run_here
-from sweeps.expect import configs, counted_seconds, expect, images_of
-from sweeps.flops import Count, Work
-from sweeps.plan_text import plan_text
-from sweeps.planner import Planner
-from sweeps.probe_file import Probe, write_probes
+from sweeps.costs.expect import configs, counted_seconds, expect, images_of
+from sweeps.costs.flops import Count, Work
+from sweeps.costs.plan_text import plan_text
+from sweeps.costs.probe_file import Probe, write_probes
+from sweeps.engine.driver import Driver, run_here
+from sweeps.looking.words import number, size, span
+from sweeps.planning.planner import Planner
 from sweeps.store import open_study
 from sweeps.study import Cell, TeacherFile
-from sweeps.words import number, size, span
 
 GPU = "Some GPU"
 
@@ -26,7 +26,9 @@ GPU = "Some GPU"
 @pytest.fixture(autouse=True)
 def counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every cell costs the same."""
-    monkeypatch.setattr(sweeps.expect, "count", lambda config, classes: Count(Work(1e9, 0), Work(1e8, 0), 300, 100))
+    monkeypatch.setattr(
+        sweeps.costs.expect, "count", lambda config, classes: Count(Work(1e9, 0), Work(1e8, 0), 300, 100)
+    )
 
 
 def probe_all(folder: Path, **changes: Probe) -> None:

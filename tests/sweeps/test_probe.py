@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 import torch
 
-import sweeps.probe
+import sweeps.costs.probe
 from pat.config import ConfigError, Teacher
 from pat.data import load
 from pat.io import CHECKPOINT, LocalIO
 from pat.train import train_step
 from pat.training import Training
-from sweeps.flops import Work, count
+from sweeps.costs.flops import Work, count
+from sweeps.costs.probe import device_name, probe
+from sweeps.costs.probe_file import FILE, Probe, read_probes, write_probes
+from sweeps.costs.sizes import checkpoint_bytes, student_bytes
 from sweeps.presets import preset
-from sweeps.probe import device_name, probe
-from sweeps.probe_file import FILE, Probe, read_probes, write_probes
-from sweeps.sizes import checkpoint_bytes, student_bytes
 from sweeps.study import Cell, default_options, student_run
 from tests import tiny
 
@@ -65,13 +65,13 @@ def test_a_probe_leaves_random_numbers_and_threads_alone(tmp_path: Path) -> None
 
 def test_a_probe_fetches_no_initial_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    create = sweeps.probe.Training.__init__
+    create = sweeps.costs.probe.Training.__init__
 
     def watched(self: Training, config: Any, *rest: Any) -> None:
         asked.append(config.initial)
         create(self, config, *rest)
 
-    monkeypatch.setattr(sweeps.probe.Training, "__init__", watched)
+    monkeypatch.setattr(sweeps.costs.probe.Training, "__init__", watched)
     probe(tiny.config(initial=f"timm:{tiny.VIT}.none"), tmp_path, None, CPU, steps=2)
     assert asked == [""]
 
@@ -96,7 +96,7 @@ def refusing(most: int) -> Callable[..., Any]:
 def test_running_out_of_memory_is_a_result(
     most: int, workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sweeps.probe, "train_step", refusing(most))
+    monkeypatch.setattr(sweeps.costs.probe, "train_step", refusing(most))
     found = probed(tmp_path, method="scratch")
     assert (found.asked_workers, found.workers, found.fits) == (1, workers, workers == 1)
     if workers:
@@ -107,7 +107,7 @@ def test_running_out_of_memory_is_a_result(
 
 
 def test_a_run_of_two_workers_is_probed_with_half_a_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweeps.probe, "train_step", refusing(8))
+    monkeypatch.setattr(sweeps.costs.probe, "train_step", refusing(8))
     found = probed(tmp_path, method="scratch", workers=2)
     assert (found.workers, found.share, found.fits) == (2, 8, True)
 
@@ -119,7 +119,7 @@ def test_other_errors_are_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_a_slow_device_does_fewer_images_and_at_least_two_steps(tmp_path: Path) -> None:
     found = probed(tmp_path, method="scratch", seconds=0.0)
-    assert (found.batch, found.share, found.steps) == (sweeps.probe.FEW, BATCH, 2)
+    assert (found.batch, found.share, found.steps) == (sweeps.costs.probe.FEW, BATCH, 2)
     assert found.peak_bytes is None and found.epoch_seconds > 0
 
 

@@ -10,10 +10,11 @@ import pytest
 from simulate import Timeline
 from small import CNN_TEACHER, MLP_STUDENT, small_study
 
-from sweeps.planner import Planner
-from sweeps.progress import Progress
+from analysis import read_runs
+from sweeps.engine.progress import Progress
+from sweeps.planning.planner import Planner
+from sweeps.planning.units import Segment
 from sweeps.study import Cell
-from sweeps.units import Segment
 
 ROW: dict[str, Any] = {
     "status": "finished",
@@ -30,7 +31,7 @@ ROW: dict[str, Any] = {
 def begun(tmp_path: Path, verbose: bool = False) -> tuple[Progress, Segment, io.StringIO]:
     """The progress of a study of which the first segment, a teacher, has been handed out."""
     stream = io.StringIO()
-    progress = Progress(Planner(small_study(), {}), tmp_path, stream, verbose=verbose)
+    progress = Progress(Planner(small_study(), {}), read_runs(tmp_path), stream, verbose=verbose)
     segment = progress.planner.take(1)
     assert segment is not None
     progress.began(segment)

@@ -17,10 +17,10 @@ import pytest
 
 from analysis import ledger
 from analysis.schema import MATRIX_SCHEMA
-from sweeps import status
 from sweeps.__main__ import main
-from sweeps.picture import Reader
-from sweeps.status_text import cell_states, status_text
+from sweeps.looking import status
+from sweeps.looking.picture import Reader
+from sweeps.looking.status_text import cell_states, status_text
 from tests.analysis.conftest import epoch_rows, run_row
 
 Cell = tuple[str, str, str]
@@ -204,6 +204,6 @@ def test_an_object_store() -> None:
 
 
 def test_looking_needs_neither_torch_nor_ray() -> None:
-    code = "import sweeps.__main__, sweeps.status, sys; print(*sorted(m.split('.')[0] for m in sys.modules))"
+    code = "import sweeps.__main__, sweeps.looking.status, sys; print(*sorted(m.split('.')[0] for m in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
     assert not {"torch", "ray", "optuna", "pat", "timm"} & set(done.stdout.split())

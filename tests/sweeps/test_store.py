@@ -16,12 +16,12 @@ from small import CNN_STUDENT, CNN_TEACHER, MLP_STUDENT, RECIPE, VIT_TEACHER, sm
 from pat.config import ConfigError, Data
 from pat.methods import list_methods
 from sweeps import published
+from sweeps.planning.search import Result, _told
+from sweeps.planning.spaces import searchable, suggest
+from sweeps.planning.view import EPOCH_COLUMNS, RUN_COLUMNS
 from sweeps.presets import PRESETS, preset
-from sweeps.search import Result, _told
-from sweeps.spaces import searchable, suggest
 from sweeps.store import open_study, read_study
 from sweeps.study import Cell, Search, Study, TeacherFile, default_options, student_run
-from sweeps.view import EPOCH_COLUMNS, RUN_COLUMNS
 
 
 def test_a_study_survives_its_file(tmp_path: Path) -> None:

@@ -8,11 +8,11 @@ import pytest
 from small import VIT_TEACHER, fake_train, small_study
 from test_driver import drive
 
-import sweeps.runs
+import sweeps.engine.runs
 from pat.config import RunConfig
 from pat.train import Outcome
-from sweeps.planner import rungs_of
-from sweeps.view import RunState, read_state, read_view
+from sweeps.planning.planner import rungs_of
+from sweeps.planning.view import RunState, read_state, read_view
 
 
 def test_all_runs_at_once_are_as_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -21,7 +21,7 @@ def test_all_runs_at_once_are_as_one_by_one(tmp_path: Path, monkeypatch: pytest.
             raise ValueError("made to fail")
         return fake_train(config, io, **rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(sweeps.runs, "train", train)
+    monkeypatch.setattr(sweeps.engine.runs, "train", train)
     study = small_study()
     folder, driver, _ = drive(tmp_path, study)
     view = read_view(folder)

@@ -1,0 +1,93 @@
+"""What a study costs, known before it starts: probes where there are devices, the share of a GPU, a forecast, a yes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from pat.config import ConfigError
+from sweeps.costs.expect import expect
+from sweeps.costs.forecast import forecast, gpu_share, needs_confirmation
+from sweeps.costs.plan_text import device_word, summary
+from sweeps.costs.predicted import remember
+from sweeps.costs.probe_file import read_probes
+from sweeps.costs.probing import local_device, probe_here, probe_on_ray
+from sweeps.engine.keep import Keep
+from sweeps.looking.words import number
+from sweeps.planning.planner import Planner
+from sweeps.study import Study
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Devices:
+    """What a study runs on. `device`: its kind by name, empty if none is there; `slots`: runs of one worker at a
+    time, each on `share` of a device."""
+
+    device: str
+    gpus: bool
+    slots: int
+    share: float
+
+
+def local_devices(study: Study, folder: Path, data_root: Path, say: Say) -> Devices:
+    """This machine, once the study's cells have been probed on it."""
+    kind = probe_here(study, folder, data_root, say)
+    cpus = len(os.sched_getaffinity(0))
+    memory = torch.cuda.get_device_properties(local_device()).total_memory if torch.cuda.is_available() else 0
+    return _devices(study, folder, kind, memory, [(cpus, torch.cuda.device_count())])
+
+
+def cluster_devices(study: Study, folder: Path, data_root: Path, say: Say, probing: bool = True) -> Devices:
+    """The machines of the Ray that is running, once the study's cells have been probed there; or as they are."""
+    from sweeps.engine.cluster import nodes
+
+    machines = [(node.cpus, node.gpus) for node in nodes()]
+    kind, memory = "", 0
+    if probing:
+        kind, memory = probe_on_ray(study, folder, data_root, any(gpus for _, gpus in machines), say)
+    return _devices(study, folder, kind, memory, machines)
+
+
+def _devices(study: Study, folder: Path, kind: str, memory: int, machines: list[tuple[float, float]]) -> Devices:
+    from sweeps.engine.cluster import Node, slots
+
+    gpus = any(count for _, count in machines)
+    share = study.gpu_share or 1.0
+    if gpus and study.gpu_share is None:
+        cpus = min(cpus / count for cpus, count in machines if count)
+        share = gpu_share(read_probes(folder, kind).values(), memory, cpus, study.threads)
+    return Devices(kind, gpus, slots([Node(*machine) for machine in machines], study.threads, share), share)
+
+
+def agree(
+    planner: Planner,
+    folder: Path,
+    data_root: Path,
+    devices: Devices,
+    price: float | None,
+    keep: Keep,
+    yes: bool,
+    say: Say,
+) -> None:
+    """Say what is left to be spent, ask above 10 device-hours where somebody can answer, and keep the forecast.
+
+    The planner gets the expected times. Raises ConfigError for a no.
+    """
+    expected = expect(planner.scope, folder, devices.device, devices.gpus, devices.share, data_root)
+    planner.speeds = expected.speeds
+    planner.resort()
+    found = forecast(planner, expected, devices.slots, devices.share)
+    say(summary(found, device_word(planner.study, devices.gpus), price, keep))
+    hours = found.total.left
+    if needs_confirmation(hours) and not yes and sys.stdin.isatty():
+        answer = input(f"this takes about {number(hours)} device-hours; start? [y/N] ")
+        if answer.strip().lower() not in ("y", "yes"):
+            raise ConfigError("not started; --plan says more, --yes starts without a question")
+    remember(folder, planner, found)

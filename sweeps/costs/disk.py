@@ -1,0 +1,80 @@
+"""The bytes of a study's folder: at their peak and at the end, by what is kept."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sweeps.costs.expect import Size
+from sweeps.engine.keep import KEEP, Keep, outlives
+from sweeps.planning.planner import Key, Planner
+from sweeps.study import Cell
+
+RECORD_BYTES = 40_000
+"""A run's two tables in the ledger, about."""
+
+
+@dataclass(frozen=True)
+class Disk:
+    """Bytes by `--keep`: `peak` is the most at any time, `end` what stays."""
+
+    peak: Mapping[Keep, int]
+    end: Mapping[Keep, int]
+
+
+def disk(planner: Planner, sizes: Mapping[Cell, Size], fetched: int, slots: int = 0) -> Disk | None:
+    """What the whole study takes; None where the size of a run is unknown. `fetched`: given teachers; `slots`: runs at
+    a time.
+
+    At the peak every cell's wave is taken to wait at its first rung with a checkpoint for each of its runs, while each
+    slot writes a checkpoint beside the last one: no order of the work takes more.
+    """
+    if any(key.cell not in sizes for key in planner.units):
+        return None
+    kept: Counter[Keep] = Counter(dict.fromkeys(KEEP, fetched))
+    held: Counter[Keep] = Counter(dict.fromkeys(KEEP, fetched))
+    waiting = 0
+    for key in planner.units:
+        size = sizes[key.cell]
+        for keep in KEEP:
+            kept[keep] += size.student * sum(_kept(planner, key, keep).values())
+            held[keep] += size.student * sum(_students(planner, key, keep).values())
+        waiting += size.checkpoint * _paused(planner, key)
+    records = RECORD_BYTES * sum(len(unit.runs) + unit.unknown_runs for unit in planner.units.values())
+    largest = max((sizes[key.cell].checkpoint for key in planner.units), default=0)
+    running = 2 * max(1, slots) * largest if any(unit.left for unit in planner.units.values()) else 0
+    return Disk(
+        peak={keep: held[keep] + waiting + running + records for keep in KEEP},
+        end={keep: kept[keep] + records for keep in KEEP},
+    )
+
+
+def _students(planner: Planner, key: Key, keep: Keep) -> dict[str, int]:
+    """How many runs of a unit leave a student when they end, by phase."""
+    study = planner.scope
+    search, found = study.search, {key.kind: 1}
+    if key.kind == "scratch":
+        found = {"scratch": study.seeds}
+    elif key.kind == "cell":
+        last = len(search.epochs(study.recipe(key.cell.student).epochs)) - 1
+        finalists = max(1, search.wave // search.eta**last) * (search.trials // search.wave)
+        found = {"search": finalists, "confirm": (2 if search.trials else 1) * study.seeds}
+    return {phase: count for phase, count in found.items() if outlives(keep, phase)}
+
+
+def _kept(planner: Planner, key: Key, keep: Keep) -> dict[str, int]:
+    """How many of them stay when the study is complete: of `best`, one for each setting."""
+    found = _students(planner, key, keep)
+    if keep != "best":
+        return found
+    settings = 2 if key.kind == "cell" and planner.scope.search.trials else 1
+    return {phase: settings for phase in found}
+
+
+def _paused(planner: Planner, key: Key) -> int:
+    """How many runs of a unit may wait at a rung at once."""
+    search, unit = planner.scope.search, planner.units[key]
+    rungs = search.epochs(planner.scope.recipe(key.cell.student).epochs) if key.kind == "cell" else ()
+    searching = any(row.status == "waiting" and row.run_id is None for row in unit.rows)
+    return min(search.wave, search.trials) if len(rungs) > 1 and searching else 0

@@ -1,0 +1,196 @@
+"""What a run of each cell is expected to take: from the ledger, else from probes, else from FLOPs and a throughput."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import timm
+import torch
+
+from analysis import ledger
+from pat.config import ConfigError, Data, RunConfig
+from pat.data import load
+from pat.models import create_model
+from pat.weights import is_url
+from sweeps.costs.flops import Count, Work, count
+from sweeps.costs.probe_file import Probe, read_probes
+from sweeps.costs.speeds import Speeds
+from sweeps.study import SCRATCH, SEARCH_SEED, Cell, Study, default_options, student_run, teacher_run
+
+GPU_FLOPS = {"bf16": 100e12, "fp32": 20e12}
+"""Assumed FLOP/s of a datacentre GPU with models of this size run eagerly: a quarter and less of what it could."""
+GPU_OPERATION = 10e-6
+"""Assumed seconds to start an operation, which goes on while others compute; small models wait for it alone."""
+CPU_FLOPS, CPU_OPERATION = 60e9, 15e-6
+"""The same of one thread, where starting and computing take turns, and views are computed too. Measured: 20 GFLOP/s
+with models of 0.1 GFLOP, 110 to 170 with ResNet-18 at 224 pixels."""
+CPU_VIEW, CPU_VIEW_224 = 2e-4, 1e-3
+"""Seconds to make the view of an image: of any size, and what is added for one of 224 x 224 pixels."""
+COLUMNS = ("teacher", "student", "method", "seconds", "epochs_done", "device", "cpu")
+
+
+class Images(NamedTuple):
+    """How many images there are to train on and to score, and their classes."""
+
+    train: int
+    validation: int
+    test: int
+    classes: int
+
+
+KNOWN = {"cifar10": (50_000, 10_000, 10), "cifar100": (50_000, 10_000, 100), "imagenet": (1_281_167, 50_000, 1000)}
+"""Train and test images and classes of data sets that may not be here yet."""
+
+
+class Size(NamedTuple):
+    """Bytes of a run's checkpoint and of its exported student."""
+
+    checkpoint: int
+    student: int
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Times and sizes by cell; teachers are cells without a teacher. `fetched_bytes`: those that are not trained here.
+
+    `assumed` says at what throughput FLOPs became times, empty where none did; `device`: whose times these are, empty
+    if that is unknown.
+    """
+
+    speeds: Speeds
+    sizes: Mapping[Cell, Size]
+    fetched_bytes: int
+    probes: Mapping[Cell, Probe]
+    assumed: str = ""
+    device: str = ""
+
+
+def expect(
+    study: Study,
+    folder: Path,
+    device: str = "",
+    gpus: bool = False,
+    share: float = 1.0,
+    data_root: Path = Path("data"),
+) -> Expected:
+    """Everything that is known of the runs of `study`, whose ledger and probes are in `folder`. Counts FLOPs, which
+    takes up to half a second a cell, only where a time or a size is not known otherwise.
+
+    `device`: the kind of device to say it for (`probe.device_name`; empty: whatever there are times of). `gpus`: what
+    is assumed where FLOPs must do. `share` of a GPU that a run of one worker gets.
+    """
+    runs = configs(study)
+    probes = read_probes(folder, device) if device else {}
+    sizes = {cell: Size(one.checkpoint_bytes, one.student_bytes) for cell, one in read_probes(folder).items()}
+    probed = probed_seconds(probes, share)
+    ended = _ended(study, folder, device)
+    known = {cell for cell, _, epochs in ended if epochs} | probed.keys()
+    counts: dict[Cell, Count] = {}
+    images = None
+    if not runs.keys() <= known or not runs.keys() <= sizes.keys():
+        images = images_of(study.data, data_root)
+        counts = {cell: count(config, images.classes) for cell, config in runs.items()} if images else {}
+    counted = {cell: counted_seconds(runs[cell], one, images, gpus) for cell, one in counts.items() if images}
+    speeds = Speeds(probed, {cell: seconds / share for cell, seconds in counted.items()})
+    for cell, seconds, epochs in ended:
+        speeds.note(cell, seconds, epochs)
+    sizes = {cell: Size(one.checkpoint_bytes, one.student_bytes) for cell, one in counts.items()} | sizes
+    used = any(speeds.source(cell) == "flops" for cell in runs)
+    return Expected(speeds, sizes, _fetched_bytes(study), probes, _assumption(study, gpus) if used else "", device)
+
+
+def configs(study: Study) -> dict[Cell, RunConfig]:
+    """One run of every cell, baseline and teacher; the weights of its teacher may not exist yet."""
+    found: dict[Cell, RunConfig] = {}
+    for name in study.used_teachers():
+        if (config := teacher_run(study, name)) is not None:
+            found[Cell("", name, SCRATCH)] = config
+    for cell in [Cell("", name, SCRATCH) for name in study.used_students()] + study.cells():
+        searched = bool(cell.teacher and study.search.trials)
+        options = default_options(study, cell) if cell.teacher else {}
+        seed = SEARCH_SEED if searched else SEARCH_SEED + 1
+        found[cell] = student_run(study, cell, options, seed, "run:none" if cell.teacher else "")
+    return found
+
+
+def probed_seconds(probes: Mapping[Cell, Probe], share: float) -> dict[Cell, float]:
+    """Seconds an epoch of a run that gets `share` of a device. Probes have a device for themselves; sharing it is taken
+    to gain nothing, so that what runs cost is rather over- than underestimated."""
+    alone = {cell: one.epoch_seconds for cell, one in probes.items() if one.workers}
+    return {cell: seconds / (share if probes[cell].asked_workers == 1 else 1.0) for cell, seconds in alone.items()}
+
+
+def counted_seconds(config: RunConfig, counted: Count, images: Images, gpus: bool) -> float:
+    """Seconds an epoch of one worker, by arithmetic at the assumed throughput."""
+    recipe = config.recipe
+
+    def seconds(work: Work, batch: int, precision: str) -> float:
+        if gpus:
+            return max(work.flop * batch / GPU_FLOPS[precision], work.operations * GPU_OPERATION)
+        views = batch * (CPU_VIEW + CPU_VIEW_224 * (config.data.image_size / 224) ** 2)
+        return work.flop * batch / (CPU_FLOPS * config.threads) + work.operations * CPU_OPERATION + views
+
+    train, scored = images.train, images.validation + images.test
+    if config.data.validation == 0:
+        train, scored = images.train + images.validation, images.test
+    scoring = seconds(counted.score, scored, "fp32")  # images are scored without autocast
+    steps = train // recipe.batch_size
+    return steps * seconds(counted.step, recipe.batch_size, recipe.precision) + scoring * (2 if recipe.ema_decay else 1)
+
+
+def images_of(data: Data, data_root: Path) -> Images | None:
+    """How many images a data set has, without reading them where that is known; None where it is not here."""
+    if data.name in KNOWN:
+        train, test, classes = KNOWN[data.name]
+        held = round(train * data.validation)
+        return Images(train - held, held, test, classes)
+    try:
+        found = load(data, data_root)
+    except ConfigError:
+        return None
+    return Images(len(found.train), len(found.val), len(found.test), found.num_classes)
+
+
+def _ended(study: Study, folder: Path, device: str = "") -> list[tuple[Cell, float, int]]:
+    """What the ended runs in `folder` took, on one kind of device or (empty) on any: cell, seconds, epochs.
+
+    A teacher of a timm tag stands in the ledger under its full name.
+    """
+    names = {source.tag: name for name, source in study.given_teachers().items() if source.tag}
+    runs = ledger.read_runs(folder, columns=COLUMNS)
+    if device:
+        runs = runs[(runs["device"] == device) | ((runs["device"] == "cpu") & (runs["cpu"] == device))]
+    return [
+        (
+            Cell(names.get(row["teacher"], row["teacher"]), row["student"], row["method"]),
+            row["seconds"],
+            row["epochs_done"],
+        )
+        for row in runs.to_dict("records")
+    ]
+
+
+def _fetched_bytes(study: Study) -> int:
+    """What teachers that are fetched take in the study's folder, about: four bytes a parameter."""
+    total = 0
+    for name, source in study.given_teachers().items():
+        if name in study.used_teachers() and (source.tag or is_url(source.path)):
+            with torch.device("meta"):
+                model = create_model(
+                    name, timm.get_pretrained_cfg(source.tag or name).num_classes, study.data.image_size
+                )
+            total += sum(4 * parameter.numel() for parameter in model.parameters())
+    return total
+
+
+def _assumption(study: Study, gpus: bool) -> str:
+    precisions = dict.fromkeys(study.recipe(name).precision for name in study.used_students())
+    if not gpus:
+        rate = f"{CPU_FLOPS / 1e9:.0f} GFLOP/s a thread and {CPU_OPERATION * 1e6:.0f} µs"
+    else:
+        rates = " and ".join(f"{GPU_FLOPS[name] / 1e12:.0f} TFLOP/s in {name}" for name in precisions)
+        rate = f"{rates} and {GPU_OPERATION * 1e6:.0f} µs"
+    return f"FLOPs at an assumed {rate} an operation"

@@ -1,0 +1,199 @@
+"""What a study would do and cost, as text: phases, pairs by their exact names, times, memory, disk, days, money."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from sweeps.costs.disk import Disk
+from sweeps.costs.expect import Expected, expect
+from sweeps.costs.forecast import Forecast, forecast
+from sweeps.engine.driver import unsynced_models
+from sweeps.engine.keep import KEEP, Keep
+from sweeps.looking.words import number, size, span
+from sweeps.planning.planner import Key, Planner, keys, rungs_of
+from sweeps.planning.units import ENDED
+from sweeps.planning.view import read_view
+from sweeps.study import SCRATCH, Cell, Study
+
+CLUSTERS = (1, 8, 64)
+"""Numbers of devices for which the days are said where there is no cluster yet."""
+
+
+def plan_text(
+    study: Study,
+    asked: Study,
+    folder: Path,
+    *,
+    device: str = "",
+    gpus: bool = False,
+    slots: int = 0,
+    share: float = 1.0,
+    price: float | None = None,
+    keep: Keep = "all",
+    data_root: Path = Path("data"),
+) -> str:
+    """The plan of the part `asked` of `study`, given what its folder holds: runs, times, probes. Changes nothing.
+
+    `device`: the kind of device whose times are wanted (`probe.device_name`; empty: none is there). `gpus`: whether
+    it is, or would be, a GPU. `slots`: runs of one worker at a time (0: unknown), each on `share` of a device. `price`:
+    money for a device-hour.
+    """
+    planner = Planner(study, read_view(folder, rungs_of(study)), unsynced_models(study, gpus), asked)
+    expected = expect(planner.scope, folder, device, gpus, share, data_root)
+    found = forecast(planner, expected, slots, share)
+    word = device_word(study, gpus)
+    parts = [
+        _head(planner.scope),
+        _phases(found),
+        _pairs(planner, asked),
+        _costs(planner, expected, share),
+        _sources(found, expected),
+        _clock(found, word),
+        _disk(found.disk, keep),
+        _unfit(found),
+        [summary(found, word, price, keep)],
+    ]
+    return "\n".join(line for part in parts for line in part)
+
+
+def device_word(study: Study, gpus: bool) -> str:
+    """What a device of a study is called."""
+    return "GPU" if gpus else f"slot of {study.threads} CPU{'s' if study.threads > 1 else ''}"
+
+
+def _head(study: Study) -> list[str]:
+    data, search = study.data, study.search
+    rungs = ", ".join(f"{share:.3g}" for share in search.rungs)
+    halving = (
+        f"{search.trials} trials a cell in waves of {search.wave}, "
+        f"1/{search.eta} kept after each rung ({rungs} of a run)"
+    )
+    return [
+        f"study {study.name}: data {data.name} at {data.image_size} px, methods {', '.join((SCRATCH, *study.methods))}",
+        f"search: {halving if search.trials else 'none'}",
+        f"confirmation: {'best and default setting' if search.trials else 'default setting'} on {study.seeds} fresh "
+        f"seeds; workers per run: {study.workers}",
+        "",
+    ]
+
+
+def _phases(found: Forecast) -> list[str]:
+    """A table: phase, runs, of them ended, epochs before pruning, device-hours."""
+    lines = [
+        f"{'':33}   device-hours",
+        f"{'phase':8}{'runs':>7}{'done':>7}{'epochs':>11}{'before pruning':>17}{'after':>9}{'done':>9}{'left':>9}",
+    ]
+    for phase in (*found.phases, found.total):
+        hours = f"{number(phase.before):>17}{number(phase.expected):>9}{number(phase.done):>9}{number(phase.left):>9}"
+        lines.append(f"{phase.name:8}{phase.runs:7,}{phase.ended:7,}{phase.epochs:11,}{hours}")
+    return [*lines, ""]
+
+
+def _pairs(planner: Planner, asked: Study) -> list[str]:
+    """Every pair by its exact names, and once something has ended, how many runs of each cell."""
+    lines = [f"{len(asked.pairs)} pairs, {len(asked.cells())} cells"]
+    lines += [f"{place:3}. {teacher} -> {student}" for place, (teacher, student) in enumerate(asked.pairs, start=1)]
+    wanted = {key.cell.student for key in keys(asked) if key.kind == "teacher"}
+    starts = [f"{name} ({tag.removeprefix('timm:')})" for name, tag in asked.initial.items() if name in wanted]
+    given = [f"{name} ({asked.given_teachers()[name].path})" for name in asked.used_teachers() if name not in wanted]
+    notes = {"teachers start from": starts, "teachers not trained here:": given}
+    lines += [f"{text} {', '.join(names)}" for text, names in notes.items() if names] + [""]
+    if not planner.counts()[0]:
+        return lines
+
+    def done(cell: Cell, kind: str) -> str:
+        unit = planner.units[Key(kind, cell)]
+        ended = sum(status in ENDED for status in unit.runs.values())
+        return f"{ended}/{len(unit.runs) + unit.unknown_runs}"
+
+    return lines + _matrix(planner.scope, "runs done", done)
+
+
+def _costs(planner: Planner, expected: Expected, share: float) -> list[str]:
+    """A column a method, a row a pair (by its number above): seconds an epoch, and memory where it was probed."""
+    speeds, probes = expected.speeds, expected.probes
+
+    def seconds(cell: Cell, kind: str) -> str:
+        return number(speeds.seconds(cell)) if speeds.source(cell) != "none" else "?"
+
+    def memory(cell: Cell, kind: str) -> str:
+        peak = probes[cell].peak_bytes if cell in probes else None
+        return "?" if peak is None else number(peak / 1e9)
+
+    shared = "" if share == 1 else f", each run on {number(share)} of a device"
+    lines = _matrix(planner.scope, f"seconds an epoch{shared}", seconds)
+    if any(probe.peak_bytes is not None for probe in probes.values()):
+        lines += _matrix(planner.scope, "peak memory in GB", memory)
+    return lines
+
+
+def _matrix(study: Study, title: str, value: Callable[[Cell, str], str]) -> list[str]:
+    """A row a pair, a column a method, and the teachers that are trained here; `value` of a cell and its kind."""
+    lines = [title, f"{'':4}" + "".join(f"{method:>10}" for method in (SCRATCH, *study.methods))]
+    for place, (teacher, student) in enumerate(study.pairs, start=1):
+        texts = [value(Cell("", student, SCRATCH), "scratch")]
+        texts += [value(Cell(teacher, student, method), "cell") for method in study.methods]
+        lines.append(f"{place:3}." + "".join(f"{text:>10}" for text in texts))
+    teachers = [f"{key.cell.student} {value(key.cell, key.kind)}" for key in keys(study) if key.kind == "teacher"]
+    return [*lines, *([f"  teachers: {', '.join(teachers)}"] if teachers else []), ""]
+
+
+def _sources(found: Forecast, expected: Expected) -> list[str]:
+    """Where the times come from, and how far they can be trusted."""
+    total, where = sum(found.sources.values()), f" on {expected.device}" if expected.device else ""
+    kinds = {
+        "ledger": f"this study's own runs{where}",
+        "probe": f"probes{where}",
+        "flops": f"{expected.assumed}: no device was asked, so expect them to be off by a factor of two or three",
+        "none": "nothing: one second an epoch stands for the unknown",
+    }
+    texts = [f"{found.sources[kind]} of {total} from {text}" for kind, text in kinds.items() if found.sources.get(kind)]
+    return [f"times of the kinds of runs: {'; '.join(texts)}"]
+
+
+def _clock(found: Forecast, word: str) -> list[str]:
+    if not found.total.left:
+        return []
+    chain = f"the longest chain of runs that wait for each other takes {span(found.chain_seconds, found.chain_seconds)}"
+    if found.slots:
+        return [f"wall-clock: {_days(found, word, found.slots)}; {chain}"]
+    clusters = ", ".join(_days(found, word, round(count / found.share)) for count in CLUSTERS)
+    return [f"wall-clock: {clusters}; {chain}"]
+
+
+def _days(found: Forecast, word: str, slots: int) -> str:
+    devices = slots * found.share
+    several = word.replace("GPU", "GPUs").replace("slot", "slots") if devices != 1 else word
+    return f"{span(*found.wall_seconds(slots))} on {devices:g} {several}"
+
+
+def _disk(found: Disk | None, keep: Keep) -> list[str]:
+    if found is None:
+        return ["disk: unknown, for the data set is not here"]
+    others = [f"--keep {other}: {size(found.peak[other])}, {size(found.end[other])}" for other in KEEP if other != keep]
+    peak = f"at most {size(found.peak[keep])} at the peak, when searches wait at their rungs"
+    own = f"{peak}, {size(found.end[keep])} at the end (--keep {keep})"
+    return [f"disk: {own}; {'; '.join(others)}"]
+
+
+def _unfit(found: Forecast) -> list[str]:
+    """Runs whose batch does not fit, each with the number of workers at which it would."""
+    texts = [f"{one.cell} ({f'{one.workers} workers' if one.workers else 'not one image'})" for one in found.unfit]
+    return [f"does not fit the memory as it is; would fit with: {', '.join(texts)}"] if texts else []
+
+
+def summary(found: Forecast, word: str = "GPU", price: float | None = None, keep: Keep = "all") -> str:
+    """One line: device-hours before and after pruning, days, disk and money."""
+    total = found.total
+    after = f"about {number(total.expected)} after"
+    if total.done:
+        after += f", of which {number(total.done)} done and {number(total.left)} left"
+    texts = [f"total {number(total.before)} device-hours before pruning, {after}"]
+    if found.slots and total.left:
+        texts.append(_days(found, word, found.slots))
+    if found.disk is not None:
+        texts.append(f"at most {size(found.disk.peak[keep])} on disk")
+    if price is not None:
+        texts.append(f"{number(total.left * price)} at {price:g} a device-hour")
+    return "; ".join(texts)

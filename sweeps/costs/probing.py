@@ -1,0 +1,82 @@
+"""Makes the probes that a study lacks, where its runs will be: in this process, or as tasks of a Ray cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from pat.config import RunConfig
+from sweeps.costs.expect import configs
+from sweeps.costs.probe import device_name, probe
+from sweeps.costs.probe_file import Probe, read_probes, write_probes
+from sweeps.study import Cell, Study, TeacherFile
+from sweeps.teachers import local_file
+
+Say = Callable[[str], None]
+
+
+def local_device() -> torch.device:
+    """Where a run of this process would be."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def probe_here(study: Study, folder: Path, data_root: Path, say: Say) -> str:
+    """Probe in this process, one after the other, whatever `folder` has no probe of; returns the kind of device."""
+    device = local_device()
+    kind = device_name(device)
+    for number, (cell, config, count) in enumerate(missing := _missing(study, folder, kind), start=1):
+        say(f"probing {number} of {len(missing)}: {cell}")
+        found = probe(config, data_root, _teacher(study, cell, folder), device, workers=count, cell=cell)
+        write_probes(folder, [found])
+    return kind
+
+
+def probe_on_ray(study: Study, folder: Path, data_root: Path, gpus: bool, say: Say) -> tuple[str, int]:
+    """The same as tasks of the Ray that is running, side by side, each with a whole GPU where there are GPUs.
+
+    Returns the kind of device and its memory in bytes (0 on CPUs). All machines are taken to have the same kind.
+    """
+    from sweeps.engine.cluster import ray
+
+    remote = ray.remote(num_cpus=study.threads, num_gpus=1 if gpus else 0, max_retries=2)
+    kind, memory = ray.get(remote(_look).remote())
+    missing = _missing(study, folder, kind)
+    one = remote(_probe)
+    waiting = {
+        one.remote(config.to_json(), str(data_root), str(_teacher(study, cell, folder) or ""), count, tuple(cell)): cell
+        for cell, config, count in missing
+    }
+    while waiting:
+        (done,), _ = ray.wait(list(waiting), num_returns=1)
+        cell = waiting.pop(done)
+        write_probes(folder, [ray.get(done)])
+        say(f"probed {len(missing) - len(waiting)} of {len(missing)}: {cell}")
+    return kind, memory
+
+
+def _missing(study: Study, folder: Path, kind: str) -> list[tuple[Cell, RunConfig, int]]:
+    """Cells without a probe on this kind of device, their run, and its number of workers."""
+    known = read_probes(folder, kind)
+    found = configs(study).items()
+    return [(cell, config, study.workers_of(cell.method)) for cell, config in found if cell not in known]
+
+
+def _teacher(study: Study, cell: Cell, folder: Path) -> Path | None:
+    """The teacher's weights where they are a file that is there; a probe does with random ones."""
+    source = study.teachers.get(cell.teacher)
+    path = local_file(source, folder) if isinstance(source, TeacherFile) else None
+    return path if path is not None and path.exists() else None
+
+
+def _look() -> tuple[str, int]:
+    device = local_device()
+    memory = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else 0
+    return device_name(device), memory
+
+
+def _probe(config: str, data_root: str, teacher: str, workers: int, cell: tuple[str, str, str]) -> Probe:
+    file = Path(teacher) if teacher else None
+    run = RunConfig.from_json(config)
+    return probe(run, Path(data_root), file, local_device(), workers=workers, cell=Cell(*cell))

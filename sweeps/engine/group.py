@@ -1,0 +1,152 @@
+"""What a Tune trial of several workers does: a Ray Train run, whose group stays while its run goes on.
+
+At the end of a segment the workers ask, through a reported result, whether their run goes on at once; the driver
+answers through a file in the run's folder. So a group is not started anew for the next rung.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+from sweeps.engine.segments import STORAGE
+
+FAILURES = 6
+"""Losses of a worker, and steps down in memory, after which the trial gives up; the driver may hand it out again."""
+ANSWER, PATIENCE, POLL = "_next", 30.0, 0.05
+
+
+def answer(folder: Path, run_id: str, until: int) -> None:
+    """Tell the workers of a run how far to go on; 0: no further now."""
+    place = folder / "runs" / run_id
+    partial = place / f"{ANSWER}.{until}"
+    partial.write_text(str(until))
+    partial.replace(place / ANSWER)
+
+
+def run_group(values: dict[str, Any], name: str, threads: int, root: str, gpus: bool) -> None:
+    """A segment, and those that follow it at once, on several workers. Ray Train starts them, and again from the
+    checkpoint if one is lost.
+
+    `values` are those of a `Job`; `name` is the same whenever the segment is tried; `threads` are the CPUs of each
+    worker, `root` the folder that holds the packages where they are not installed.
+    """
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.tune.integration.ray_train import TuneReportCallback
+
+    storage = Path(values["folder"]) / STORAGE
+    shutil.rmtree(storage / name, ignore_errors=True)
+
+    def loop(job: dict[str, Any]) -> None:
+        import sys
+
+        if root not in sys.path:
+            sys.path.append(root)
+        from sweeps.engine.group import train_in_group
+
+        train_in_group(job)
+
+    fatal = ""
+    try:
+        TorchTrainer(
+            loop,
+            train_loop_config=values,
+            torch_config=TorchConfig(backend="nccl" if gpus else "gloo"),
+            scaling_config=ScalingConfig(
+                num_workers=values["workers"], use_gpu=gpus, resources_per_worker={"CPU": threads}
+            ),
+            run_config=RunConfig(
+                name=name,
+                storage_path=str(storage),
+                failure_config=FailureConfig(max_failures=FAILURES),
+                callbacks=[TuneReportCallback()],
+            ),
+        ).fit()
+    except Exception as error:
+        fatal = _judge(values, error)
+    finally:
+        shutil.rmtree(storage / name, ignore_errors=True)
+    tune.report({"epochs": values["until"], "fatal": fatal})
+
+
+def train_in_group(values: dict[str, Any]) -> None:
+    """One worker's part of a segment, and of those that follow it at once. Errors are raised: the group starts again,
+    finds the checkpoint, and, where the memory did not suffice, what to do about it."""
+    import ray.train
+
+    from pat.worker import TrainWorkerIO
+    from sweeps.engine.runs import Job, execute
+
+    job = Job.from_dict(values)
+    answered = Path(job.folder) / "runs" / job.run.run_id / ANSWER
+    first = ray.train.get_context().get_world_rank() == 0
+    while execute(job, TrainWorkerIO, record_errors=False) == "paused":
+        if first:
+            answered.unlink(missing_ok=True)
+        ray.train.report({"epochs": job.until, "asks": True})
+        until = _shared(_answer(answered) if first else 0)
+        if until <= job.until:
+            break
+        job = replace(job, until=until)
+    if first:
+        answered.unlink(missing_ok=True)
+
+
+def _answer(path: Path) -> int:
+    """How far to go on; 0 where nobody answers in time: then the driver hands the run out again."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        try:
+            return int(path.read_text())
+        except (FileNotFoundError, ValueError):
+            time.sleep(POLL)
+    return 0
+
+
+def _shared(number: int) -> int:
+    """Rank 0's number on every worker."""
+    import ray.train.torch
+    import torch
+    import torch.distributed as dist
+
+    shared = torch.tensor(number, device=ray.train.torch.get_device())
+    dist.broadcast(shared, src=0)
+    return int(shared)
+
+
+def _judge(values: dict[str, Any], error: Exception) -> str:
+    """What a group that gave up means: a lost process (raised again, for the driver), a reason to stop the study
+    (returned), or a run that has failed (recorded, unless a worker did that)."""
+    from analysis import ledger
+    from sweeps.engine.records import first_line, record_end
+    from sweeps.engine.runs import STOPS_STUDY, Job
+
+    causes = [getattr(cause, "_base_exc", cause) for cause in getattr(error, "worker_failures", {}).values()]
+    stop = next((cause for cause in causes if isinstance(cause, STOPS_STUDY)), None)
+    if stop is not None:
+        return first_line(stop)
+    own = [cause for cause in causes if not _of_a_lost_peer(cause)]
+    job = Job.from_dict(values)
+    try:
+        if ledger.read_run(job.folder, job.run.run_id) is not None:
+            return ""
+        if not own:
+            raise error
+        record_end(job, "failed", "bug", first_line(own[0]))
+    except STOPS_STUDY as refusal:
+        return first_line(refusal)
+    return ""
+
+
+def _of_a_lost_peer(cause: Exception) -> bool:
+    """Whether a worker was lost itself, or only noticed that another one was."""
+    from ray.train.v2._internal.exceptions import RayTrainError
+
+    text = str(cause).lower()
+    return isinstance(cause, RayTrainError) or any(word in text for word in ("by peer", "gloo", "nccl", "socket"))

@@ -1,0 +1,91 @@
+"""Which files of a study outlive their use: students by `--keep`, records that are set aside, never deleted."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import pandas as pd
+
+from analysis import ledger
+from pat.config import ConfigError
+from pat.io import CHECKPOINT, STUDENT
+from sweeps.engine.jobs import run_folder
+from sweeps.planning.view import NOT_STARTED
+
+if TYPE_CHECKING:
+    from sweeps.planning.planner import Planner
+
+Keep = Literal["best", "all", "none"]
+KEEP: tuple[Keep, ...] = ("best", "all", "none")
+SUPERSEDED, SET_ASIDE = "superseded", "set_aside"
+RETRIED = ("failed", "diverged")
+
+
+def outlives(keep: Keep, phase: str) -> bool:
+    """Whether a student's file stays when its run has ended. The search's are of no use to `best`."""
+    return phase == "teacher" or keep == "all" or (keep == "best" and phase != "search")
+
+
+def set_aside_superseded(folder: Path, run_ids: Iterable[str]) -> None:
+    """Confirmations of settings that a longer search replaced go to `superseded/`."""
+    for run_id in run_ids:
+        _move(run_folder(folder, run_id), folder / SUPERSEDED / run_id)
+
+
+def retry(folder: Path, what: str) -> list[str]:
+    """Set aside the records of `failed` or `diverged` runs, or of one run by its id, so that they are run again.
+
+    A failed run goes on from its last checkpoint; any other begins anew. Returns the run ids.
+    Raises ConfigError where there is no such run.
+    """
+    runs = ledger.read_runs(folder, columns=("run_id", "status"))
+    wanted = runs[runs["status" if what in RETRIED else "run_id"] == what]["run_id"].tolist()
+    if not wanted and what not in RETRIED:
+        raise ConfigError(f"--retry {what!r}: failed, diverged, or the id of a run that has ended in {str(folder)!r}")
+    for run_id in wanted:
+        _set_aside(folder, run_id)
+    return wanted
+
+
+def _set_aside(folder: Path, run_id: str) -> None:
+    """The record goes first: from then on the run has not ended. Without a checkpoint its epochs are of no use."""
+    own, aside = run_folder(folder, run_id), folder / SET_ASIDE
+    number = len(list(aside.glob(f"{run_id}-*"))) + 1
+    place = aside / f"{run_id}-{number}"
+    _move(own / "run.parquet", place / "run.parquet")
+    if not (own / CHECKPOINT).exists():
+        for name in ("epochs.parquet", STUDENT):
+            if (own / name).exists():
+                _move(own / name, place / name)
+
+
+def drop_students(folder: Path, planner: Planner, keep: Keep) -> None:
+    """Remove the students' files that `keep` does not keep; teachers' weights always stay.
+
+    `best` keeps, of each student's baselines and of each cell and setting, the one run with the best validation score
+    after its last epoch (the first seed of equals, and where nothing is held out).
+    """
+    if keep == "all":
+        return
+    groups: dict[tuple[object, str], list[str]] = defaultdict(list)
+    for row in planner.rows():
+        if row.run_id is not None:
+            groups[row.cell, row.setting].append(row.run_id)
+    best = {max(runs, key=lambda run_id: _score(planner, run_id)) for runs in groups.values()}
+    dropped = {run_id for runs in groups.values() for run_id in runs} - (best if keep == "best" else set())
+    for run_id in dropped:
+        (run_folder(folder, run_id) / STUDENT).unlink(missing_ok=True)
+
+
+def _score(planner: Planner, run_id: str) -> float:
+    state = planner.view.get(run_id, NOT_STARTED)
+    scores = [state.score(weights, state.epochs) for weights in ("ema", "raw")]
+    return next((score for score in scores if score is not None and not pd.isna(score)), float("-inf"))
+
+
+def _move(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    source.rename(target)

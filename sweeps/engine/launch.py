@@ -1,0 +1,235 @@
+"""A study on Ray Tune: each Tune trial is one segment of a run, and one searcher asks the planner for the next.
+
+One Tuner at a time has one kind of segment and one resource request: one-worker segments in reused actors, or
+segments that are a Ray Train run each. A cached actor keeps its device, so the two kinds never share a Tuner.
+Nothing is ever stopped from outside: a run is pruned by not issuing its next segment.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+from ray.tune.experiment import Trial
+from ray.tune.search import Searcher
+
+from analysis.schema import LedgerError
+from sweeps.engine.cluster import preempted, wait_for, why_lost
+from sweeps.engine.driver import Driver, Fatal
+from sweeps.engine.group import answer
+from sweeps.engine.jobs import STOP, Job
+from sweeps.engine.segments import STORAGE
+from sweeps.engine.watch import watching
+
+SEGMENTS_PER_TUNER = 2000
+SCRATCH = "sweeps-tune-"
+Work = Callable[[dict[str, Any]], None]
+
+
+class PlannerSearcher(Searcher):
+    """Suggests segments instead of settings. Everything it knows is in the driver, and that is in the ledger."""
+
+    def __init__(self, driver: Driver, workers: int, limit: int) -> None:
+        super().__init__(metric="epochs", mode="max")
+        self._driver, self._workers, self._left = driver, workers, limit
+        self._runs: dict[str, str] = {}
+        self.fatal = ""
+
+    def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
+        return True
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The next segment; None while all that is ready is in flight; FINISHED when this Tuner has done its part."""
+        if self.fatal or not self._left or self.stopping:
+            return Searcher.FINISHED
+        job = self._driver.next_job(self._workers)
+        if job is None:
+            return None if self._runs else Searcher.FINISHED
+        run = job.run
+        self._left -= 1
+        self._runs[trial_id] = run.run_id
+        return {"job": job.to_dict(), "name": f"{run.run_id}-{job.until}", "threads": run.threads}
+
+    @property
+    def stopping(self) -> bool:
+        return (self._driver.folder / STOP).exists()
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """The workers of a group have come to the end of their segment and ask whether their run goes on."""
+        if "asks" not in result or trial_id not in self._runs:
+            return
+        run_id, following = self._runs[trial_id], None
+        if not self.stopping:
+            following = self._guarded(lambda: self._driver.reached(run_id))
+            self._runs[trial_id] = run_id if following else ""
+        answer(self._driver.folder, run_id, following.until if following else 0)
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """A segment is over. Of one that was lost, `lost` is told next."""
+        if error:
+            return
+        run_id = self._runs.pop(trial_id)
+        fatal = (result or {}).get("fatal", "")
+        if fatal:
+            self.stop(fatal)
+            self._driver.planner.release(run_id)
+        elif run_id:
+            self._guarded(lambda: self._driver.ended(run_id))
+
+    def lost(self, trial_id: str, error: str) -> None:
+        """The process of a segment is gone, or raised what no segment should; `error` as Ray words it."""
+        run_id = self._runs.pop(trial_id)
+        if run_id:
+            self._guarded(lambda: self._driver.lost(run_id, why_lost(error), preempted(error)))
+
+    def stop(self, reason: str) -> None:
+        """No more segments; those in flight pause after their epoch."""
+        self.fatal = reason
+        (self._driver.folder / STOP).touch()
+
+    def _guarded(self, step: Callable[[], Job | None]) -> Job | None:
+        try:
+            return step()
+        except LedgerError as refusal:
+            self.stop(str(refusal))
+            return None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles its searcher, but nobody restores it."""
+        return {}
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the ledger is the state."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: the ledger is the state."""
+
+
+class TellLosses(tune.Callback):
+    """Tells the searcher with which error a trial was lost, which Tune itself does not."""
+
+    def __init__(self, searcher: PlannerSearcher) -> None:
+        self._searcher = searcher
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        file = Path(trial.error_file or "")
+        self._searcher.lost(trial.trial_id, file.read_text(errors="replace") if file.is_file() else "")
+
+
+def launch(
+    driver: Driver,
+    patience: float = 0.0,
+    work: Work | None = None,
+    limit: int = SEGMENTS_PER_TUNER,
+    callbacks: Sequence[tune.Callback] = (),
+) -> None:
+    """Drive the study to its end on the Ray that is running.
+
+    `patience`: seconds to wait for the cluster's machines. `work` replaces the training in one-worker segments.
+    `callbacks` of Tune see every epoch. Raises ConfigError where a run cannot fit the cluster, and Fatal where the
+    storage refuses, a file is damaged, or the study was asked to stop.
+    """
+    study = driver.study
+    kinds = {study.workers_of(method) for method in ("scratch", *study.methods)}
+    slots = {
+        kind: wait_for(kind, study.threads, _share((study.gpu_share or 1.0), kind), patience) for kind in sorted(kinds)
+    }
+    _sweep_up()
+    scratch = Path(tempfile.mkdtemp(prefix=f"{SCRATCH}{os.getpid()}-"))
+    try:
+        with driver.progress.ticking(), watching(driver, min(kinds), study.threads, (study.gpu_share or 1.0)):
+            while (kind := driver.kind()) is not None:
+                driver.progress.slots = max(1, slots[kind] // kind)
+                _run_tuner(driver, kind, scratch, work, limit, callbacks)
+        driver.finish()
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+        shutil.rmtree(driver.folder / STORAGE, ignore_errors=True)
+        (driver.folder / STOP).unlink(missing_ok=True)
+
+
+def _sweep_up() -> None:
+    """Remove what drivers left behind that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*-*"):
+        owner = folder.name.removeprefix(SCRATCH).partition("-")[0]
+        if owner.isdigit() and not Path("/proc", owner).exists() and Path("/proc").is_dir():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _share(gpu_share: float, workers: int) -> float:
+    """A run of several workers takes whole GPUs: NCCL refuses two ranks on one."""
+    return gpu_share if workers == 1 else 1.0
+
+
+def _run_tuner(
+    driver: Driver, workers: int, scratch: Path, work: Work | None, limit: int, callbacks: Sequence[tune.Callback]
+) -> None:
+    """One Tuner: segments of one kind until none is ready, or until it has grown long enough."""
+    study = driver.study
+    searcher = PlannerSearcher(driver, workers, limit)
+    if workers == 1:
+        trainable = _segment(work, log=bool(callbacks))
+        request = {"cpu": study.threads, **({"gpu": (study.gpu_share or 1.0)} if driver.gpus else {})}
+    else:
+        trainable = _group_segment(driver.gpus)
+        request = {"cpu": 0, "node:__internal_head__": 0.001}
+    tune.Tuner(
+        tune.with_resources(trainable, request),
+        tune_config=tune.TuneConfig(
+            num_samples=-1,
+            search_alg=searcher,
+            max_concurrent_trials=driver.progress.slots,
+            reuse_actors=workers == 1,
+            trial_dirname_creator=lambda trial: trial.trial_id,
+        ),
+        run_config=tune.RunConfig(
+            name=Path(tempfile.mkdtemp(dir=scratch)).name,
+            storage_path=str(scratch),
+            verbose=0,
+            callbacks=[TellLosses(searcher), *callbacks],
+        ),
+    ).fit()
+    if searcher.fatal:
+        raise Fatal(searcher.fatal)
+    if searcher.stopping:
+        raise Fatal("the study was asked to stop; nothing finished is lost, the same command goes on from here")
+
+
+def _segment(work: Work | None, log: bool) -> Callable[[dict[str, Any]], None]:
+    """The function of a one-worker trial. It travels by value, and finds the packages where the driver did."""
+    root = str(Path(__file__).parents[2])
+
+    def segment(config: dict[str, Any]) -> None:
+        import sys
+
+        if root not in sys.path:
+            sys.path.append(root)
+        from sweeps.engine.segments import run_one
+
+        if work:
+            work(config["job"])
+        else:
+            run_one(config["job"], log)
+
+    return segment
+
+
+def _group_segment(gpus: bool) -> Callable[[dict[str, Any]], None]:
+    """The function of a trial whose work is a Ray Train run."""
+    root = str(Path(__file__).parents[2])
+
+    def segment(config: dict[str, Any]) -> None:
+        import sys
+
+        if root not in sys.path:
+            sys.path.append(root)
+        from sweeps.engine.group import run_group
+
+        run_group(config["job"], config["name"], config["threads"], root, gpus)
+
+    return segment

@@ -1,0 +1,139 @@
+"""What a person reads while a study runs: one line for each event, with its run_id, and one now and then in between."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from statistics import fmean
+from typing import Any, TextIO
+
+import pandas as pd
+
+from analysis.words import duration
+from sweeps.planning.planner import Planner
+from sweeps.planning.units import Row, Segment
+from sweeps.study import SCRATCH, Cell
+
+COLUMNS = ("run_id", "exported", "test_last_raw", "test_last_ema")
+EVERY = 10.0
+
+
+class Progress:
+    """Scores and gains of one study while it runs. Shows test scores; nothing here decides anything.
+
+    `ended`: the runs that the ledger had at the start, with COLUMNS at least. `slots` runs go on at a time;
+    `verbose`: a line also for each segment that begins.
+    """
+
+    def __init__(
+        self,
+        planner: Planner,
+        ended: pd.DataFrame,
+        stream: TextIO | None = None,
+        slots: int = 1,
+        verbose: bool = False,
+    ) -> None:
+        self.planner, self.slots, self.verbose = planner, slots, verbose
+        self._stream = stream or sys.stdout
+        self._scores: dict[str, float] = {}
+        self._lock = threading.Lock()
+        for row in ended[list(COLUMNS)].to_dict("records"):
+            self._note({str(key): value for key, value in row.items()})
+
+    def say(self, line: str) -> None:
+        """One line, at once, also into a pipe."""
+        with self._lock:
+            print(line, file=self._stream, flush=True)
+
+    def began(self, segment: Segment) -> None:
+        """A segment has been handed out; said only with `verbose`."""
+        if self.verbose:
+            self._event("started", segment, f" to epoch {segment.until} of {segment.config.recipe.epochs}")
+
+    def lost(self, segment: Segment, reason: str, count: int, limit: int) -> None:
+        """The process of a segment is gone, for the `count`-th time of `limit` without progress (0: not counted)."""
+        self._event("lost", segment, f": {reason} ({f'{count} of {limit}' if count else 'does not count'})")
+
+    def ended(self, segment: Segment, row: Mapping[str, Any]) -> None:
+        """A run has ended: its row of the ledger."""
+        self._note(row)
+        self.planner.speeds.note(segment.cell, float(row["seconds"]), int(row["epochs_done"]))
+        text, score = "", self._scores.get(str(row["run_id"]))
+        if score is not None and segment.phase != "search":
+            text = f": {score:.2f} % on test"
+        if row["status"] == "failed":
+            text = f", {row['failure_class']}: {row['message']}"
+        elif row["status"] == "diverged":
+            text = f": {row['message']}"
+        self._event(row["status"], segment, f"{text} ({duration(row['seconds'])})")
+
+    def _event(self, what: str, segment: Segment, text: str) -> None:
+        done, total = self.planner.counts()
+        run = f"{segment.cell} seed {segment.config.seed} {segment.run_id}"
+        self.say(f"[{done}/{total}] {what:8} {segment.phase:7} {run}{text}")
+
+    def status(self) -> str:
+        """What is being done, how far it is, how long it will take and the best gain so far."""
+        done, total = self.planner.counts()
+        phases = [segment.phase for segment in list(self.planner.flying.values())]
+        doing = ", ".join(f"{phases.count(phase)} {phase}" for phase in dict.fromkeys(phases)) or "nothing"
+        failed = self.planner.failed()
+        line = f"running {doing}; {done} of {total} runs done, {failed} failed; {self.time_left()}"
+        return f"{line}; {gain}" if (gain := self.best_gain()) else line
+
+    def time_left(self) -> str:
+        """How long it will still take, in words."""
+        seconds = self.seconds_left()
+        return "time left unknown yet" if seconds is None else f"about {duration(seconds)} left"
+
+    def seconds_left(self) -> float | None:
+        """An estimate from what an epoch of each cell takes; None where nothing is known of any."""
+        left = self.planner.left()
+        if all(self.planner.speeds.source(cell) == "none" for cell in left):
+            return None
+        seconds = sum(self.planner.speeds.seconds(cell) * epochs for cell, epochs in left.items())
+        return seconds / max(1, self.slots)
+
+    def best_gain(self) -> str:
+        """The setting with the largest mean gain over scratch, paired by seed, on the seeds that are there."""
+        rows = [row for row in self.planner.rows() if row.run_id in self._scores]
+        scratch = {(row.cell.student, row.seed): row for row in rows if row.setting == SCRATCH}
+        gains: dict[tuple[Cell, str], list[float]] = defaultdict(list)
+        for row in rows:
+            base = scratch.get((row.cell.student, row.seed))
+            if row.setting != SCRATCH and base is not None:
+                gains[row.cell, row.setting].append(self._score(row) - self._score(base))
+        if not gains:
+            return ""
+        (cell, setting), found = max(gains.items(), key=lambda item: fmean(item[1]))
+        return f"best gain so far {fmean(found):+.2f} points ({cell}, {setting}, n = {len(found)})"
+
+    def _score(self, row: Row) -> float:
+        return self._scores[str(row.run_id)]
+
+    def _note(self, row: Mapping[str, Any]) -> None:
+        if row["exported"] in ("raw", "ema"):
+            score = row[f"test_last_{row['exported']}"]
+            if score is not None and not pd.isna(score):
+                self._scores[str(row["run_id"])] = float(score)
+
+    @contextmanager
+    def ticking(self, every: float = EVERY) -> Iterator[None]:
+        """A status line every so many seconds for the time of the block."""
+        stop = threading.Event()
+
+        def tick() -> None:
+            while not stop.wait(every):
+                self.say(f"  {time.strftime('%H:%M:%S')} {self.status()}")
+
+        thread = threading.Thread(target=tick, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()

@@ -1,0 +1,1 @@
+"""A study seen from outside: its state, and exports for other programs' viewers."""

@@ -1,0 +1,40 @@
+"""`python -m sweeps export DIR optuna FILE` and `… tensorboard FOLDER`: a study for tools that others made."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from analysis.schema import LedgerError
+
+_ABOUT = """\
+optuna FILE         the search of every cell as an Optuna study of that name, for `optuna-dashboard FILE`;
+                    FILE is a journal file, or a URL as sqlite:///search.db
+tensorboard FOLDER  the curves of every run as event files, for `tensorboard --logdir FOLDER`
+Given again, both replace what they wrote."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; exit code 0, or 2 after one line on stderr."""
+    parser = argparse.ArgumentParser(
+        prog="python -m sweeps export", description=_ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", metavar="DIR", help="the study's folder")
+    parser.add_argument("form", choices=("optuna", "tensorboard"))
+    parser.add_argument("target", metavar="TARGET")
+    flags = parser.parse_args(argv)
+    try:
+        if flags.form == "optuna":
+            from sweeps.looking.export_optuna import export_optuna
+
+            print(f"{export_optuna(Path(flags.folder), flags.target)} searches in {flags.target}")
+        else:
+            from sweeps.looking.export_tensorboard import export_tensorboard
+
+            print(f"{export_tensorboard(flags.folder, Path(flags.target))} runs in {flags.target}")
+    except (LedgerError, ValueError, OSError) as error:
+        print(f"error: {str(error).splitlines()[0]}", file=sys.stderr)
+        return 2
+    return 0

@@ -1,0 +1,60 @@
+"""`python -m sweeps status DIR`: how far a study is, from any machine that sees its folder."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from typing import TextIO
+
+from analysis.schema import LedgerError
+from sweeps.looking.picture import Reader
+from sweeps.looking.status_text import brief, status_text
+
+_HOME, _REST, _HIDE, _SHOW = "\033[H", "\033[J", "\033[?25l", "\033[?25h"
+
+
+def watch(reader: Reader, every: float, price: float | None, stream: TextIO) -> None:
+    """Look every so many seconds until the driver ends: on a terminal in place, else one line each time."""
+    terminal = stream.isatty()
+    try:
+        while True:
+            picture = reader.look()
+            if terminal:
+                size = shutil.get_terminal_size()
+                lines = status_text(picture, price).split("\n")
+                shown = [line[: size.columns - 1] for line in lines[: size.lines - 1]]
+                stream.write(_HIDE + _HOME + "".join(f"{line}\033[K\n" for line in shown) + _REST)
+            else:
+                stream.write(brief(picture, price) + "\n")
+            stream.flush()
+            if picture.driver is not None and picture.driver.ended:
+                return
+            time.sleep(every)
+    finally:
+        if terminal:
+            stream.write(_SHOW)
+            stream.flush()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; exit code 0, or 2 after one line on stderr where the folder cannot be used."""
+    parser = argparse.ArgumentParser(prog="python -m sweeps status", description=__doc__, allow_abbrev=False)
+    parser.add_argument("folder", metavar="DIR", help="the study's folder; also the URI of an object store")
+    parser.add_argument("--watch", type=float, metavar="SECONDS", help="look again and again, until the study ends")
+    parser.add_argument("--price", type=float, metavar="X", help="money for a device-hour (default: the driver's)")
+    flags = parser.parse_args(argv)
+    reader = Reader(flags.folder)
+    try:
+        if flags.watch is None:
+            print(status_text(reader.look(), flags.price))
+        else:
+            watch(reader, max(0.5, flags.watch), flags.price, sys.stdout)
+    except LedgerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 0
+    return 0
