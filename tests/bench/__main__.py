@@ -11,7 +11,7 @@ import sys
 
 import torch
 
-from tests.bench import flops, methods, scheduling, step, views, warm
+from tests.bench import flops, methods, scale, scheduling, step, views, warm
 
 PARTS = {
     "flops": flops.report,
@@ -20,13 +20,15 @@ PARTS = {
     "views": views.report,
     "scheduling": scheduling.report,
     "warm": warm.report,
+    "scale": scale.report,
 }
+LONG = ("scale",)
 
 
 def main(names: list[str]) -> None:
     load = os.getloadavg()[0]
     print(f"torch {torch.__version__}, 1 thread, load average {load:.1f} on {os.cpu_count()} cores\n")
-    for name in names or PARTS:
+    for name in names or (name for name in PARTS if name not in LONG):
         PARTS[name]()
         print()
 

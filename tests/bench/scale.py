@@ -1,6 +1,6 @@
 """Ten thousand runs on a real Ray Tune without training: what the driver costs per segment, and whether it grows.
 
-    python -m tests.bench scale [RUNS]
+    python -m tests.bench scale
 
 Runs are replayed (`tests/sweeps/small.py`), so all time is Ray's, the driver's and the ledger's. Every 1,000 segments:
 seconds a segment, the driver's resident memory, its time in the planner. Then a restart from the whole ledger, the

@@ -22,12 +22,14 @@ import sweeps.engine.runs
 from analysis import read_epochs, read_runs
 from pat.config import ConfigError, Data
 from pat.models import create_model, sha256
+from sweeps.costs.devices import cluster_devices
+from sweeps.costs.probe_file import read_probes
 from sweeps.engine.cluster import Node, address, preempted, slots, why_lost
 from sweeps.engine.driver import Driver, Fatal
 from sweeps.engine.launch import launch
 from sweeps.engine.lock import locked
 from sweeps.store import open_study
-from sweeps.study import Search, Study, TeacherFile
+from sweeps.study import Cell, Search, Study, TeacherFile
 
 pytestmark = pytest.mark.timeout(600)
 on_ray = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
@@ -74,6 +76,14 @@ class TestOnRay:
         _, driver = prepare(tmp_path, small_study(threads=64))
         with pytest.raises(ConfigError, match="needs 1 worker.* of 64 CPU"):
             launch(driver, work=replay())
+
+    def test_probes_are_made_where_the_runs_will_be(self, tmp_path: Path) -> None:
+        study, said = small_study(pairs=((CNN_TEACHER, MLP_STUDENT),), methods=()), list[str]()
+        devices = cluster_devices(study, tmp_path, tmp_path, said.append)
+        assert (devices.slots, devices.share, devices.gpus) == (2, 1.0, False) and len(said) == 1
+        probe = read_probes(tmp_path, devices.device)[Cell("", MLP_STUDENT, "scratch")]
+        assert probe.epoch_seconds > 0 and probe.fits
+        assert cluster_devices(study, tmp_path, tmp_path, said.append) == devices and len(said) == 1
 
     def test_training_on_tune_gives_the_bytes_of_this_process(self, tmp_path: Path) -> None:
         study = small_study(
