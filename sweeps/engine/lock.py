@@ -25,6 +25,7 @@ from analysis import ledger
 from analysis.live import FILE, LOCK
 from analysis.schema import LedgerError
 from pat.config import ConfigError
+from sweeps.engine.repeat import repeating
 
 BEAT_SECONDS = 5.0
 CLOCKS_AGREE_SECONDS = 600.0
@@ -63,25 +64,16 @@ class Pulse:
     @contextmanager
     def beating(self, every: float = BEAT_SECONDS) -> Iterator[None]:
         """Beats for the time of the block; the last one says how it ended."""
-        stop = threading.Event()
-
-        def beat() -> None:
-            while not stop.wait(every):
-                self.beat()
-
-        thread = threading.Thread(target=beat, daemon=True)
         self.beat()
-        thread.start()
         ended = "stopped"
         try:
-            yield
+            with repeating(self.beat, every):
+                yield
             ended = "done"
         except Exception as error:
             ended = (str(error).splitlines() or [type(error).__name__])[0]
             raise
         finally:
-            stop.set()
-            thread.join()
             self.beat(ended)
 
 

@@ -6,14 +6,15 @@ import sys
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from statistics import fmean
 from typing import Any, TextIO
 
 import pandas as pd
 
 from analysis.words import duration
+from sweeps.engine.repeat import repeating
 from sweeps.planning.planner import Planner
 from sweeps.planning.units import Row, Segment
 from sweeps.study import SCRATCH, Cell
@@ -121,19 +122,6 @@ class Progress:
             if score is not None and not pd.isna(score):
                 self._scores[str(row["run_id"])] = float(score)
 
-    @contextmanager
-    def ticking(self, every: float = EVERY) -> Iterator[None]:
+    def ticking(self, every: float = EVERY) -> AbstractContextManager[None]:
         """A status line every so many seconds for the time of the block."""
-        stop = threading.Event()
-
-        def tick() -> None:
-            while not stop.wait(every):
-                self.say(f"  {time.strftime('%H:%M:%S')} {self.status()}")
-
-        thread = threading.Thread(target=tick, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join()
+        return repeating(lambda: self.say(f"  {time.strftime('%H:%M:%S')} {self.status()}"), every)

@@ -5,46 +5,37 @@ from __future__ import annotations
 import os
 import socket
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 from sweeps.engine.cluster import nodes, ray, slots
 from sweeps.engine.driver import Driver
+from sweeps.engine.repeat import repeating
 
 EVERY, HEAD_SECONDS, SAY_SECONDS = 3.0, 20.0, 60.0
 
 
-@contextmanager
-def watching(driver: Driver, workers: int, threads: int, gpu_share: float) -> Iterator[None]:
+def watching(driver: Driver, workers: int, threads: int, gpu_share: float) -> AbstractContextManager[None]:
     """For the time of the block: says when no machine is left that a run would fit, and ends the process, with one
     line, when the head has been silent for 20 seconds (Ray itself would wait, then abort) or another driver took over.
     """
     head = ray.get_runtime_context().gcs_address
-    stop = threading.Event()
+    seen, said = time.monotonic(), 0.0
 
-    def watch() -> None:
-        seen, said = time.monotonic(), 0.0
-        while not stop.wait(EVERY):
-            now = time.monotonic()
-            if driver.pulse is not None and driver.pulse.usurper:
-                _leave(f"another driver ({driver.pulse.usurper}) took this study over")
-            if answers(head):
-                seen = now
-                if now - said > SAY_SECONDS and slots(nodes(), threads, gpu_share) < workers:
-                    said = now
-                    driver.progress.say("  waiting: no machine of the cluster has room for a run at present")
-            elif now - seen > HEAD_SECONDS:
-                _leave(f"the head of Ray at {head} has been silent for {HEAD_SECONDS:.0f} s")
+    def look() -> None:
+        nonlocal seen, said
+        now = time.monotonic()
+        if driver.pulse is not None and driver.pulse.usurper:
+            _leave(f"another driver ({driver.pulse.usurper}) took this study over")
+        if answers(head):
+            seen = now
+            if now - said > SAY_SECONDS and slots(nodes(), threads, gpu_share) < workers:
+                said = now
+                driver.progress.say("  waiting: no machine of the cluster has room for a run at present")
+        elif now - seen > HEAD_SECONDS:
+            _leave(f"the head of Ray at {head} has been silent for {HEAD_SECONDS:.0f} s")
 
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
+    return repeating(look, EVERY)
 
 
 def answers(address: str) -> bool:
