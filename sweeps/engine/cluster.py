@@ -132,7 +132,7 @@ def why_lost(error: str) -> str:
     """What happened to a lost process, in a few words, from what Ray says at length."""
     if preempted(error):
         return "its machine is gone"
-    if "OOM" in error or "memory pressure" in error or "OutOfMemoryError" in error:
+    if any(words in error for words in ("running low on memory", "memory monitor", "OutOfMemoryError")):
         return "killed because its machine ran out of memory"
     _, _, detail = error.partition("Worker exit detail: ")
     lines = (detail or error).strip().splitlines()

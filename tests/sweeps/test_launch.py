@@ -194,7 +194,7 @@ def test_slots() -> None:
             "Worker unexpect",
             False,
         ),
-        ("Task was killed due to the node running low on memory, memory pressure", "ran out of memory", False),
+        ("Task was killed due to the node running low on memory", "ran out of memory", False),
         ("Traceback (most recent call last):\n  File\nKeyError: 'x'\n", "KeyError: 'x'", False),
         ("", "its process is gone", False),
     ],
