@@ -94,12 +94,13 @@ def separable(method: Method) -> bool:
     return not method.couples_samples and not any(isinstance(module, _BatchNorm) for module in trained)
 
 
-def workers_that_fit(step: Callable[[int], None], share: int, workers: int) -> int | None:
-    """The smallest number of workers - twice, four times … the present ones - whose share of the batch fits.
+def workers_that_fit(step: Callable[[int], None], share: int) -> int | None:
+    """The smallest number of workers - 2, 4, 8 … in the place of one - whose share of the batch fits.
 
     `step` tries a forward and backward pass of so many images and raises what the allocator raises. None if not even
     one image fits.
     """
+    workers = 1
     while share % 2 == 0:
         share, workers = share // 2, workers * 2
         release()

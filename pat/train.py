@@ -92,12 +92,15 @@ def train(
         if following is not None:
             raise OutOfMemory(problem, following)
 
-        def attempt(images: int) -> None:
-            smaller = Training(config, io, dataset, teacher_file, teacher_sha256, measures, share=False)
-            trial_step(smaller, config, dataset, images)
+        fits = "more workers are needed"
+        if io.world_size == 1:  # a worker among others cannot try anything: its peers wait for it
 
-        enough = workers_that_fit(attempt, share // measures.accumulation, io.world_size)
-        fits = f"a share of {enough} workers would fit" if enough else "not even one image fits"
+            def attempt(images: int) -> None:
+                smaller = Training(config, io, dataset, teacher_file, teacher_sha256, measures)
+                trial_step(smaller, config, dataset, images)
+
+            enough = workers_that_fit(attempt, share // measures.accumulation)
+            fits = f"a share of {enough} workers would fit" if enough else "not even one image fits"
         raise OutOfMemory(f"batch of {config.recipe.batch_size} on {io.world_size} worker(s): {problem}; {fits}", None)
 
 

@@ -26,10 +26,7 @@ State = dict[str, Any]
 
 
 class Training:
-    """The modules of one run on one worker's device. `epoch` counts finished epochs, `history` has a row for each.
-
-    `share` off: this worker stands alone, whatever others do (a trial of what fits the memory).
-    """
+    """The modules of one run on one worker's device. `epoch` counts finished epochs, `history` has a row for each."""
 
     def __init__(
         self,
@@ -39,7 +36,6 @@ class Training:
         teacher_file: Path | None,
         teacher_sha256: str | None,
         measures: Measures = NO_MEASURES,
-        share: bool = True,
     ) -> None:
         recipe, size = config.recipe, config.data.image_size
         if io.device.type == "cuda":
@@ -54,8 +50,7 @@ class Training:
         method = config.method
         task = Task(size, dataset.train.labels.cpu())
         built = create_method(method.name, student, teacher, task, config.seed, **method.options)
-        shared = share and io.world_size > 1
-        if shared and io.device.type == "cuda":
+        if io.world_size > 1 and io.device.type == "cuda":
             built = nn.SyncBatchNorm.convert_sync_batchnorm(built)
         self.method = built.to(io.device).to(memory_format=torch.channels_last)  # measured faster on CPU and GPU
         self.student: nn.Module = self.method.student
@@ -66,7 +61,7 @@ class Training:
         self.schedule = _schedule(config, self.optimizer, self.steps_per_epoch)
         self.ema = ModelEmaV3(self.student, decay=recipe.ema_decay, use_warmup=True) if recipe.ema_decay else None
         self.step_module: nn.Module = self.method
-        if shared:
+        if io.world_size > 1:
             self.step_module = DistributedDataParallel(
                 self.method, broadcast_buffers=False, find_unused_parameters=True
             )
