@@ -65,6 +65,8 @@ def _main(flags: argparse.Namespace) -> int:
     asked = select(preset(flags.preset or CIFAR100), flags)
     if "://" in flags.storage:
         raise ConfigError(f"storage {flags.storage!r}: a folder that every machine of the cluster sees")
+    if flags.price is not None and not flags.price >= 0:
+        raise ConfigError(f"--price {flags.price}: money per device-hour, not negative")
     return _plan(asked, flags) if flags.plan else _run(asked, flags)
 
 
@@ -82,11 +84,20 @@ def _plan(asked: Study, flags: argparse.Namespace) -> int:
         if where != "local":
             stack.enter_context(ray_running(where, flags.verbose))
             devices = cluster_devices(study, folder, root, _whisper)
-        elif torch.cuda.is_available() or not for_gpus:
-            load(study.data, root)
+        elif (torch.cuda.is_available() or not for_gpus) and _is_here(study, root):
             devices = local_devices(study, folder, root, _whisper)
     print(plan_text(study, asked, folder, **vars(devices), price=flags.price, keep=flags.keep, data_root=root))
     return 0
+
+
+def _is_here(study: Study, root: Path) -> bool:
+    """Whether the data set can be read; if not, a plan makes do without probes."""
+    try:
+        load(study.data, root)
+    except ConfigError as error:
+        _whisper(f"no probes: {error}")
+        return False
+    return True
 
 
 def _whisper(line: str) -> None:

@@ -42,6 +42,8 @@ def small_preset(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--pairs", "vit_micro_patch8:mixer_nano_patch8_32"], "unknown teacher 'vit_micro_patch8'"),
         (["--trials", "6"], "search.trials = 6: 0, or whole waves of 4"),
         (["--seeds", "x"], "invalid int value"),
+        (["--price", "-1"], "--price -1.0: money per device-hour"),
+        (["--keep", "some"], "invalid choice: 'some'"),
         (["--seeds", "0"], "seeds = 0"),
         (["--workers", "5"], "workers = 5: the batch of"),
         (["--storage", "s3://bucket"], "storage"),
@@ -89,6 +91,13 @@ def test_the_plan_names_every_pair_and_writes_nothing(capsys: pytest.CaptureFixt
     assert "  1. swin_tiny_patch4_window7_224 -> resnet18\n" in text
     assert " 12. swin_tiny_patch4_window7_224 -> resmlp_12_224\n" in text
     assert "vit_small_patch16_224.augreg_in21k_ft_in1k" in text and not list(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("uncounted")
+def test_a_plan_needs_no_data(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["--preset", "cifar100-small", "--plan", "--storage", str(tmp_path), "--data-root", str(tmp_path)]) == 0
+    said = capsys.readouterr()
+    assert "9 pairs, 18 cells" in said.out and said.err.startswith("no probes: data set CIFAR100 not found")
 
 
 @pytest.mark.usefixtures("replayed", "small_preset", "uncounted")
