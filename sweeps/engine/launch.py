@@ -26,7 +26,7 @@ from sweeps.engine.jobs import STOP, Job
 from sweeps.engine.segments import STORAGE
 from sweeps.engine.watch import watching
 
-SEGMENTS_PER_TUNER = 2000
+SEGMENTS_PER_TUNER = 1000
 SCRATCH = "sweeps-tune-"
 Work = Callable[[dict[str, Any]], None]
 
