@@ -5,17 +5,20 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from datetime import datetime
 
 from analysis.merge import merge, merged_text
-from analysis.report import write_report
+from analysis.report import place, write_report, write_tables_only
 from analysis.schema import LedgerError
+from analysis.watch import watch
 
 _REPORT = """\
-Read the ledger of a running or finished study in DIR and write there:
-  summary.parquet       one row per pair, method and setting, with gains, intervals and states
-  summary.md            the same as a readable table, also printed here
-  gain_heatmap.png/pdf  gain over scratch per pair of architectures
-  learning_curves.png/pdf
+Read the ledger of a running or finished study in DIR and write into DIR/report:
+  index.html   one page with everything: open it in a browser
+  summary.md   the readable table, also printed here
+  tables/      every table as Parquet and CSV, short ones as Markdown and LaTeX too; README.md says what columns mean
+  figures/     every figure as PNG, SVG and PDF
+  arrays/      gains and accuracies [methods, seeds, pairs] as .npz, for rliable, autorank and the like
 DIR may be the URI of an object store, as s3://bucket/studies/name."""
 
 _MERGE = """\
@@ -36,6 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "report", help="tables and figures of one study", description=_REPORT, formatter_class=form
     )
     report.add_argument("folder", metavar="DIR", help="the study's folder, the one that holds matrix.parquet")
+    report.add_argument("--tables", action="store_true", help="tables and summary.md alone, without figures and page")
+    report.add_argument(
+        "--watch", type=_seconds, metavar="SECONDS", help="write it again when something is new, until the study ends"
+    )
     join = commands.add_parser(
         "merge", help="one study from the ledgers of several clusters", description=_MERGE, formatter_class=form
     )
@@ -44,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     flags = parser.parse_args(arguments)
     try:
         if flags.command == "report":
-            print(write_report(flags.folder), end="")
+            _report(flags)
             return 0
         merged = merge(flags.folders, flags.into)
         print(merged_text(merged, flags.into), end="")
@@ -52,6 +59,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except LedgerError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+
+
+def _report(flags: argparse.Namespace) -> None:
+    if flags.watch:
+        watch(flags.folder, lambda last: _write_and_say(flags.folder, None if last else flags.watch), flags.watch)
+        return
+    print(write_tables_only(flags.folder) if flags.tables else write_report(flags.folder), end="")
+    print(f"\nreport in {place(flags.folder, flags.tables)}")
+
+
+def _write_and_say(folder: str, refresh: int | None) -> None:
+    text = write_report(folder, refresh)
+    progress = next(line for line in text.splitlines() if line.startswith("Data set"))
+    print(f"{datetime.now():%H:%M:%S} {progress} Report in {place(folder)}", flush=True)
+
+
+def _seconds(text: str) -> int:
+    if not text.isdigit() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r}: a whole number of seconds, at least 1")
+    return int(text)
 
 
 if __name__ == "__main__":

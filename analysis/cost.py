@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pandas as pd
 
-from analysis.ledger import Folder, read_file
+from analysis.storage import Folder, read_file
 
 
 def gpu_share(folder: Folder) -> float:

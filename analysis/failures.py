@@ -19,7 +19,7 @@ def failures(runs: pd.DataFrame) -> str:
         group = failed[failed["failure_class"] == kind].sort_values(_RUN)
         if len(group):
             retry = "diverged" if kind == "diverged" else "failed"
-            message = next(iter(group["message"].dropna()), "").replace("|", "\\|")
+            message = next(iter(group["message"].dropna()), "")
             shown = message if len(message) <= _MESSAGE else message[: _MESSAGE - 1] + "…"
             cells = {"failure": kind, "runs": str(len(group)), "cells": few(_names(group))}
             rows.append(cells | {"first message": shown, "to run them again": f"--retry {retry}"})

@@ -2,30 +2,45 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from analysis.cells import cells
 from analysis.cost import gpu_share
-from analysis.ledger import read_epochs, read_matrix, read_runs
-from analysis.live import read_driver
+from analysis.ledger import read_correct, read_epochs, read_matrix, read_runs
+from analysis.live import Driver, read_driver
 from analysis.schema import CORRECT_COLUMNS, RUN_SCHEMA, LedgerError
+from analysis.storage import read_file
 
 
 @dataclass(frozen=True)
 class Frames:
-    """One study as frames: the ledger's `matrix`, `runs` (without the bits of each test image) and `epochs`, and the
-    `cells` computed from them (`analysis.cells.cells`). `gpu_share` of a GPU was given to a run of one worker; `price`
-    is money for a device-hour, None where the driver was not told one."""
+    """One study as frames: the ledger's `matrix`, `runs` (without the bits of each test image) and `epochs`.
+
+    `correct`: of the matrix' finished runs the packed bits of each test image's correctness, under the rule and
+    weights that the matrix shows. `definition`: study.json. `driver`: its last sign of life, None where it left none.
+    `gpu_share` of a GPU was given to a run of one worker. `place`: the study's folder, as it was given.
+    """
 
     matrix: pd.DataFrame
     runs: pd.DataFrame
     epochs: pd.DataFrame
-    cells: pd.DataFrame
+    correct: Mapping[str, bytes]
+    definition: Mapping[str, Any]
+    driver: Driver | None = None
     gpu_share: float = 1.0
-    price: float | None = None
+    place: str = ""
+
+    @cached_property
+    def cells(self) -> pd.DataFrame:
+        """One row per pair, method and setting: `analysis.cells.cells`."""
+        return cells(self.matrix, self.runs, self.correct)
 
     @property
     def study(self) -> str:
@@ -35,13 +50,24 @@ class Frames:
     def data(self) -> str:
         return str(self.matrix["data"].iloc[0])
 
+    @property
+    def price(self) -> float | None:
+        """Money for a device-hour, None where the driver was not told one."""
+        return self.driver.price if self.driver else None
+
 
 def load(folder: str | Path) -> Frames:
     """The study in `folder`, running or finished. Raises LedgerError where there is none or a file is not ours."""
     matrix = read_matrix(folder)
     if (matrix["setting"] == "scratch").all():
         raise LedgerError(f"{folder}: the matrix has no cell to report")
-    runs = read_runs(folder, [name for name in RUN_SCHEMA.names if name not in CORRECT_COLUMNS])
-    epochs = read_epochs(folder)
-    driver = read_driver(folder)
-    return Frames(matrix, runs, epochs, cells(matrix, runs), gpu_share(folder), driver.price if driver else None)
+    return Frames(
+        matrix,
+        read_runs(folder, [name for name in RUN_SCHEMA.names if name not in CORRECT_COLUMNS], keep=True),
+        read_epochs(folder, keep=True),
+        read_correct(folder, matrix),
+        json.loads(read_file(folder, "study.json") or b"{}"),
+        read_driver(folder),
+        gpu_share(folder),
+        str(folder),
+    )

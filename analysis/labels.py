@@ -8,6 +8,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 _PATCHES = re.compile(r"(patch|window)\d+")
+_NUMBERED = ("regnet", "levit")
+"""Families whose members are told apart by a number that looks like an input size: regnety_160, levit_256."""
 
 
 def shorten(names: Iterable[str]) -> dict[str, str]:
@@ -35,6 +37,16 @@ def method_label(name: str) -> str:
     return {"scratch": "scratch", "fitnet": "FitNet"}.get(name, name.upper())
 
 
+def family_label(name: object) -> str:
+    """A family as papers write it: CNN, ViT, MLP."""
+    return {"vit": "ViT"}.get(str(name), str(name).upper())
+
+
+def number(value: float, digits: int = 2) -> str:
+    """A signed number with a true minus; what rounds to zero has a plus."""
+    return f"{round(value, digits) + 0.0:+.{digits}f}".replace("-", "−")
+
+
 def wrap(label: str, width: int, lines: int = 2) -> str:
     """`label` on up to `lines` lines of about `width` characters, broken at underscores and spaces; longer: cut by …"""
     broken = textwrap.wrap(re.sub(r"([_.:/-])", r"\1 ", label), width, break_long_words=True) or [""]
@@ -47,9 +59,11 @@ def wrap(label: str, width: int, lines: int = 2) -> str:
 def _noise(part: str) -> bool:
     """Whether a part of a timm name says how the model sees its input, not what it is: patch16, window7, 224.
 
-    Input sizes are told from width multipliers (mobilenetv2_100) by being multiples of 16 from 128 on.
+    Input sizes are told from width multipliers (mobilenetv2_100) by being multiples of 16 from 128 on, or of 32 below.
     """
-    size = len(part) == 3 and part.isdigit() and int(part) >= 128 and int(part) % 16 == 0
+    size = part.isdigit() and (
+        len(part) == 3 and int(part) >= 128 and int(part) % 16 == 0 or part in ("32", "64", "96")
+    )
     return size or _PATCHES.fullmatch(part) is not None
 
 
@@ -61,5 +75,6 @@ def _parts(name: str) -> list[str]:
 def _kept(name: str, needed: set[str]) -> list[str]:
     base, _, tag = name.partition(".")
     parts = base.split("_")
-    kept = [part for i, part in enumerate(parts) if i == 0 or part in needed or not _noise(part)]
+    known = base.startswith(_NUMBERED)
+    kept = [part for i, part in enumerate(parts) if i == 0 or part in needed or known or not _noise(part)]
     return [*kept, tag] if tag and tag in needed else kept

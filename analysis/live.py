@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from analysis.ledger import Folder, read_file
+from analysis.storage import Folder, read_file
 
 FILE, LOCK = "driver.json", "_driver.lock"
 SILENT_SECONDS = 60.0

@@ -14,11 +14,11 @@ from typing import Any
 
 import pandas as pd
 
-from analysis import ledger
+from analysis import ledger, storage
 from analysis.identity import unite
-from analysis.ledger import Folder
 from analysis.parts import STUDY, TAGS, TEACHERS, check_parts, locked, read_tags
 from analysis.schema import CELL_STATUSES, EPOCH_SCHEMA, EPOCH_VOLATILE, RUN_SCHEMA, RUN_VOLATILE
+from analysis.storage import Folder
 from analysis.words import markdown
 
 CHECKPOINT = "checkpoint.pt"
@@ -91,12 +91,12 @@ def merge(folders: Sequence[Folder], into: Folder) -> Merged:
     is at work, and where one teacher has different weights.
     """
     sources = [folder for folder in folders if not _same(folder, into)]
-    there = len(sources) < len(folders) or ledger.read_file(into, STUDY) is not None
+    there = len(sources) < len(folders) or storage.read_file(into, STUDY) is not None
     parts = [into, *sources] if there else sources
     studies = check_parts(parts)
     merged = Merged(str(studies[0]["name"]))
     with locked(into):
-        ledger.write_file(into, STUDY, (json.dumps(reduce(unite, studies), indent=1) + "\n").encode())
+        storage.write_file(into, STUDY, (json.dumps(reduce(unite, studies), indent=1) + "\n").encode())
         for source in sources:
             _copy_teachers(source, into)
             found = _merge_runs(source, into)
@@ -174,7 +174,7 @@ def _merge_run(source: Folder, into: Folder, run_id: str) -> tuple[str, list[Con
 
 def _read(folder: Folder, run_id: str) -> _Run:
     row, epochs = ledger.read_run(folder, run_id), ledger.read_run_epochs(folder, run_id)
-    return _Run(folder, run_id, row, epochs, ledger.list_files(folder, f"runs/{run_id}"))
+    return _Run(folder, run_id, row, epochs, storage.list_files(folder, f"runs/{run_id}"))
 
 
 def _conflicts(mine: _Run, theirs: _Run) -> list[Conflict]:
@@ -197,7 +197,7 @@ def _replace(mine: _Run, theirs: _Run) -> None:
     """Put `theirs` in the place of `mine`; stopped half way, the run is still behind `theirs`."""
     for name in ("run.parquet", CHECKPOINT):
         if name in mine.files and (name == "run.parquet" or name not in theirs.files):
-            ledger.remove_file(mine.folder, f"{mine.place}/{name}")
+            storage.remove_file(mine.folder, f"{mine.place}/{name}")
     _copy(theirs.files, theirs, mine.folder, mine.place)
 
 
@@ -205,9 +205,9 @@ def _put_beside(run: _Run, into: Folder, shelf: str) -> None:
     """Keep a run in a folder of its own under `shelf`, once however often the merge is given."""
     for number in itertools.count(1):
         place = f"{shelf}/{run.run_id}-{number}"
-        there = ledger.list_files(into, place)
+        there = storage.list_files(into, place)
         if all(
-            ledger.read_file(into, f"{place}/{name}") == ledger.read_file(run.folder, f"{run.place}/{name}")
+            storage.read_file(into, f"{place}/{name}") == storage.read_file(run.folder, f"{run.place}/{name}")
             for name in there
         ):
             _copy([name for name in run.files if name not in there], run, into, place)
@@ -222,17 +222,17 @@ def _copy(names: Iterable[str], run: _Run, into: Folder, place: str) -> None:
 
 
 def _copy_file(source: Folder, name: str, into: Folder, new_name: str) -> None:
-    data = ledger.read_file(source, name)
+    data = storage.read_file(source, name)
     if data is not None:
-        ledger.write_file(into, new_name, data)
+        storage.write_file(into, new_name, data)
 
 
 def _copy_teachers(source: Folder, into: Folder) -> None:
     """The weights of teachers that were not trained in the study; their names are their hashes."""
-    for name in sorted(set(ledger.list_files(source, TEACHERS)) - {TAGS, *ledger.list_files(into, TEACHERS)}):
+    for name in sorted(set(storage.list_files(source, TEACHERS)) - {TAGS, *storage.list_files(into, TEACHERS)}):
         _copy_file(source, f"{TEACHERS}/{name}", into, f"{TEACHERS}/{name}")
     if tags := {**read_tags(source), **read_tags(into)}:
-        ledger.write_file(into, f"{TEACHERS}/{TAGS}", (json.dumps(tags, indent=1, sort_keys=True) + "\n").encode())
+        storage.write_file(into, f"{TEACHERS}/{TAGS}", (json.dumps(tags, indent=1, sort_keys=True) + "\n").encode())
 
 
 def _merge_matrix(parts: Sequence[Folder], into: Folder) -> None:

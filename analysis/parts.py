@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from analysis import ledger
+from analysis import ledger, storage
 from analysis.identity import difference, unite
-from analysis.ledger import Folder
 from analysis.live import LOCK, read_driver
 from analysis.schema import LedgerError
+from analysis.storage import Folder
 
 STUDY = "study.json"
 TEACHERS, TAGS = "teachers", "tags.json"
@@ -33,7 +33,7 @@ def check_parts(parts: Sequence[Folder]) -> list[dict[str, Any]]:
 
 
 def _study(folder: Folder) -> dict[str, Any]:
-    text = ledger.read_file(folder, STUDY)
+    text = storage.read_file(folder, STUDY)
     if text is None:
         raise LedgerError(f"{folder}: no {STUDY} here, so this is not the folder of a study")
     try:
@@ -78,7 +78,7 @@ def _teachers(folder: Folder) -> Iterator[tuple[str, str]]:
 
 def read_tags(folder: Folder) -> dict[str, str]:
     """What timm gave for each tag and image size when a study began: the SHA-256 of the weights."""
-    tags: dict[str, str] = json.loads(ledger.read_file(folder, f"{TEACHERS}/{TAGS}") or b"{}")
+    tags: dict[str, str] = json.loads(storage.read_file(folder, f"{TEACHERS}/{TAGS}") or b"{}")
     return tags
 
 

@@ -1,51 +1,108 @@
-"""The report of one study: a table for programs, a table for people, and every registered figure."""
+"""The report of one study in DIR/report: every table and figure as files, and one page that shows them all."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import io
+import os
+from collections.abc import Mapping
+from contextlib import suppress
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
+from PIL import Image
 
-from analysis.frames import load
-from analysis.ledger import write_file
-from analysis.plots import compose_plot, list_plots, render
-from analysis.schema import SCHEMA_VERSION
-from analysis.tables import overview
+from analysis.arrays import write_arrays
+from analysis.frames import Frames, load
+from analysis.page import Picture, Report, Shown, page
+from analysis.plots import FORMS, NothingToShow, compose_plot, list_plots, render
+from analysis.storage import Folder, write_file
+from analysis.summary import overview
+from analysis.tables import Table, list_tables
+from analysis.tables.forms import describe, files
 
-_INTEGERS = ("seeds_planned", "seeds_finished", "n", "gain_over_kd_n")
-_TEXTS = (
-    "study", "data", "teacher", "teacher_family", "student", "student_family", "method", "setting", "options", "rule",
-    "weights", "status", "reason", "failure_class", "memory_measures",
-)  # fmt: skip
+PLACE = "report"
+
+Built = Mapping[str, tuple[Table, pd.DataFrame]]
 
 
-def write_report(folder: str | Path) -> str:
-    """Write summary.parquet, summary.md and every figure (PNG and PDF) into `folder`; returns the text of summary.md.
+def write_report(folder: Folder, refresh: int | None = None) -> str:
+    """Write tables, figures, summary.md and index.html of the study in `folder` into its folder `report`; returns the
+    text of summary.md. The same ledger gives the same bytes.
 
-    The same ledger gives the same bytes. Raises LedgerError where `folder` holds no study or cannot be written.
+    With `refresh` browsers load the page anew every so many seconds. Raises LedgerError where `folder` holds no study
+    or cannot be written.
     """
     frames = load(folder)
+    tables = write_tables(folder, frames)
+    figures, left_out = _write_figures(folder, frames)
+    shown = [_shown(table, frame) for table, frame in tables.values()]
+    _write_arrays(folder, frames)
+    report = Report(frames, shown, figures, left_out)
+    write_file(folder, f"{PLACE}/index.html", page(report, refresh).encode())
+    return _write_summary(folder, frames)
+
+
+def write_tables(folder: Folder, frames: Frames) -> Built:
+    """Write every table of `frames` into `folder`/report/tables, with a page that says what each column means."""
+    built = {table.name: (table, table.prepare(frames)) for table in list_tables()}
+    for table, frame in built.values():
+        for name, data in files(table, frame).items():
+            write_file(folder, f"{PLACE}/tables/{name}", data)
+    write_file(folder, f"{PLACE}/tables/README.md", describe(list_tables()).encode())
+    return built
+
+
+def place(folder: Folder, tables: bool = False) -> str:
+    """Where a person finds the report (with `tables` only those) of the study in `folder`, from the working folder."""
+    text = f"{folder}/{PLACE}/" + ("tables" if tables else "index.html")
+    return text if "://" in text else os.path.relpath(text)
+
+
+def write_tables_only(folder: Folder) -> str:
+    """The tables and summary.md without figures and page; returns the text of summary.md. Errors as `write_report`."""
+    frames = load(folder)
+    write_tables(folder, frames)
+    return _write_summary(folder, frames)
+
+
+def _write_summary(folder: Folder, frames: Frames) -> str:
     text = overview(frames)
-    write_file(folder, "summary.parquet", summary_bytes(frames.cells))
-    write_file(folder, "summary.md", text.encode())
-    for name in list_plots():
-        figure = compose_plot(name, frames)
-        for form in ("png", "pdf"):
-            write_file(folder, f"{name}.{form}", render(figure, form))
+    write_file(folder, f"{PLACE}/summary.md", text.encode())
     return text
 
 
-def summary_bytes(cells: pd.DataFrame) -> bytes:
-    """The `cells` as a Parquet file whose types do not depend on what happens to be missing."""
-    fields = [pa.field(name, _kind(name)) for name in cells.columns]
-    schema = pa.schema(fields, metadata={"schema_version": SCHEMA_VERSION, "table": "summary"})
-    arrays = [pa.array(cells[field.name].astype(object), type=field.type, from_pandas=True) for field in fields]
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_arrays(arrays, schema=schema), sink, compression="zstd")
-    return sink.getvalue().to_pybytes()
+def _write_figures(folder: Folder, frames: Frames) -> tuple[list[Picture], dict[str, str]]:
+    """Every figure in all forms; what the page shows of them, and why others have nothing to show."""
+    pictures, left_out = [], {}
+    for name in list_plots():
+        try:
+            drawings = compose_plot(name, frames)
+        except NothingToShow as reason:
+            left_out[name] = str(reason)
+            continue
+        for drawing in drawings:
+            made = {form: render(drawing.figure, form) for form in FORMS}
+            for form, data in made.items():
+                write_file(folder, f"{PLACE}/figures/{drawing.name}.{form}", data)
+            pictures.append(Picture(drawing.name, drawing.title, drawing.caption, _lighter(made["png"])))
+    return pictures, left_out
 
 
-def _kind(column: str) -> pa.DataType:
-    return pa.string() if column in _TEXTS else pa.int64() if column in _INTEGERS else pa.float64()
+def _write_arrays(folder: Folder, frames: Frames) -> None:
+    for setting in sorted(set(frames.cells["setting"])):
+        for what in ("gain", "accuracy"):
+            with suppress(ValueError):  # nothing is finished
+                write_arrays(frames, folder, f"{PLACE}/arrays/{setting}_{what}.npz", setting, what)
+
+
+def _lighter(png: bytes) -> bytes:
+    """The same picture with 256 colours, a third of the size."""
+    sink = io.BytesIO()
+    Image.open(io.BytesIO(png)).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(sink, "png", optimize=True)
+    return sink.getvalue()
+
+
+def _shown(table: Table, frame: pd.DataFrame) -> Shown:
+    """A table for the page."""
+    about = {name: words for name, (_, words) in table.columns.items()}
+    hidden = [name for name in table.columns if name not in table.shown]
+    return Shown(table.name, table.title, table.note, frame, about, hidden)

@@ -12,12 +12,12 @@ from typing import Any
 
 import pyarrow as pa
 
-SCHEMA_VERSION = "2"
-"""Raised whenever a column is added, removed, or changes its meaning or type. Files of version 1 are still read."""
+SCHEMA_VERSION = "3"
+"""Raised whenever a column is added, removed, or changes its meaning or type. Files of versions 1 and 2 are still read."""
 
-_ADDED = {"run": ("memory_measures", "peak_memory", "preemptions", "skipped_images")}
-"""The columns that version 1 does not have. There, `failure_class` is any word and `seconds` of an epoch leaves out
-its scoring."""
+_LATER = {"1": ("memory_measures", "peak_memory", "preemptions", "skipped_images", "trial"), "2": ("trial",)}
+"""The columns of a run that older versions do not have. In version 1 `failure_class` is any word and `seconds` of an
+epoch leaves out its scoring."""
 
 RUN_STATUSES = ("finished", "pruned", "diverged", "failed")
 CELL_STATUSES = ("finished", "running", "waiting", "pruned", "diverged", "failed", "blocked")
@@ -68,6 +68,7 @@ RUN_SCHEMA = _schema(
     method=_required(_TEXT),
     options=_required(_TEXT),
     seed=_required(_INT),
+    trial=_INT,
     data=_required(_TEXT),
     epochs=_required(_INT),
     epochs_done=_required(_INT),
@@ -104,7 +105,8 @@ RUN_SCHEMA = _schema(
     message=_TEXT,
 )
 """One row: one run that has ended. Accuracies in percent, times in seconds and UTC, energy in joules; `teacher` is
-empty for runs without one; `config` is the canonical configuration whose hash is `run_id`.
+empty for runs without one; `config` is the canonical configuration whose hash is `run_id`; `trial` is the place of a
+search run in the order in which its cell's settings were drawn, from 0.
 
 `failure_class` is one of FAILURES; null for a run that has not failed. `memory_measures` says what was done after the
 device's memory had run out ("checkpointing, accumulation 4"): such a run is not claimed to be equal bit for bit.
@@ -207,22 +209,24 @@ def check_schema(found: pa.Schema, schema: pa.Schema, where: str) -> None:
     kind, version = (metadata.get(key, b"").decode(errors="replace") for key in (b"table", b"schema_version"))
     if kind != name:
         raise LedgerError(f"{where}: not a {name} table of this ledger" + (f" but a {kind} table" if kind else ""))
-    if version not in ("1", SCHEMA_VERSION):
-        raise LedgerError(f"{where}: schema version {version or 'missing'}; this program reads 1 and {SCHEMA_VERSION}")
-    added = () if version == SCHEMA_VERSION else _ADDED.get(name, ())
-    if not found.equals(pa.schema([field for field in schema if field.name not in added]) if added else schema):
+    if version not in (*_LATER, SCHEMA_VERSION):
+        reads = f"{', '.join(_LATER)} and {SCHEMA_VERSION}"
+        raise LedgerError(f"{where}: schema version {version or 'missing'}; this program reads {reads}")
+    later = _LATER.get(version, ()) if name == "run" else ()
+    if not found.equals(pa.schema([field for field in schema if field.name not in later]) if later else schema):
         raise LedgerError(f"{where}: columns differ from those of schema version {version}")
 
 
 def as_current(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """A checked table, all columns or some, as one of `schema`: what version 1 does not have is null."""
-    if table.schema.metadata[b"schema_version"].decode() == SCHEMA_VERSION:
-        return table.select(schema.names)
+    """A checked table, all columns or some, as one of `schema`: what its version does not have is null."""
+    version = table.schema.metadata[b"schema_version"].decode()
+    if version == SCHEMA_VERSION:
+        return table if table.schema.names == schema.names else table.select(schema.names)
     arrays = []
     for field in schema:
         known = field.name in table.schema.names
         column = table[field.name] if known else pa.nulls(len(table), field.type)
-        if field.name == "failure_class":
+        if field.name == "failure_class" and version == "1":
             column = pa.array([value and _FAILURES_OF_1.get(value, "bug") for value in column.to_pylist()], field.type)
         arrays.append(column)
     return pa.Table.from_arrays(arrays, schema=schema)

@@ -30,10 +30,11 @@ def few(names: Iterable[str]) -> str:
 
 
 def markdown(frame: pd.DataFrame) -> str:
-    """A frame of text as a Markdown table with aligned columns: words to the left, numbers to the right."""
+    """A frame of text as a Markdown table with aligned columns: words to the left, numbers to the right. What would end
+    a cell or a line is made harmless."""
     lines: list[list[str]] = [[] for _ in range(len(frame) + 2)]
     for name in frame:
-        texts = [str(name), *frame[name].astype(str)]
+        texts = [text.replace("|", "\\|").replace("\n", " ") for text in (str(name), *frame[name].astype(str))]
         width = max(3, *map(len, texts))
         words = any(_WORD.search(text) for text in texts[1:])
         rule = "-" * (width - 1) + ("-" if words else ":")

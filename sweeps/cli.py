@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import sys
 import traceback
@@ -15,7 +14,7 @@ from typing import Any, NoReturn
 
 import torch
 
-from analysis.report import write_report
+from analysis.report import place, write_report
 from analysis.schema import LedgerError
 from pat.config import ConfigError
 from pat.data import load
@@ -188,7 +187,7 @@ def _check_data(study: Study, root: Path) -> int:
 def _close(driver: Driver, folder: Path) -> int:
     """The report, and what could not be completed."""
     print(write_report(folder))
-    print(f"report and figures in {os.path.relpath(folder)}")
+    print(f"report in {place(folder)}")
     planner = driver.planner
     if planner.complete:
         return 0

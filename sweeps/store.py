@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from analysis import ledger
 from analysis.identity import BY_NAME, difference, union
 from analysis.schema import LedgerError
+from analysis.storage import read_file, write_file
 from pat.config import ConfigError
 from sweeps.study import Study
 
@@ -40,7 +40,7 @@ def open_study(storage: str | Path, study: Study) -> tuple[Path, Study]:
 def write_study(folder: Path, study: Study) -> None:
     """Make `study` the one that the folder holds. Raises ConfigError where it cannot be written."""
     try:
-        ledger.write_file(folder, FILE, (json.dumps(study.to_dict(), indent=1) + "\n").encode())
+        write_file(folder, FILE, (json.dumps(study.to_dict(), indent=1) + "\n").encode())
     except LedgerError as error:
         raise ConfigError(str(error)) from error
 
@@ -48,7 +48,7 @@ def write_study(folder: Path, study: Study) -> None:
 def read_study(folder: Path) -> Study | None:
     """The study that a folder holds, or None for an empty or absent one. Raises ConfigError for any other folder."""
     try:
-        text = ledger.read_file(folder, FILE)
+        text = read_file(folder, FILE)
     except LedgerError as error:
         raise ConfigError(str(error)) from error
     if text is None:

@@ -10,7 +10,7 @@ import json
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from analysis import ledger
+from analysis import storage
 from analysis.schema import LedgerError
 from pat.config import ConfigError
 from pat.models import create_teacher, pretrained_file
@@ -48,7 +48,7 @@ def resolve(source: TeacherFile, folder: Path, num_classes: int, image_size: int
         return known
     digest = _fetch_tag(source, folder, num_classes, image_size)
     record = {**_read_record(folder), _key(source, image_size): digest}
-    ledger.write_file(folder / FOLDER, RECORD, (json.dumps(record, indent=1, sort_keys=True) + "\n").encode())
+    storage.write_file(folder / FOLDER, RECORD, (json.dumps(record, indent=1, sort_keys=True) + "\n").encode())
     return replace(source, sha256=digest)
 
 
@@ -94,7 +94,7 @@ def _fetch_tag(source: TeacherFile, folder: Path, num_classes: int, image_size: 
             f"timm's weights {source.tag!r} now have SHA-256 {digest}, but {source.sha256} is expected; "
             f"needed is the file {str(local_file(source, folder))!r}"
         )
-    ledger.write_file(folder / FOLDER, f"{digest}.safetensors", data)
+    storage.write_file(folder / FOLDER, f"{digest}.safetensors", data)
     return digest
 
 
@@ -113,7 +113,7 @@ def _key(source: TeacherFile, image_size: int) -> str:
 def _read_record(folder: Path) -> dict[str, str]:
     """Tag and size -> SHA-256, as this folder has them; empty where it has none yet."""
     try:
-        text = ledger.read_file(folder / FOLDER, RECORD)
+        text = storage.read_file(folder / FOLDER, RECORD)
         record = {} if text is None else json.loads(text)
         return {str(key): str(value) for key, value in record.items()}
     except (LedgerError, ValueError, AttributeError) as error:

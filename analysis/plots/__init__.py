@@ -1,7 +1,8 @@
 """Figures, one a file: `prepare(frames) -> frame` makes the numbers, `draw(frame, ax) -> Axes` puts them on paper.
 
-A file joins the report by `@register_plot(name)` on the function that composes its figure from the study's frames;
-every module of this package is imported, so there is no list to edit.
+A file joins the report by `@register_plot(name, order)` on the function that composes its drawings from the study's
+frames; every module of this package is imported, so there is no list to edit. All figures use `paper.mplstyle` and are
+as wide as a column or a page of a paper (COLUMN, PAGE), so that their text has the size that it says.
 """
 
 from __future__ import annotations
@@ -9,67 +10,83 @@ from __future__ import annotations
 import importlib
 import io
 import pkgutil
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
 
 import matplotlib as mpl
+import matplotlib.style
 from matplotlib.figure import Figure
 
 from analysis.frames import Frames
 
-Compose = Callable[[Frames], Figure]
-_plots: dict[str, Compose] = {}
+STYLE = Path(__file__).with_name("paper.mplstyle")
+COLUMN, PAGE, TALLEST = 3.35, 7.0, 9.0
+"""Width of one column and of a page, height of a page, in inches."""
 
-STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",
-    "font.size": 8,
-    "axes.titlesize": 8.5,
-    "axes.labelsize": 8,
-    "axes.linewidth": 0.6,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
-    "legend.fontsize": 8,
-    "hatch.linewidth": 0.5,
-    "svg.hashsalt": "analysis",
-    "pdf.fonttype": 42,
-}
-"""matplotlib settings of every figure; sizes in points, for figures printed at their own size."""
+FORMS = ("png", "svg", "pdf")
 
 
-def register_plot(name: str) -> Callable[[Compose], Compose]:
-    """Make the decorated function the figure `name`; the report stores it under that file name."""
+@dataclass(frozen=True)
+class Drawing:
+    """One figure: `name` of its files, `title` in a few words, `caption` (how to read it, on how much evidence)."""
+
+    name: str
+    title: str
+    caption: str
+    figure: Figure
+
+
+class NothingToShow(Exception):
+    """A study has nothing for a figure; the message says why, in one line."""
+
+
+Compose = Callable[[Frames], Iterable[Drawing]]
+_plots: dict[str, tuple[int, Compose]] = {}
+
+
+def register_plot(name: str, order: int) -> Callable[[Compose], Compose]:
+    """Make the decorated function the plot `name`; the report shows plots by `order`.
+
+    The function returns its drawings, whose names begin with `name`, or raises NothingToShow.
+    """
 
     def decorate(compose: Compose) -> Compose:
         if name in _plots:
-            raise ValueError(f"two figures are named {name!r}")
-        _plots[name] = compose
+            raise ValueError(f"two plots are named {name!r}")
+        _plots[name] = order, compose
         return compose
 
     return decorate
 
 
 def list_plots() -> list[str]:
-    """The names of all figures, sorted."""
-    return sorted(_plots)
+    """The names of all plots, in the order of the report."""
+    return sorted(_plots, key=lambda name: (_plots[name][0], name))
 
 
-def compose_plot(name: str, frames: Frames) -> Figure:
-    """The figure `name` of one study, in the house style, laid out once for all formats. KeyError: no such figure."""
-    with mpl.rc_context(STYLE):
-        figure = _plots[name](frames)
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")
-        return figure
+def compose_plot(name: str, frames: Frames) -> list[Drawing]:
+    """The drawings of the plot `name`, in the house style, laid out once for all formats.
+
+    Raises NothingToShow, and KeyError where there is no such plot.
+    """
+    with matplotlib.style.context(STYLE):
+        drawings = list(_plots[name][1](frames))
+        for drawing in drawings:
+            drawing.figure.draw_without_rendering()
+            drawing.figure.set_layout_engine("none")
+        return drawings
 
 
-def render(figure: Figure, form: str) -> bytes:
-    """The figure as a `png` (200 dpi) or `pdf` file without dates, so that equal figures are equal bytes."""
-    metadata = {"pdf": {"CreationDate": None}, "png": {"Software": None}}[form]
+def render(figure: Figure, form: str, dpi: int = 200) -> bytes:
+    """The figure as a `png`, `svg` or `pdf` file without dates, so that equal figures are equal bytes."""
+    metadata = {"pdf": {"CreationDate": None}, "png": {"Software": None}, "svg": {"Date": None}}[form]
     sink = io.BytesIO()
-    with mpl.rc_context(STYLE):
-        figure.savefig(sink, format=form, dpi=200, metadata=metadata)
+    with matplotlib.style.context(STYLE):
+        figure.savefig(sink, format=form, dpi=dpi, metadata=metadata)
     return sink.getvalue()
 
 
+mpl.use("agg")
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")

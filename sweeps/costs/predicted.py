@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from analysis import ledger
+from analysis import ledger, storage
 from analysis.cost import device_hours
 from analysis.schema import PHASES, LedgerError
 from sweeps.costs.forecast import Forecast
@@ -36,7 +36,7 @@ def remember(folder: Path, planner: Planner, predicted: Forecast) -> None:
         "share": predicted.share,
     }
     text = json.dumps({"version": VERSION, "forecasts": known}, indent=1) + "\n"
-    ledger.write_file(folder, FILE, text.encode())
+    storage.write_file(folder, FILE, text.encode())
 
 
 def predicted_against_actual(folder: Path, planner: Planner) -> str:
@@ -78,7 +78,7 @@ def _actual(folder: Path, planner: Planner) -> dict[str, float]:
 
 def _read(folder: Path) -> dict[str, Any]:
     try:
-        values = json.loads(ledger.read_file(folder, FILE) or b"{}")
+        values = json.loads(storage.read_file(folder, FILE) or b"{}")
         return dict(values["forecasts"]) if values["version"] == VERSION else {}
     except (LedgerError, ValueError, KeyError, TypeError):
         return {}

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from analysis import ledger
+from analysis import storage
 from analysis.schema import LedgerError
 from sweeps.study import Cell
 
@@ -65,12 +65,12 @@ def write_probes(folder: Path, probes: Iterable[Probe]) -> None:
     """Add probes to those of a study's folder. Raises LedgerError where the storage refuses."""
     known = {(one.cell, one.device): asdict(one) for one in (*_read(folder), *probes)}
     content = {"version": VERSION, "torch": version("torch"), "probes": list(known.values())}
-    ledger.write_file(folder, FILE, (json.dumps(content, indent=1) + "\n").encode())
+    storage.write_file(folder, FILE, (json.dumps(content, indent=1) + "\n").encode())
 
 
 def _read(folder: Path) -> list[Probe]:
     try:
-        content = json.loads(ledger.read_file(folder, FILE) or b"{}")
+        content = json.loads(storage.read_file(folder, FILE) or b"{}")
         current = (content["version"], content["torch"]) == (VERSION, version("torch"))
         return [Probe(**values) for values in content["probes"]] if current else []
     except (LedgerError, ValueError, KeyError, TypeError):

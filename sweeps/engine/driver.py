@@ -155,6 +155,7 @@ class Driver:
             retries=losses.retries,
             preemptions=losses.preemptions,
             keep_student=outlives(self.keep, segment.phase),
+            trial=segment.trial,
         )
 
     def live(self) -> dict[str, Any]:

@@ -23,7 +23,7 @@ class Job:
     `config` is the run's canonical configuration, `folder` the study's, `until` the number of epochs after which to
     stop. `teacher_file` is empty for runs without a teacher; `teacher_sha256` is what its bytes must hash to.
     `retries` and `preemptions` count the processes that the run has lost so far. `keep_student`: whether the student's
-    file outlives the run.
+    file outlives the run. `trial`: the place of a search run in its cell's search.
     """
 
     folder: str
@@ -40,6 +40,7 @@ class Job:
     retries: int = 0
     preemptions: int = 0
     keep_student: bool = True
+    trial: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from analysis import ledger
+from analysis import storage
 from analysis.live import FILE, LOCK
 from analysis.schema import LedgerError
 from pat.config import ConfigError
@@ -53,7 +53,7 @@ class Pulse:
                     self.usurper = f"pid {other['pid']} on {other['host']}"
                     return
                 self._begun = True
-                ledger.write_file(self.folder, FILE, json.dumps(self._content(ended), indent=1).encode())
+                storage.write_file(self.folder, FILE, json.dumps(self._content(ended), indent=1).encode())
         except LedgerError:
             return
 
@@ -99,7 +99,7 @@ def locked(folder: Path) -> Iterator[Pulse]:
 def read_pulse(folder: Path) -> dict[str, Any]:
     """The last sign of life in a folder; empty where there is none that can be read."""
     try:
-        found = json.loads(ledger.read_file(folder, FILE) or b"{}")
+        found = json.loads(storage.read_file(folder, FILE) or b"{}")
     except (LedgerError, ValueError):
         return {}
     return found if isinstance(found, dict) and {"host", "pid", "beat", "started"} <= found.keys() else {}

@@ -76,6 +76,7 @@ def _identity(job: Job, config: RunConfig) -> dict[str, Any]:
         "method": config.method.name,
         "options": json.dumps(config.method.options, sort_keys=True),
         "seed": config.seed,
+        "trial": job.trial,
         "data": config.data.name,
         "epochs": config.recipe.epochs,
         "config": job.config,

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from analysis import ledger
+from analysis import ledger, storage
 from analysis.schema import LedgerError
 from pat.config import DataError, StorageError
 from pat.io import LocalIO
@@ -53,7 +53,7 @@ def execute(job: Job, make_io: MakeIO = LocalIO, record_errors: bool = True) -> 
             if problem.measures is None:
                 record_end(job, "failed", "oom", first_line(problem), started)
             else:
-                ledger.write_file(run_folder(job.folder, job.run.run_id), MEASURES, str(problem.measures).encode())
+                storage.write_file(run_folder(job.folder, job.run.run_id), MEASURES, str(problem.measures).encode())
             if not record_errors:
                 raise
             if problem.measures is None:
@@ -72,7 +72,7 @@ def _attempt(job: Job, make_io: MakeIO, started: datetime) -> str:
         ledger.write_epochs(job.folder, config.run_id, epoch_rows(config, history))
 
     io = make_io(folder, on_epoch, (Path(job.folder) / STOP).exists)
-    kept = ledger.read_file(folder, MEASURES)
+    kept = storage.read_file(folder, MEASURES)
     with _seen(io, folder):
         outcome: Outcome = train(
             config,
@@ -98,7 +98,7 @@ def _seen(io: LocalIO, folder: Path) -> Iterator[None]:
         return
     device = torch.cuda.get_device_name(io.device) if io.device.type == "cuda" else "cpu"
     where = {"host": socket.gethostname(), "pid": os.getpid(), "device": device}
-    ledger.write_file(folder, WHERE, json.dumps(where).encode())
+    storage.write_file(folder, WHERE, json.dumps(where).encode())
     try:
         yield
     finally:

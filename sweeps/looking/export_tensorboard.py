@@ -14,9 +14,9 @@ from tensorboardX.proto.summary_pb2 import Summary
 from tensorboardX.record_writer import RecordWriter
 
 from analysis import ledger
-from analysis.ledger import Folder
 from analysis.live import read_driver
 from analysis.schema import LedgerError
+from analysis.storage import Folder
 
 FILE = "events.out.tfevents.0.sweeps"
 TAGS = {

@@ -9,11 +9,11 @@ from typing import Any
 
 import pandas as pd
 
-from analysis import ledger
+from analysis import ledger, storage
 from analysis.cost import device_hours, gpu_share
-from analysis.ledger import Folder
 from analysis.live import Driver, read_driver
 from analysis.schema import LedgerError
+from analysis.storage import Folder
 
 COLUMNS = (
     "run_id", "status", "phase", "teacher", "student", "method", "seed", "seconds", "workers", "device", "retries",
@@ -101,7 +101,7 @@ class Reader:
         for entry in driver.running:
             run_id = str(entry["run_id"])
             try:
-                where = json.loads(ledger.read_file(self.folder, f"runs/{run_id}/_where.json") or b"{}")
+                where = json.loads(storage.read_file(self.folder, f"runs/{run_id}/_where.json") or b"{}")
             except ValueError:
                 where = {}
             teacher, student, method = entry["cell"]
@@ -143,7 +143,7 @@ class Reader:
 
 def _study(folder: Folder) -> dict[str, Any]:
     try:
-        found = json.loads(ledger.read_file(folder, "study.json") or b"{}")
+        found = json.loads(storage.read_file(folder, "study.json") or b"{}")
     except ValueError:
         found = {}
     return found if isinstance(found, dict) else {}

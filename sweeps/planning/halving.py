@@ -44,7 +44,7 @@ def search_cell(runs: Runs, unit: Unit, view: View, draw: Draw | None) -> Found:
         settings = draw(wave, results)
         tried = [runs.student(unit.cell, options, SEARCH_SEED) for options in settings]
         states = [view.get(run.run_id, NOT_STARTED) for run in tried]
-        ended = _wave(study, unit, settings, tried, states)
+        ended = _wave(study, unit, settings, tried, states, len(results))
         if ended is None:
             _expect(study, unit, waves - wave - 1)
             return Found()
@@ -88,8 +88,9 @@ def _wave(
     settings: Sequence[Mapping[str, Any]],
     tried: Sequence[Run],
     states: Sequence[RunState],
+    drawn: int,
 ) -> list[Result] | None:
-    """Synchronous successive halving over one wave; None while it goes on."""
+    """Synchronous successive halving over one wave, before which `drawn` settings were; None while it goes on."""
     weights = study.weights(unit.cell.student)
     rungs = study.search.epochs(study.recipe(unit.cell.student).epochs) if tried else ()
     alive, failed = list(range(len(tried))), set[int]()
@@ -99,7 +100,7 @@ def _wave(
         last = place == len(rungs) - 1
         before = len(unit.ready)
         for index in alive:
-            unit.train(tried[index], states[index], rung, "search")
+            unit.train(tried[index], states[index], rung, "search", drawn + index)
         if len(unit.ready) > before:
             unit.left += _later_epochs(study, rungs[place:], len(alive))
             return None
@@ -112,7 +113,9 @@ def _wave(
         ranked = sorted((index for index in alive if index not in failed), key=lambda index: (-scores[index], index))  # type: ignore[operator]
         kept = ranked if last else ranked[: max(1, len(alive) // study.search.eta)]
         dropped = [index for index in alive if index not in kept and not states[index].status]
-        unit.prune += [Segment(tried[index], states[index].epochs, "search", unit.cell, 0) for index in dropped]
+        unit.prune += [
+            Segment(tried[index], states[index].epochs, "search", unit.cell, 0, drawn + index) for index in dropped
+        ]
         alive = kept
     return [
         Result(options, _status(index, alive, failed), tuple(reached[index])) for index, options in enumerate(settings)

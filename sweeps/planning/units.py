@@ -71,7 +71,8 @@ def as_text(options: Mapping[str, Any]) -> str:
 class Segment:
     """A run to be trained from its checkpoint to `until` epochs done.
 
-    `chain`: epochs that the rest of the run and what waits for it take, one after the other.
+    `chain`: epochs that the rest of the run and what waits for it take, one after the other. `trial`: the place of a
+    search run among the settings that its cell has drawn, from 0.
     """
 
     run: Run
@@ -79,6 +80,7 @@ class Segment:
     phase: str
     cell: Cell
     chain: int
+    trial: int | None = None
 
     @property
     def run_id(self) -> str:
@@ -125,7 +127,7 @@ class Unit:
     outcome: str | None = None
     problem: str = ""
 
-    def train(self, run: Run, state: RunState, until: int, phase: str) -> None:
+    def train(self, run: Run, state: RunState, until: int, phase: str, trial: int | None = None) -> None:
         """Count a run of this unit, and make it ready where it has not come to `until` yet."""
         self.runs[run.run_id] = state.status
         full = run.config.recipe.epochs
@@ -133,7 +135,7 @@ class Unit:
             self.left += max(0, until - state.epochs)
             chain = full - state.epochs + (self.after_search if phase == "search" else 0)
             self.longest = max(self.longest, chain)
-            self.ready.append(Segment(run, until, phase, self.cell, chain))
+            self.ready.append(Segment(run, until, phase, self.cell, chain, trial))
 
     def tally(self) -> Counter[str]:
         """Runs by status; those that have not ended or are not known yet stand under ""."""

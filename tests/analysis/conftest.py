@@ -16,6 +16,7 @@ import pytest
 
 from analysis.ledger import write_epochs, write_matrix, write_run
 from analysis.schema import MATRIX_SCHEMA, RESULT_COLUMNS, RUN_SCHEMA
+from analysis.storage import write_file
 
 Cell = tuple[str, str, str, str]
 TEACHERS = {"cnn": "resnet_tiny", "vit": "vit_mini", "mlp": "mixer_mini"}
@@ -47,7 +48,9 @@ def epoch_rows(run_id: str, final: float, epochs: int = 4) -> list[dict[str, Any
 @dataclass
 class Study:
     """What to write. `accuracy(teacher, student, method, setting, seed)` is the test accuracy of a run in percent;
-    `states` gives cells, or one seed of a cell, another status than finished with its reason."""
+    `states` gives cells, or one seed of a cell, another status than finished with its reason. `trials` runs search each
+    cell: the first is the default, every third is pruned, the sixth of a cell has failed. With `correct` runs record
+    which of their 360 test images they had right, as many as their accuracy says."""
 
     pairs: Sequence[tuple[str, str]]
     families: Mapping[str, str]
@@ -57,6 +60,8 @@ class Study:
     seeds: Sequence[int] = (101, 102, 103)
     data: str = "digits"
     epochs: int = 4
+    trials: int = 0
+    correct: bool = False
     states: Mapping[tuple[Any, ...], tuple[str, str]] = field(default_factory=dict)
 
     def write(self, folder: Path) -> Path:
@@ -72,7 +77,12 @@ class Study:
             for method in self.methods:
                 for setting in self.settings:
                     rows += [self._row(folder, teacher, student, method, setting, seed) for seed in self.seeds]
+        for teacher, student in self.pairs if self.trials else ():
+            for method in self.methods:
+                self._search(folder, teacher, student, method)
         write_matrix(folder, rows)
+        search = {"trials": self.trials, "wave": 4, "eta": 2, "rungs": [0.5, 1.0]}
+        write_file(folder, "study.json", json.dumps({"name": "synthetic", "search": search}).encode())
         return folder
 
     def _row(self, folder: Path, teacher: str, student: str, method: str, setting: str, seed: int) -> dict[str, Any]:
@@ -92,10 +102,40 @@ class Study:
             results = {"failure_class": "bug" if status == "failed" else status, "message": reason}
         keys = {"teacher": teacher, "student": student, "method": method, "options": options, "seed": seed}
         keys["status"] = status
+        keys |= {"teacher_family": self.families.get(teacher), "student_family": self.families[student]}
+        if self.correct and status == "finished":
+            results["test_correct_last_raw"] = bits(run_id, last)
         phase = "scratch" if setting == "scratch" else "confirm"
         write_run(folder, run_row(run_id, **keys, data=self.data, phase=phase, **results))
         write_epochs(folder, run_id, epoch_rows(run_id, last, self.epochs))
         return row | {"run_id": run_id}
+
+    def _search(self, folder: Path, teacher: str, student: str, method: str) -> None:
+        """The search of one cell: the nearer to the best weight of its pair, the better."""
+        best = 10 ** np.random.default_rng(list(f"{teacher}{student}".encode())).uniform(-1, 1)
+        draw = np.random.default_rng(list(f"{teacher}{student}{method}".encode()))
+        for trial in range(self.trials):
+            options = {"prompt_depth": int(draw.integers(0, 5)), "regions": int(draw.choice([16, 36, 64]))}
+            options |= {"feature_weight": float(np.round(10 ** draw.uniform(-2, 2), 4)), "kd_weight": 1.0}
+            options = {"prompt_depth": 4, "regions": 64, "feature_weight": 1.0, "kd_weight": 1.0} if not trial else options
+            score = 84 - 2 * abs(np.log10(options["feature_weight"] / best)) + 0.3 * options["prompt_depth"]
+            run_id = hashlib.sha256(json.dumps(["search", teacher, student, method, trial]).encode()).hexdigest()[:16]
+            status = "failed" if trial == 5 else "pruned" if trial % 3 == 2 else "finished"
+            done = self.epochs // 2 if status == "pruned" else self.epochs
+            keys = {"teacher": teacher, "student": student, "method": method, "options": json.dumps(options)}
+            keys |= {"teacher_family": self.families.get(teacher), "student_family": self.families[student]}
+            keys |= {"status": status, "phase": "search", "trial": trial, "data": self.data, "epochs_done": done}
+            keys |= {"failure_class": "bug", "message": "ValueError: synthetic"} if status == "failed" else {}
+            write_run(folder, run_row(run_id, **keys, seconds=2.5 * done))
+            write_epochs(folder, run_id, epoch_rows(run_id, score, self.epochs)[:done])
+
+
+def bits(run_id: str, accuracy: float, images: int = 360) -> bytes:
+    """Which images are right, packed: harder images are rarely right in any run; as many as `accuracy` percent says."""
+    hard = np.random.default_rng(0).normal(size=images) + np.random.default_rng(list(run_id.encode())).normal(size=images)
+    right = np.zeros(images, bool)
+    right[np.argsort(hard)[: round(images * accuracy / 100)]] = True
+    return np.packbits(right).tobytes()
 
 
 def noisy(gains: Mapping[str, float], spread: float = 0.8) -> Callable[[str, str, str, str, int], float]:

@@ -15,12 +15,12 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow import fs
 
-from analysis import LedgerError, ledger, read_epochs, read_matrix, read_runs
+from analysis import LedgerError, ledger, read_epochs, read_matrix, read_runs, storage
 from analysis.schema import EPOCH_SCHEMA, MATRIX_SCHEMA, RUN_SCHEMA, RUN_VOLATILE
 
 MakeRun = Callable[..., dict[str, Any]]
 MakeEpochs = Callable[..., list[dict[str, Any]]]
-NEW = ("memory_measures", "peak_memory", "preemptions", "skipped_images")
+NEW = ("memory_measures", "peak_memory", "preemptions", "skipped_images", "trial")
 
 
 def matrix_row(**values: Any) -> dict[str, Any]:
@@ -137,7 +137,7 @@ def test_what_a_killed_writer_left_is_never_read(tmp_path: Path, make_run: MakeR
 @pytest.mark.parametrize(
     ("metadata", "words"),
     [
-        ({"schema_version": "3", "table": "run"}, "schema version 3; this program reads 1 and 2"),
+        ({"schema_version": "4", "table": "run"}, "schema version 4; this program reads 1, 2 and 3"),
         ({"schema_version": "1", "table": "epoch"}, "not a run table of this ledger but a epoch table"),
         ({}, "not a run table of this ledger"),
     ],
@@ -157,35 +157,36 @@ def test_other_columns_under_our_version_are_refused(tmp_path: Path, make_run: M
     ledger.write_run(tmp_path, make_run("a1"))
     path = tmp_path / "runs" / "a1" / "run.parquet"
     pq.write_table(pq.read_table(path).drop_columns(["seed"]), path)
-    with pytest.raises(LedgerError, match="columns differ from those of schema version 2"):
+    with pytest.raises(LedgerError, match="columns differ from those of schema version 3"):
         read_runs(tmp_path)
 
 
-def as_version_1(path: Path, failure_class: str | None = None) -> None:
-    """Make a file one that the program of schema version 1 wrote."""
+def as_version(version: str, path: Path, failure_class: str | None = None) -> None:
+    """Make a file one that the program of an older schema version wrote."""
     table = pq.read_table(path)
-    old = table.drop_columns([name for name in NEW if name in table.schema.names])
+    later = NEW if version == "1" else ("trial",)
+    old = table.drop_columns([name for name in later if name in table.schema.names])
     if failure_class is not None:
         place = old.schema.get_field_index("failure_class")
         old = old.set_column(place, old.schema.field(place), pa.array([failure_class]))
-    metadata = {**table.schema.metadata, b"schema_version": b"1"}
+    metadata = {**table.schema.metadata, b"schema_version": version.encode()}
     pq.write_table(old.replace_schema_metadata(metadata), path)
 
 
-def test_version_1_is_read_beside_version_2(tmp_path: Path, make_run: MakeRun, make_epochs: MakeEpochs) -> None:
+def test_version_1_is_read_beside_this_one(tmp_path: Path, make_run: MakeRun, make_epochs: MakeEpochs) -> None:
     """Columns that it does not have are null, its failure classes are those of today."""
     words = {"a": None, "b": "Diverged", "c": "Lost", "d": "ConfigError"}
     for run_id, word in words.items():
         ledger.write_run(tmp_path, make_run(run_id, memory_measures="checkpointing"))
         ledger.write_epochs(tmp_path, run_id, make_epochs(run_id, 90.0))
         for name in ("run.parquet", "epochs.parquet"):
-            as_version_1(tmp_path / "runs" / run_id / name, word if name == "run.parquet" else None)
-    new = make_run("e", memory_measures="checkpointing", peak_memory=2**40, preemptions=2, skipped_images=3)
+            as_version("1", tmp_path / "runs" / run_id / name, word if name == "run.parquet" else None)
+    new = make_run("e", memory_measures="checkpointing", peak_memory=2**40, preemptions=2, skipped_images=3, trial=7)
     ledger.write_run(tmp_path, new | {"failure_class": "oom"})
     frame = read_runs(tmp_path)
     assert list(frame.columns) == RUN_SCHEMA.names and len(frame) == 5
     assert frame.loc[:3, list(NEW)].isna().all(axis=None)
-    assert frame.loc[4, list(NEW)].to_list() == ["checkpointing", 2**40, 2, 3]
+    assert frame.loc[4, list(NEW)].to_list() == ["checkpointing", 2**40, 2, 3, 7]
     classes = [None if pd.isna(value) else value for value in frame["failure_class"]]
     assert classes == [None, "diverged", "lost", "bug", "oom"]
     assert read_runs(tmp_path, ["preemptions", "seed"])["preemptions"].dropna().to_list() == [2]
@@ -194,6 +195,13 @@ def test_version_1_is_read_beside_version_2(tmp_path: Path, make_run: MakeRun, m
     ledger.write_run(tmp_path, old)
     assert ledger.read_run(tmp_path, "b") == old
     assert len(ledger.read_run_epochs(tmp_path, "a")) == 4 and len(read_epochs(tmp_path)) == 16
+
+
+def test_version_2_is_read_and_keeps_its_failures(tmp_path: Path, make_run: MakeRun) -> None:
+    ledger.write_run(tmp_path, make_run("a", failure_class="oom", peak_memory=5, trial=3))
+    as_version("2", tmp_path / "runs" / "a" / "run.parquet")
+    row = ledger.read_run(tmp_path, "a")
+    assert row is not None and (row["failure_class"], row["peak_memory"], row["trial"]) == ("oom", 5, None)
 
 
 def test_version_1_with_columns_of_version_2_is_refused(tmp_path: Path, make_run: MakeRun) -> None:
@@ -245,7 +253,8 @@ def test_an_object_store(
 ) -> None:
     """Any Arrow filesystem that is not the local one: no rename, one stream a file."""
     store = fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem())
-    monkeypatch.setattr(ledger, "_open", lambda folder: (store, folder.removeprefix("store://").rstrip("/")))
+    for module in (ledger, storage):
+        monkeypatch.setattr(module, "open_folder", lambda folder: (store, folder.removeprefix("store://").rstrip("/")))
     monkeypatch.setattr(os, "replace", None)
     folder = "store://bucket/study/"
     assert ledger.list_runs(folder) == []
@@ -253,8 +262,8 @@ def test_an_object_store(
         ledger.write_epochs(folder, run_id, make_epochs(run_id, 90.0))
         ledger.write_run(folder, make_run(run_id))
     ledger.write_matrix(folder, [matrix_row()])
-    ledger.write_file(folder, "study.json", b"{}")
-    assert ledger.read_file(folder, "study.json") == b"{}" and ledger.read_file(folder, "none") is None
+    storage.write_file(folder, "study.json", b"{}")
+    assert storage.read_file(folder, "study.json") == b"{}" and storage.read_file(folder, "none") is None
     assert ledger.list_runs(folder) == ["a", "b"]
     assert list(read_runs(folder)["run_id"]) == ["a", "b"]
     assert len(read_epochs(folder)) == 8 and len(read_matrix(folder)) == 1

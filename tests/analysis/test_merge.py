@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from analysis import LedgerError, ledger, read_matrix, read_runs
+from analysis import LedgerError, ledger, read_matrix, read_runs, storage
 from analysis.__main__ import main
 from analysis.identity import difference, unite
 from analysis.merge import merge, merged_text
@@ -48,7 +48,7 @@ def ledgers(tmp_path: Path, make_run: Make, make_epochs: Make) -> Make:
 
     def make(name: str, runs: dict[str, dict[str, Any]], /, **changes: Any) -> Path:
         folder = tmp_path / name
-        ledger.write_file(folder, "study.json", json.dumps({**STUDY, **changes}).encode())
+        storage.write_file(folder, "study.json", json.dumps({**STUDY, **changes}).encode())
         for run_id, values in runs.items():
             _write(folder, run_id, make_run, make_epochs, **values)
         return folder
@@ -61,11 +61,11 @@ def _write(folder: Path, run_id: str, make_run: Make, make_epochs: Make, epochs:
     final, status = values.pop("final", 90.0), values.pop("status", "finished")
     ledger.write_epochs(folder, run_id, make_epochs(run_id, final, 4)[:epochs])
     if status is None:
-        ledger.write_file(folder, f"runs/{run_id}/checkpoint.pt", f"checkpoint {epochs}".encode())
-        ledger.write_file(folder, f"runs/{run_id}/_where.json", b"{}")
+        storage.write_file(folder, f"runs/{run_id}/checkpoint.pt", f"checkpoint {epochs}".encode())
+        storage.write_file(folder, f"runs/{run_id}/_where.json", b"{}")
         return
     if status == "finished":
-        ledger.write_file(folder, f"runs/{run_id}/student.safetensors", b"weights of " + run_id.encode())
+        storage.write_file(folder, f"runs/{run_id}/student.safetensors", b"weights of " + run_id.encode())
     names = {"teacher": "t", "student": "x", "epochs_done": epochs, "test_last_raw": final, "status": status}
     ledger.write_run(folder, make_run(run_id, **names | values))
 
@@ -137,7 +137,7 @@ def test_a_run_on_its_way_goes_on_from_the_further_checkpoint(tmp_path: Path, le
     assert (a / "runs/1/checkpoint.pt").read_text() == "checkpoint 2"
     assert (a / "runs/2/checkpoint.pt").read_text() == "checkpoint 2", "epochs without a checkpoint are none"
     assert len(ledger.read_run_epochs(a, "1")) == 2 and len(ledger.read_run_epochs(a, "2")) == 2
-    assert ledger.list_files(a, "runs/3") == ["epochs.parquet", "run.parquet", "student.safetensors"]
+    assert storage.list_files(a, "runs/3") == ["epochs.parquet", "run.parquet", "student.safetensors"]
     assert merge([b], a).counts[str(b)] == {"here already": 3}
 
 
@@ -187,8 +187,8 @@ def test_two_teachers_of_one_name_are_refused(tmp_path: Path, ledgers: Make) -> 
     with pytest.raises(LedgerError, match=r"teacher t \(run:9\) has the weights bb, but in .*a they are aa"):
         merge([a, b], tmp_path / "d")
     assert not (tmp_path / "d").exists()
-    ledger.write_file(a, "teachers/tags.json", b'{"r.a1 32px": "cc"}')
-    ledger.write_file(b, "teachers/tags.json", b'{"r.a1 32px": "dd"}')
+    storage.write_file(a, "teachers/tags.json", b'{"r.a1 32px": "cc"}')
+    storage.write_file(b, "teachers/tags.json", b'{"r.a1 32px": "dd"}')
     ledger.write_run(a, dict(ledger.read_run(a, "1") or {}) | {"teacher_sha256": "bb"})
     with pytest.raises(LedgerError, match=r"teacher r\.a1 32px has the weights dd, but in .*a they are cc"):
         merge([a, b], a)
@@ -197,8 +197,8 @@ def test_two_teachers_of_one_name_are_refused(tmp_path: Path, ledgers: Make) -> 
 def test_teachers_of_timm_come_along(tmp_path: Path, ledgers: Make) -> None:
     a, b = ledgers("a", {}), ledgers("b", {})
     for folder, name in ((a, "aa"), (b, "bb")):
-        ledger.write_file(folder, "teachers/tags.json", json.dumps({f"{name}.in1k 32px": name}).encode())
-        ledger.write_file(folder, f"teachers/{name}.safetensors", name.encode())
+        storage.write_file(folder, "teachers/tags.json", json.dumps({f"{name}.in1k 32px": name}).encode())
+        storage.write_file(folder, f"teachers/{name}.safetensors", name.encode())
     merge([a, b], a)
     assert sorted(os.listdir(a / "teachers")) == ["aa.safetensors", "bb.safetensors", "tags.json"]
     assert json.loads((a / "teachers/tags.json").read_text()) == {"aa.in1k 32px": "aa", "bb.in1k 32px": "bb"}
@@ -255,11 +255,11 @@ def test_where_a_driver_is_at_work_nothing_is_touched(
 ) -> None:
     a, b = ledgers("a", {}), ledgers("b", {"1": {}})
     driver = {"host": "node7", "pid": 42, "started": "", "ended": ""}
-    ledger.write_file(b, "driver.json", json.dumps({**driver, "beat": _ago(5)}).encode())
+    storage.write_file(b, "driver.json", json.dumps({**driver, "beat": _ago(5)}).encode())
     assert main(["merge", str(a), str(b), "--into", str(a)]) == 2
     assert "pid 42 on node7 works on this study" in capsys.readouterr().err
     for finished in ({"ended": "done", "beat": _ago(1)}, {"beat": _ago(90)}):
-        ledger.write_file(b, "driver.json", json.dumps({**driver, **finished}).encode())
+        storage.write_file(b, "driver.json", json.dumps({**driver, **finished}).encode())
         merge([a, b], a)
     with open(a / "_driver.lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -275,7 +275,7 @@ def test_a_folder_that_is_no_study(tmp_path: Path, ledgers: Make) -> None:
     a = ledgers("a", {})
     with pytest.raises(LedgerError, match=r"no study\.json here"):
         merge([a, tmp_path / "none"], tmp_path / "d")
-    ledger.write_file(tmp_path / "bad", "study.json", b"[]")
+    storage.write_file(tmp_path / "bad", "study.json", b"[]")
     with pytest.raises(LedgerError, match="cannot be read as a study"):
         merge([a, tmp_path / "bad"], tmp_path / "d")
 
@@ -290,7 +290,7 @@ def test_interrupted_anywhere_it_goes_on(
     b = ledgers("b", {"1": {"final": 91.0}, "2": {"status": None, "epochs": 2}, "3": {}, "4": {}, "5": {}})
     merge([a, b], tmp_path / "whole")
     monkeypatch.setattr("analysis.merge._THREADS", 1)
-    write, left = ledger.write_file, iter(range(stop))
+    write, left = storage.put, iter(range(stop))
 
     def dying(*arguments: Any) -> None:
         if next(left, None) is None:
@@ -298,7 +298,7 @@ def test_interrupted_anywhere_it_goes_on(
         write(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(ledger, "write_file", dying)
+        patch.setattr(storage, "put", dying)
         with pytest.raises(KeyboardInterrupt):
             merge([b], a)
     merge([b], a)
@@ -312,7 +312,7 @@ def test_on_an_object_store(tmp_path: Path, ledgers: Make, make_square: Make) ->
     bucket = "fsspec+memory://merge-test/study"
     merge([a], bucket)
     assert list(read_runs(bucket)["run_id"]) == ["1"]
-    assert ledger.read_file(bucket, "runs/1/student.safetensors") == b"weights of 1"
+    assert storage.read_file(bucket, "runs/1/student.safetensors") == b"weights of 1"
     merged = merge([bucket], tmp_path / "back")
     assert merged.counts[bucket] == {"new": 1}
     assert "Cells finished: 1 of 1" in write_report(tmp_path / "back")

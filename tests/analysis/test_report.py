@@ -1,11 +1,13 @@
-"""The report end to end: its files, its numbers, its words, and one line for what cannot be reported."""
+"""The report end to end: its files, the same bytes for the same ledger, and one line for what cannot be reported."""
 
 from __future__ import annotations
 
 import json
+import random
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +16,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from analysis import ledger
 from analysis.__main__ import main
-from analysis.frames import Frames, load
-from analysis.ledger import write_file, write_matrix, write_run
-from analysis.report import summary_bytes, write_report
-from analysis.tables import optimism, readable
-from analysis.words import markdown
+from analysis.ledger import write_matrix
+from analysis.plots import FORMS
+from analysis.report import write_report, write_tables_only
+from analysis.schema import LedgerError
+from analysis.tables import TABLES_VERSION, list_tables
 
 Make = Callable[..., Any]
-FILES = (
-    "summary.parquet",
-    "summary.md",
-    "gain_heatmap.png",
-    "gain_heatmap.pdf",
-    "learning_curves.png",
-    "learning_curves.pdf",
-)
-CNN_KD = ("resnet_tiny", "resnet_nano", "kd", "tuned")
-CNN_PAT = ("resnet_tiny", "resnet_nano", "pat", "default")
-DRIVER = {"host": "h", "pid": 1, "started": "2026-01-01T00:00:00+00:00", "beat": "2026-01-01T00:00:00+00:00"}
 
 
 @pytest.fixture(scope="module")
@@ -44,113 +36,158 @@ def reported(tmp_path_factory: pytest.TempPathFactory, make_square: Make) -> Pat
     return folder
 
 
-@pytest.fixture(scope="module")
-def frames(reported: Path) -> Frames:
-    return load(reported)
+def files(folder: Path) -> dict[str, bytes]:
+    """Every file of a report by its place in it."""
+    report = folder / "report"
+    return {str(path.relative_to(report)): path.read_bytes() for path in sorted(report.rglob("*")) if path.is_file()}
 
 
 def test_every_file_is_there_and_nothing_else(reported: Path) -> None:
-    found = {path.name for path in reported.iterdir()}
-    assert found == {*FILES, "matrix.parquet", "runs"}
-    assert (reported / "gain_heatmap.png").read_bytes().startswith(b"\x89PNG")
+    assert {path.name for path in reported.iterdir()} == {"matrix.parquet", "runs", "study.json", "report"}
+    found = files(reported)
+    tables = {table.name: [f"tables/{table.name}.{form}" for form in ("parquet", "csv")] for table in list_tables()}
+    assert {name for names in tables.values() for name in names} <= set(found)
+    assert {"index.html", "summary.md", "tables/README.md", "tables/cells.md", "tables/cells.tex"} <= set(found)
+    assert {"arrays/tuned_gain.npz", "arrays/default_accuracy.npz"} <= set(found)
+    drawn = {Path(name).stem for name in found if name.startswith("figures/")}
+    assert {"gain_heatmap", "gain_heatmap_pat", "gain_bars", "family_matrix", "learning_curves", "cost_gain"} <= drawn
+    for name in drawn:
+        starts = {form: found[f"figures/{name}.{form}"][:5] for form in FORMS}
+        assert starts == {"png": b"\x89PNG\r", "svg": b"<?xml", "pdf": b"%PDF-"}
+    page = found["index.html"].decode()
+    assert all(f"figures/{name}.pdf" in page for name in drawn) and "http" not in page.split("</head>")[0]
 
 
-def test_the_summary_is_the_cells(reported: Path, frames: Frames) -> None:
-    frame = pd.read_parquet(reported / "summary.parquet")
-    cells = frames.cells
-    assert len(frame) == 36 and list(frame.columns) == list(cells.columns)
-    pd.testing.assert_frame_equal(frame, cells, check_dtype=False)
-    assert {"n", "scratch_mean", "gain_over_scratch_p_holm", "gain_over_kd_high", "teacher_top1"} <= set(frame)
-    assert pq.read_schema(reported / "summary.parquet").metadata[b"schema_version"] == b"2"
+def test_a_table_is_the_same_in_every_form(reported: Path) -> None:
+    """Parquet with meanings and a version, and the same values in the CSV."""
+    for table in list_tables():
+        arrow = pq.read_table(reported / "report" / "tables" / f"{table.name}.parquet")
+        assert arrow.schema.metadata[b"tables_version"].decode() == TABLES_VERSION
+        assert all(field.metadata[b"about"] for field in arrow.schema), table.name
+        csv = pd.read_csv(reported / "report" / "tables" / f"{table.name}.csv")
+        assert list(csv.columns) == arrow.column_names and len(csv) == len(arrow)
+        for field in arrow.schema:
+            if pa.types.is_floating(field.type):
+                expected = arrow[field.name].to_pandas().astype(float)
+                pd.testing.assert_series_equal(csv[field.name].astype(float), expected, check_names=False)
 
 
 def test_the_same_ledger_gives_the_same_bytes(tmp_path: Path, make_square: Make) -> None:
-    folder = make_square(("cnn",), methods=("kd",), seeds=(1, 2)).write(tmp_path)
+    folder = make_square(("cnn",), methods=("kd",), seeds=(1, 2), trials=4).write(tmp_path)
     write_report(folder)
-    before = {name: (folder / name).read_bytes() for name in FILES}
+    before = files(folder)
     assert not any(b"CreationDate" in data for data in before.values())
     write_report(folder)
-    assert before == {name: (folder / name).read_bytes() for name in FILES}
+    after = files(folder)
+    assert before.keys() == after.keys() and not [name for name in before if before[name] != after[name]]
 
 
-def test_the_readable_table(frames: Frames) -> None:
-    cells = frames.cells
-    table = readable(cells)
-    assert len(table) == 18 and list(table.columns[5:9]) == ["tuned", "tuned gain", "tuned over KD", "tuned n"]
-    chosen = "teacher == 'resnet_tiny' and student == 'vit_nano' and method == 'pat'"
-    row, cell = table.query(chosen).iloc[0], cells.query(f"{chosen} and setting == 'tuned'").iloc[0]
-    half = (cell["gain_over_scratch_high"] - cell["gain_over_scratch_low"]) / 2
-    assert row["tuned gain"].startswith(f"{cell['gain_over_scratch']:+.2f} ± {half:.2f}")
-    assert row["tuned gain"].endswith("*") == (cell["gain_over_scratch_p_holm"] < 0.05)
-    assert row["teacher top-1"] == "95.00" and row["tuned n"] == "3"
-    lines = markdown(table).split("\n")
-    assert len({len(line) for line in lines}) == 1, "aligned"
+@pytest.fixture
+def tables(tmp_path: Path, make_square: Make) -> tuple[Path, dict[str, bytes]]:
+    """A study with searches and correctness, and the bytes of its tables."""
+    folder = make_square(("cnn", "vit"), seeds=(1, 2, 3), trials=6, correct=True).write(tmp_path / "study")
+    write_tables_only(folder)
+    return folder, files(folder)
 
 
-def test_the_words(reported: Path) -> None:
-    text = (reported / "summary.md").read_text()
-    assert "Cells finished: 35 of 36; 1 waiting." in text
-    assert "too small to prove anything about PAT" in text
-    assert "Selection rule: last epoch, raw weights" in text
-    assert "| teacher     | teacher top-1 |" in text and "Teacher top-1: the teacher's own test accuracy" in text
-    assert "- waiting: search: vit_mini → vit_nano pat tuned" in text
-    assert "Spent: 0.32 device-hours of training in 114 runs (scratch 0.03, confirm 0.29)." in text
+def again(folder: Path) -> dict[str, bytes]:
+    shutil.rmtree(folder / "report")
+    write_tables_only(folder)
+    return files(folder)
 
 
-def test_what_failed_and_what_it_cost(tmp_path: Path, make_square: Make, make_run: Make) -> None:
-    """One row for each kind of failure with the way to run it again; measures, losses and money are said."""
-    folder = make_square(("cnn",), states={CNN_KD: ("failed", "a | b"), CNN_PAT: ("diverged", "NaN")}).write(tmp_path)
-    names = {"teacher": "resnet_tiny", "student": "resnet_nano", "phase": "search", "seconds": 3600.0, "device": "H200"}
-    search = {"status": "failed", "failure_class": "oom", "message": "m" * 200, "workers": 2}
-    write_run(folder, make_run("s1", method="pat", **names, **search))
-    write_run(folder, make_run("s2", **names, memory_measures="checkpointing", retries=1, preemptions=2))
-    write_run(folder, make_run("s3", **names, skipped_images=7))
-    write_file(folder, "study.json", b'{"gpu_share": 0.5}')
-    write_file(folder, "driver.json", json.dumps({**DRIVER, "price": 2.5}).encode())
-    text = write_report(folder)
-    rows = [[part.strip() for part in line.split(" | ")] for line in text.split("\n") if "--retry" in line]
-    assert [row[0] for row in rows[1:]] == ["| oom", "| diverged", "| bug"]
-    assert [row[1] for row in rows[1:]] == ["1", "3", "3"], "runs"
-    assert rows[1][2:4] == ["resnet_tiny → resnet_nano pat", "m" * 99 + "…"] and rows[3][3] == r"a \| b"
-    ways = [row[-1].strip(" |") for row in rows[1:]]
-    assert ways == ["--retry failed", "--retry diverged", "--retry failed"]
-    assert "- checkpointing, 1 of 18 runs: resnet_tiny → resnet_nano kd" in text
-    hours = 2 + 0.5 + 0.5 + 15 * 10 / 3600
-    assert f"Spent: {hours:.2f} device-hours of training in 18 runs" in text
-    assert f"that is {2.5 * hours:.2f} at 2.5 a device-hour. Processes lost: 1, and 2 more by preemption." in text
-    assert text.endswith("Unreadable images left out: up to 7, in 1 of 18 runs.\n")
-    cells = load(folder).cells.set_index(["method", "setting"])
-    assert cells.loc[("kd", "tuned"), "failure_class"] == "bug" and cells.loc[("kd", "default"), "failure_class"] == ""
+def test_rows_in_another_order_give_the_same_tables(tables: tuple[Path, dict[str, bytes]]) -> None:
+    folder, before = tables
+    rows = ledger.read_matrix_rows(folder)
+    scratch = [row for row in rows if row["setting"] == "scratch"]
+    others = [row for row in rows if row["setting"] != "scratch"]
+    random.Random(0).shuffle(others)
+    write_matrix(folder, [*others, *scratch[::-1]])
+    assert again(folder) == before
 
 
-def test_a_study_without_failures_has_no_table_of_them(reported: Path) -> None:
-    text = (reported / "summary.md").read_text()
-    assert "--retry" not in text and "bit for bit" not in text and "lost" not in text
+def test_temporary_files_and_runs_in_progress_change_nothing_else(
+    tables: tuple[Path, dict[str, bytes]], make_epochs: Make
+) -> None:
+    folder, before = tables
+    run = next((folder / "runs").iterdir())
+    (run / "_run.parquet").write_bytes(b"PAR1 half")
+    (folder / "_matrix.parquet").write_bytes(b"PAR1 half")
+    (folder / "runs" / "_new").mkdir()
+    (folder / "runs" / "_new" / "run.parquet").write_bytes((run / "run.parquet").read_bytes())
+    ledger.write_epochs(folder, "f" * 16, make_epochs("f" * 16, 50.0)[:2])
+    after = again(folder)
+    assert {Path(name).stem for name in before if before[name] != after[name]} == {"epochs"}
 
 
-def test_optimism_is_best_on_test_minus_last(frames: Frames) -> None:
-    table = optimism(frames).set_index("method")
-    assert dict(table["runs"]) == {"kd": 54, "pat": 51, "scratch": 9}
-    assert table["optimism"].to_list() == pytest.approx([0.5] * 3)
+def test_a_duplicated_run_is_refused_by_name(tables: tuple[Path, dict[str, bytes]]) -> None:
+    folder, _ = tables
+    run = next((folder / "runs").iterdir())
+    shutil.copytree(run, folder / "runs" / f"{run.name} copy")
+    with pytest.raises(LedgerError, match=f"{run.name} copy/run.parquet: holds run {run.name}, not the run its folder"):
+        write_tables_only(folder)
 
 
-def test_other_data_sets_bring_no_warning(tmp_path: Path, make_square: Make) -> None:
-    folder = make_square(("cnn",), data="cifar100", seeds=(1, 2)).write(tmp_path)
-    text = write_report(folder)
-    assert "prove" not in text and "Data set cifar100" in text
+def test_older_schema_versions_give_the_same_cells(tables: tuple[Path, dict[str, bytes]]) -> None:
+    """Every other run as version 2 wrote it: the same but for the trial's place, which it did not know."""
+    folder, before = tables
+    for path in sorted((folder / "runs").glob("*/run.parquet"))[::2]:
+        table = pq.read_table(path).drop_columns(["trial"])
+        pq.write_table(table.replace_schema_metadata({**table.schema.metadata, b"schema_version": b"2"}), path)
+    after = again(folder)
+    changed = {name.partition(".")[0] for name in before if before[name] != after[name]}
+    assert changed <= {"tables/runs", "tables/trials"} and "tables/runs" in changed
+
+
+@pytest.fixture
+def small_copies(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Small studies are kept as large ones are."""
+    monkeypatch.setattr("analysis.bulk._WORTH", 1)
+    yield
+
+
+@pytest.mark.usefixtures("small_copies")
+def test_what_was_read_is_not_read_again(
+    tables: tuple[Path, dict[str, bytes]], make_run: Make, make_epochs: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, before = tables
+    assert again(folder) == before and (folder / "_read" / "run.parquet").exists()
+    opened: list[str] = []
+    real = pq.ParquetFile
+    monkeypatch.setattr(pq, "ParquetFile", lambda source: opened.append("file") or real(source))
+    write_tables_only(folder)
+    matrix, copies, confirmed = 1, 2, len(pd.unique(ledger.read_matrix(folder)["run_id"]))
+    assert len(opened) <= matrix + copies + confirmed + 1, "no run but for the correctness of its images"
+    monkeypatch.undo()
+    monkeypatch.setattr("analysis.bulk._WORTH", 1)
+    assert files(folder) == before
+
+    changed = next((folder / "runs").iterdir()).name
+    row = ledger.read_run(folder, changed)
+    assert row is not None
+    ledger.write_run(folder, row | {"seconds": 123456.0})
+    ledger.write_run(folder, make_run("0" * 16, phase="search"))
+    ledger.write_epochs(folder, "0" * 16, make_epochs("0" * 16, 70.0))
+    shutil.rmtree(folder / "runs" / sorted(path.name for path in (folder / "runs").iterdir())[-1])
+    kept = again(folder)
+    (folder / "_read" / "run.parquet").write_bytes(b"PAR1 damaged")
+    shutil.rmtree(folder / "_read" / "epochs.parquet", ignore_errors=True)
+    (folder / "_read" / "epochs.parquet").unlink()
+    assert again(folder) == kept and kept != before
+    assert 123456.0 in set(ledger.read_runs(folder)["seconds"])
 
 
 def test_a_study_that_has_only_begun(tmp_path: Path, make_square: Make) -> None:
     """Rows without runs: the report is written, its Parquet types are those of a finished study."""
     study = make_square(("cnn",))
-    finished = load(study.write(tmp_path / "a"))
-    matrix = finished.matrix.astype(object)
+    matrix = ledger.read_matrix(study.write(tmp_path / "a")).astype(object)
     rows = matrix.where(matrix.notna(), None).assign(status="waiting", reason="", run_id=None, options=None)
     write_matrix(tmp_path / "b", rows.to_dict("records"))
     text = write_report(tmp_path / "b")
     assert "Cells finished: 0 of 4; 4 waiting." in text and "Spent: 0.00 device-hours of training in 0 runs." in text
-    (tmp_path / "a.parquet").write_bytes(summary_bytes(finished.cells))
-    assert pq.read_schema(tmp_path / "b" / "summary.parquet") == pq.read_schema(tmp_path / "a.parquet")
+    write_tables_only(tmp_path / "a")
+    schemas = {place: pq.read_schema(tmp_path / place / "report" / "tables" / "cells.parquet") for place in "ab"}
+    assert schemas["a"].equals(schemas["b"], check_metadata=True)
 
 
 @pytest.mark.parametrize("content", ["absent", "empty", "foreign", "newer"])
@@ -166,11 +203,11 @@ def test_folders_that_cannot_be_reported(content: str, tmp_path: Path, capsys: p
     assert main(["report", str(folder)]) == 2
     out, error = capsys.readouterr()
     assert out == "" and error.count("\n") == 1 and error.startswith("error: ") and str(folder) in error
-    assert not (folder / "summary.md").exists()
+    assert not (folder / "report").exists()
 
 
 def test_help_says_what_is_written(capsys: pytest.CaptureFixture[str]) -> None:
-    for arguments, word in ((["--help"], "report"), (["report", "--help"], "summary.parquet")):
+    for arguments, word in ((["--help"], "report"), (["report", "--help"], "index.html")):
         with pytest.raises(SystemExit) as left:
             main(arguments)
         assert left.value.code == 0 and word in capsys.readouterr().out

@@ -11,7 +11,7 @@ import sys
 
 import torch
 
-from tests.bench import flops, methods, scale, scheduling, step, views, warm
+from tests.bench import coverage, flops, methods, scale, scheduling, step, views, warm
 
 PARTS = {
     "flops": flops.report,
@@ -21,8 +21,9 @@ PARTS = {
     "scheduling": scheduling.report,
     "warm": warm.report,
     "scale": scale.report,
+    "coverage": coverage.report,
 }
-LONG = ("scale",)
+LONG = ("scale", "coverage")
 
 
 def main(names: list[str]) -> None:

@@ -15,7 +15,7 @@ from pyarrow.parquet import read_table
 from small import CNN_TEACHER, MLP_STUDENT, RECIPE, VIT_TEACHER, fake_train, small_study
 
 import sweeps.engine.runs
-from analysis import ledger, read_epochs, read_matrix, read_runs
+from analysis import read_epochs, read_matrix, read_runs, storage
 from analysis.schema import EPOCH_VOLATILE, RUN_VOLATILE
 from pat.config import ConfigError, RunConfig
 from pat.io import IO
@@ -153,7 +153,7 @@ def test_a_run_is_retried_by_its_id_as_often_as_one_likes(tmp_path: Path, replay
 def lose(driver: Driver, run_id: str, begun: bool = True) -> None:
     """The process of a run dies, while it trains or before."""
     if begun:
-        ledger.write_file(driver.folder, f"runs/{run_id}/{WHERE}", b"{}")
+        storage.write_file(driver.folder, f"runs/{run_id}/{WHERE}", b"{}")
     driver.lost(run_id, "killed")
 
 

@@ -17,7 +17,7 @@ from small import CNN_TEACHER, MLP_STUDENT, small_study
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.record_writer import masked_crc32c
 
-from analysis import ledger, read_epochs, read_runs
+from analysis import ledger, read_epochs, read_runs, storage
 from pat.config import RunConfig
 from sweeps.__main__ import main
 from sweeps.engine.driver import Driver, run_here
@@ -141,7 +141,7 @@ def test_a_run_in_flight_has_its_curve_too(folder: Path, tmp_path: Path) -> None
     (run_id,) = set(ledger.list_run_folders(folder)) - set(ledger.list_runs(folder))
     entry = {"run_id": run_id, "cell": list(CELL), "phase": "search", "seed": 0, "until": 6}
     record = {"host": "h", "pid": 1, "beat": "2026-01-01T00:00:00+00:00", "running": [entry]}
-    ledger.write_file(folder, "driver.json", json.dumps(record).encode())
+    storage.write_file(folder, "driver.json", json.dumps(record).encode())
     main(["export", str(folder), "tensorboard", str(tmp_path)])
     (folder / "driver.json").unlink()
     assert list(tmp_path.glob(f"*/kd/search-seed0-{run_id}/*"))

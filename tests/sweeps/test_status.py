@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from analysis import ledger
+from analysis import ledger, storage
 from analysis.schema import MATRIX_SCHEMA
 from sweeps.__main__ import main
 from sweeps.looking import status
@@ -48,7 +48,7 @@ def drive(folder: Path, age: float = 2.0, **facts: Any) -> None:
     """The driver's last sign of life, `age` seconds ago."""
     beat = (datetime.now(UTC) - timedelta(seconds=age)).isoformat()
     known = {"host": "node1", "pid": 42, "started": beat, "beat": beat, "command": "sweeps/hetero_grid.py --pairs 1"}
-    ledger.write_file(folder, "driver.json", json.dumps({**known, "ended": "", "slots": 2, **facts}).encode())
+    storage.write_file(folder, "driver.json", json.dumps({**known, "ended": "", "slots": 2, **facts}).encode())
 
 
 def flight(run_id: str, cell: Cell, **values: Any) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def flight(run_id: str, cell: Cell, **values: Any) -> dict[str, Any]:
 def study(tmp_path: Path) -> Path:
     """One pair, two methods: baselines done, kd half done with a failure, pat searching, one more run paused."""
     folder = tmp_path / "s"
-    ledger.write_file(folder, "study.json", b'{"name": "s", "workers": {"pat": 2}, "gpu_share": 0.5}')
+    storage.write_file(folder, "study.json", b'{"name": "s", "workers": {"pat": 2}, "gpu_share": 0.5}')
     rows = [row(SCRATCH, "scratch", 1, "finished", "a"), row(KD, "default", 1, "waiting", "b")]
     rows += [row(KD, "default", 2, "running", "c"), row(PAT, "tuned", 1, "waiting")]
     ledger.write_matrix(folder, rows)
@@ -69,7 +69,7 @@ def study(tmp_path: Path) -> Path:
     run(folder, "c", KD, status="failed", failure_class="oom", message="3 workers would fit")
     for run_id, epochs in (("d", 3), ("e", 1)):
         ledger.write_epochs(folder, run_id, [r | {"seconds": 1800.0} for r in epoch_rows(run_id, 90.0)[:epochs]])
-    ledger.write_file(folder, "runs/d/_where.json", b'{"host": "node2", "pid": 7, "device": "H200"}')
+    storage.write_file(folder, "runs/d/_where.json", b'{"host": "node2", "pid": 7, "device": "H200"}')
     drive(folder, running=[flight("d", PAT), flight("a", SCRATCH), flight("f", PAT)], price=3.0)
     return folder
 
@@ -103,7 +103,7 @@ def test_another_price_and_a_run_that_is_about_to_begin(study: Path, capsys: pyt
 
 
 def test_a_share_that_only_the_driver_knows(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    ledger.write_file(study, "study.json", b'{"name": "s", "gpu_share": null}')
+    storage.write_file(study, "study.json", b'{"name": "s", "gpu_share": null}')
     for share, hours in ((0.5, "4.50"), (None, "5.00")):
         drive(study, gpu_share=share)
         main(["status", str(study)])

@@ -1,4 +1,4 @@
-"""Intervals for paired gains from very few seeds: plain paired t, and moderated t with the variance pooled over cells.
+"""The moderated t: intervals for paired gains from very few seeds, with the variance pooled over cells.
 
 With two or three seeds a cell's own variance says little. The moderated t (Smyth 2004, "Linear models and empirical
 Bayes methods for assessing differential expression in microarray experiments", section 6.2) takes the cells' true
@@ -37,14 +37,13 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-LEVEL = 0.95
+from analysis.stats.paired import LEVEL, Array, t_interval
+
 SHARED_VARIANCE_CORRELATION = 0.25
 """Correlation of two cells' sample variances when their gains share a baseline: (1/2)², for equal variances."""
 
 MIN_POOLED_CELLS = 3
 """A spread of variances cannot be estimated from fewer cells; below, each cell stands alone."""
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -101,57 +100,47 @@ def estimate_prior(variances: ArrayLike, df: ArrayLike, baselines: Sequence[Hash
     return Prior(variance, 1 / (1 / d0 + error / 2), cap)
 
 
-def paired_t(differences: ArrayLike, level: float = LEVEL) -> tuple[float, float, float]:
-    """(low, high, p) of the paired t test on the `differences` [n] of one cell.
-
-    NaN where the data carry none: fewer than two differences, or all of them equal (accuracies are multiples of one
-    test image, so equal differences do occur; an interval of width zero would be a lie).
-    """
-    x = np.asarray(differences, float)
-    if len(x) < 2 or np.ptp(x) == 0:
-        return (float("nan"),) * 3
-    low, high, p = _t_interval(x.mean(keepdims=True), x.var(ddof=1, keepdims=True), len(x), len(x) - 1, level)
-    return float(low[0]), float(high[0]), float(p[0])
-
-
 def moderated_t(
-    differences: Sequence[ArrayLike],
+    differences: Sequence[ArrayLike] | Array,
     baselines: Sequence[Hashable],
     resolution: float = 0.0,
     level: float = LEVEL,
 ) -> pd.DataFrame:
-    """One row per cell, in order, from its paired `differences` (one array [n] a cell, n may differ and may be 0).
+    """One row per cell, in order, from its paired `differences`: one array [n] a cell (n may differ and may be 0), or
+    an array [cells, seeds] with NaN where a seed is missing.
 
     `baselines` names what each cell is compared with; equal names mean shared baseline runs. `resolution` is the
     gain of one more correct test image: a variance below what rounding both accuracies to it would cause
-    (resolution² / 6) is raised to that. Columns: n, mean, std, low, high, p, df. A cell of one seed gets the interval
-    that the pooled variance of the other cells gives; where there is no pool (fewer than three cells with two seeds)
-    its interval is NaN.
+    (resolution² / 6) is raised to that. Columns: n, mean, std, low, high, p, df, and `error`, the standard error of
+    the mean that interval and p are made of. A cell of one seed gets the interval that the pooled variance of the
+    other cells gives; where there is no pool (fewer than three cells with two seeds) its interval is NaN.
     """
-    arrays = [np.asarray(x, float) for x in differences]
-    n = np.array([len(x) for x in arrays])
-    s2 = np.array([x.var(ddof=1) if len(x) > 1 else np.nan for x in arrays])
+    x = stack(differences)
+    n = np.count_nonzero(~np.isnan(x), axis=1)
     known = n > 1
+    mean = np.where(n > 0, np.nansum(x, axis=1) / np.maximum(n, 1), np.nan)
+    s2 = np.where(known, np.nansum((x - mean[:, None]) ** 2, axis=1) / np.maximum(n - 1, 1), np.nan)
+    std = np.sqrt(s2)
     floor = max(resolution**2 / 6, 1e-5 * float(np.median(s2[known])) if known.any() else 0.0, 1e-12)
     s2 = np.where(known, np.maximum(s2, floor), np.nan)
     own = [baseline for baseline, use in zip(baselines, known, strict=True) if use]
     prior = estimate_prior(s2[known], n[known] - 1, own)
     posterior, df = _posterior(prior, s2, n - 1)
-    mean = np.array([x.mean() if len(x) else np.nan for x in arrays])
-    std = np.array([x.std(ddof=1) if len(x) > 1 else np.nan for x in arrays])
-    low, high, p = _t_interval(mean, posterior, n, df, level)
-    return pd.DataFrame({"n": n, "mean": mean, "std": std, "low": low, "high": high, "p": p, "df": df})
+    variance = posterior / np.maximum(n, 1)
+    low, high, p = t_interval(mean, variance, df, level)
+    values = {"n": n, "mean": mean, "std": std, "low": low, "high": high, "p": p, "df": df}
+    return pd.DataFrame(values | {"error": np.sqrt(variance)})
 
 
-def holm(p_values: ArrayLike) -> Array:
-    """Holm's step-down adjusted p-values [m], in the given order. NaN stays NaN and is not counted as a test."""
-    p = np.asarray(p_values, float)
-    adjusted = np.full(p.shape, np.nan)
-    tested = np.flatnonzero(~np.isnan(p))
-    order = tested[np.argsort(p[tested], kind="stable")]
-    factors = np.arange(len(order), 0, -1)
-    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * factors), 1.0)
-    return adjusted
+def stack(differences: Sequence[ArrayLike] | Array) -> Array:
+    """Arrays [n] of differing n as one array [cells, most seeds], filled up with NaN."""
+    if isinstance(differences, np.ndarray) and differences.ndim == 2:
+        return differences.astype(float, copy=False)
+    arrays = [np.asarray(x, float) for x in differences]
+    stacked = np.full((len(arrays), max(map(len, arrays), default=0)), np.nan)
+    for row, values in zip(stacked, arrays, strict=True):
+        row[: len(values)] = values
+    return stacked
 
 
 def _posterior(prior: Prior, s2: Array, df: NDArray[np.int64]) -> tuple[Array, Array]:
@@ -163,11 +152,3 @@ def _posterior(prior: Prior, s2: Array, df: NDArray[np.int64]) -> tuple[Array, A
     weight = 0.0 if np.isinf(prior.df) else own / (prior.df + own)
     total = np.minimum(prior.df + own, prior.cap)
     return (1 - weight) * prior.variance + weight * known, np.where(df < 0, 0.0, total)
-
-
-def _t_interval(mean: Array, variance: Array, n: ArrayLike, df: ArrayLike, level: float) -> tuple[Array, Array, Array]:
-    """(low, high, p) of each mean; NaN where there is no degree of freedom."""
-    error = np.sqrt(variance / np.maximum(n, 1))
-    freedom = np.where(np.asarray(df) > 0, df, np.nan)
-    half = special.stdtrit(freedom, (1 + level) / 2) * error
-    return mean - half, mean + half, 2 * special.stdtr(freedom, -np.abs(mean) / error)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import pandas as pd
 
-from analysis.cells import join
 from analysis.cost import device_hours, money
 from analysis.failures import failures, fitted
 from analysis.frames import Frames
-from analysis.schema import PHASES, WEIGHTS
+from analysis.schema import PHASES
 from analysis.stats import LEVEL
+from analysis.tables import list_tables
+from analysis.tables.forms import text
 from analysis.words import few, markdown
 
 _NONE = "–"
+tables = {table.name: table for table in list_tables()}
 
 
 def overview(frames: Frames) -> str:
@@ -24,9 +26,8 @@ def overview(frames: Frames) -> str:
         legend(frames.cells),
         failures(frames.runs),
         fitted(frames.runs),
-        "Selection optimism: test accuracy at the best test epoch minus that at the last epoch of the same runs, in\n"
-        "percentage points. A paper that reports the best test epoch has it included.",
-        markdown(_optimism_text(optimism(frames))),
+        methods(frames),
+        optimism(frames),
         cost(frames),
     )
     return "\n\n".join(filter(None, parts)) + "\n"
@@ -59,15 +60,18 @@ def readable(cells: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def optimism(frames: Frames) -> pd.DataFrame:
-    """Per method the mean over its finished confirmation runs of best-on-test minus last-epoch test accuracy, in
-    percentage points, under the weights that are shown. Columns: method, runs, optimism."""
-    rows = join(frames.matrix, frames.runs).query("status == 'finished'").drop_duplicates("run_id")
-    runs = frames.runs.set_index("run_id")
-    gaps = {weights: runs[f"test_best_test_{weights}"] - runs[f"test_last_{weights}"] for weights in WEIGHTS}
-    rows["gap"] = [gaps[weights].loc[run] for run, weights in rows[["run_id", "weights"]].to_numpy()]
-    table = rows.dropna(subset="gap").groupby("method")["gap"].agg(["size", "mean"]).reset_index()
-    return table.rename(columns={"size": "runs", "mean": "optimism"})
+def methods(frames: Frames) -> str:
+    """The methods over all pairs that every one of them has finished; empty where there are fewer than two pairs."""
+    table = tables["methods"]
+    frame = table.prepare(frames)
+    return f"{table.title}. {table.note}\n\n{markdown(text(table, frame))}" if frame["pairs"].max() > 1 else ""
+
+
+def optimism(frames: Frames) -> str:
+    """What choosing the epoch on the test set would have added; empty where nothing is finished."""
+    table = tables["optimism"]
+    frame = table.prepare(frames)
+    return f"{table.title}. {table.note}\n\n{markdown(text(table, frame))}" if len(frame) else ""
 
 
 def unfinished(cells: pd.DataFrame) -> str:
@@ -93,7 +97,7 @@ def legend(cells: pd.DataFrame) -> str:
         "pooled variance alone, or no interval where nothing can be pooled.",
         f"* marks p < {1 - LEVEL:.2f} after Holm's correction over all cells. The cells of a student share its scratch "
         "runs and are not independent; Holm's correction holds all the same.",
-        "Every gain is given the study's own teachers. Each cell's own paired t and all p-values: summary.parquet.",
+        "Every gain is given the study's own teachers. Each cell's own paired t, all p-values, and intervals over seeds and test images: report/tables/cells.parquet.",
     ]
     return "\n".join(f"- {line}" for line in lines)
 
@@ -116,10 +120,6 @@ def cost(frames: Frames) -> str:
             f" Unreadable images left out: up to {int(skipped.max())}, in {(skipped > 0).sum()} of {len(runs)} runs."
         )
     return text
-
-
-def _optimism_text(table: pd.DataFrame) -> pd.DataFrame:
-    return table.assign(runs=table["runs"].astype(str), optimism=table["optimism"].map("{:+.2f}".format))
 
 
 def _setting(setting: str, row: pd.Series | None) -> dict[str, str]:

@@ -1,0 +1,138 @@
+"""The same small file of every run as one table: thousands of them, checked one by one, each opened once if possible.
+
+What a report has read is kept in `_read/` of the study's folder, beside the size and the time of change of every file
+that it came from, so that the next one opens only what is new. It is a copy, never a truth: a file that differs in
+either is read again, and a copy that is damaged or of another version is as good as none.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+from analysis.schema import LedgerError, as_current, check_schema
+from analysis.storage import get, put
+
+KEPT = "_read"
+_READERS, _CHUNK = 8, 250
+_WORTH = 1000
+"""So many files must be new before a copy is written: a small study is read at once."""
+
+Stamps = Mapping[str, tuple[int, int]]
+
+
+def read_table(filesystem: fs.FileSystem, path: str, schema: pa.Schema, wanted: pa.Schema) -> pa.Table | None:
+    """The `wanted` columns of one file, checked against `schema`; None where it does not exist. Raises LedgerError."""
+    data = get(filesystem, path)
+    if data is None:
+        return None
+    try:
+        file = pq.ParquetFile(pa.BufferReader(data))
+        found = file.schema_arrow  # converted anew at each access
+        check_schema(found, schema, path)
+        there = set(found.names)
+        table = file.read(columns=[name for name in wanted.names if name in there], use_threads=False)
+        return as_current(table, wanted)
+    except (pa.ArrowException, OSError) as error:
+        raise LedgerError(f"{path}: not readable as Parquet: {str(error).splitlines()[0]}") from error
+
+
+def run_folders(filesystem: fs.FileSystem, root: str) -> list[str]:
+    """The sorted names under runs/ that are not temporary."""
+    if isinstance(filesystem, fs.LocalFileSystem):
+        names = os.listdir(f"{root}/runs") if os.path.isdir(f"{root}/runs") else []
+    else:
+        selector = fs.FileSelector(f"{root}/runs", allow_not_found=True)
+        names = [info.base_name for info in filesystem.get_file_info(selector)]
+    return sorted(name for name in names if not name.startswith("_"))
+
+
+def read_every(
+    filesystem: fs.FileSystem, root: str, name: str, schema: pa.Schema, wanted: pa.Schema, keep: bool
+) -> pa.Table:
+    """The `wanted` columns of the file `name` of every run, in order of run_id. Raises LedgerError for any bad file.
+
+    With `keep` what was read is kept for the next time, as far as its run has ended.
+    """
+
+    def one(run_id: str) -> pa.Table | None:
+        path = f"{root}/runs/{run_id}/{name}"
+        table = read_table(filesystem, path, schema, wanted)
+        if table is not None and pc.any(pc.not_equal(table["run_id"], run_id)).as_py():
+            raise LedgerError(f"{path}: holds run {table['run_id'][0]}, not the run its folder is named after")
+        return table
+
+    path = f"{root}/{KEPT}/{name}"
+    kept, stamps = _kept(filesystem, path, schema, wanted)
+    if kept is None and not keep:
+        return _joined(read_each(one, run_folders(filesystem, root)), wanted)
+    now, ended = _stamps(filesystem, root, name)
+    same = {run_id for run_id, stamp in now.items() if stamps.get(run_id) == stamp}
+    fresh = [run_id for run_id in now if run_id not in same]
+    known = [] if kept is None else [kept.filter(pc.is_in(kept["run_id"], pa.array(sorted(same), pa.string())))]
+    table = _joined([*known, *read_each(one, fresh)], wanted)
+    if known and fresh:
+        order = [("run_id", "ascending")] + ([("epoch", "ascending")] if "epoch" in wanted.names else [])
+        table = table.sort_by(order)
+    if keep and len(ended.intersection(fresh)) >= _WORTH:
+        mine = table.filter(pc.is_in(table["run_id"], pa.array(sorted(ended), pa.string())))
+        _keep(filesystem, path, mine, {run_id: now[run_id] for run_id in ended})
+    return table
+
+
+def read_each(one: Callable[[str], pa.Table | None], names: Sequence[str]) -> list[pa.Table]:
+    """What `one` gives for each of `names`, in order, joined by the hundreds: thousands of small tables take several
+    times the memory of their rows. Threads hide the latency of an object store."""
+
+    def some(chunk: Sequence[str]) -> pa.Table | None:
+        tables = [table for table in map(one, chunk) if table is not None and len(table)]
+        return pa.concat_tables(tables).combine_chunks() if tables else None
+
+    chunks = [names[start : start + _CHUNK] for start in range(0, len(names), _CHUNK)]
+    with ThreadPoolExecutor(_READERS) as pool:
+        return [table for table in pool.map(some, chunks) if table is not None]
+
+
+def _joined(tables: Sequence[pa.Table], wanted: pa.Schema) -> pa.Table:
+    return pa.concat_tables([table.cast(wanted) for table in tables]) if tables else wanted.empty_table()
+
+
+def _stamps(filesystem: fs.FileSystem, root: str, name: str) -> tuple[dict[str, tuple[int, int]], set[str]]:
+    """Size and time of change of that file of each run that has it, in order; and the runs that have ended."""
+    found = filesystem.get_file_info(fs.FileSelector(f"{root}/runs", allow_not_found=True, recursive=True))
+    files = {(*info.path.rsplit("/", 2)[1:],): info for info in found if info.is_file}
+    shown = sorted(run_id for run_id, file in files if file == name and not run_id.startswith("_"))
+    stamps = {run_id: (files[run_id, name].size, files[run_id, name].mtime_ns) for run_id in shown}
+    return stamps, {run_id for run_id in shown if (run_id, "run.parquet") in files}
+
+
+def _kept(
+    filesystem: fs.FileSystem, path: str, schema: pa.Schema, wanted: pa.Schema
+) -> tuple[pa.Table | None, Stamps]:
+    """The copy at `path`, if it has all `wanted` columns, with the stamps of what it was made of."""
+    try:
+        data = get(filesystem, path)
+        file = pq.ParquetFile(pa.BufferReader(data)) if data is not None else None
+        if file is None or not set(wanted.names) <= set(file.schema_arrow.names):
+            return None, {}
+        facts = file.schema_arrow.metadata
+        if facts[b"schema_version"] != schema.metadata[b"schema_version"]:
+            return None, {}
+        stamps = {run_id: tuple(stamp) for run_id, stamp in json.loads(facts[b"stamps"]).items()}
+        return file.read(columns=wanted.names).select(wanted.names), stamps
+    except (pa.ArrowException, OSError, LedgerError, KeyError, TypeError, ValueError):
+        return None, {}
+
+
+def _keep(filesystem: fs.FileSystem, path: str, table: pa.Table, stamps: Stamps) -> None:
+    sink = pa.BufferOutputStream()
+    facts = {**table.schema.metadata, b"stamps": json.dumps(stamps).encode()}
+    pq.write_table(table.replace_schema_metadata(facts), sink, compression="lz4", write_statistics=False)
+    put(filesystem, path, sink.getvalue().to_pybytes())

@@ -1,0 +1,202 @@
+"""The matrix of gains: one HTML table of teachers and students per method and setting, and what each cell tells."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.cells import family_order
+from analysis.frames import Frames
+from analysis.labels import method_label, shorten
+from analysis.page.headline import ALPHA, chance, signed
+from analysis.plots.looks import order
+
+_GAIN = "gain_over_scratch"
+_RULES = {"last": "last epoch", "best_val": "epoch best on validation", "best_test": "epoch best on test"}
+_REASON = 48
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """All panels; the `limit` of one is where its colours end, in percentage points, the same for all methods of a
+    setting; `clipped`: gains lie beyond. `details`: of each cell what the script shows when it is pointed at."""
+
+    methods: Sequence[tuple[str, str]]
+    settings: Sequence[str]
+    panels: Sequence[Mapping[str, Any]]
+    details: Sequence[Mapping[str, Any]]
+
+
+def matrix(frames: Frames) -> Matrix:
+    """The matrix of a study: methods KD first, the default setting first, families in their order."""
+    cells = frames.cells
+    runs = _runs(frames.matrix)
+    teachers, students = _axis(cells, "teacher"), _axis(cells, "student")
+    details: list[dict[str, Any]] = []
+    panels = []
+    settings = [name for name in ("default", "tuned") if (cells["setting"] == name).any()]
+    methods = order(cells["method"])
+    limits = {setting: _limit(cells[cells["setting"] == setting]) for setting in settings}
+    for method in methods:
+        for setting in settings:
+            limit, clipped = limits[setting]
+            group = cells[(cells["method"] == method) & (cells["setting"] == setting)]
+            found = {(row["teacher"], row["student"]): row for row in records(group)}
+            rows = _rows(found, teachers, students, limit, runs, details)
+            heads = [(family, len(list(names))) for family, names in groupby(family for _, _, family in students)]
+            panel: dict[str, Any] = {"method": method, "label": method_label(method), "setting": setting, "rows": rows}
+            panel |= {"limit": f"{limit:g}", "clipped": clipped}
+            panels.append(panel | {"families": [(_family(name), span) for name, span in heads], "students": students})
+    return Matrix([(name, method_label(name)) for name in methods], settings, panels, details)
+
+
+def _limit(cells: pd.DataFrame) -> tuple[float, bool]:
+    """Where the colours end: beyond nine of ten gains, in half points; and whether a gain lies outside."""
+    sizes = cells[_GAIN].abs().dropna()
+    limit = max(0.5, float(np.ceil(2 * sizes.quantile(0.9)) / 2)) if len(sizes) else 1.0
+    return limit, bool((sizes > limit).any())
+
+
+def _rows(
+    found: Mapping[tuple[str, str], Mapping[str, Any]],
+    teachers: Sequence[tuple[str, str, str]],
+    students: Sequence[tuple[str, str, str]],
+    limit: float,
+    runs: Mapping[tuple[str, ...], list[dict[str, Any]]],
+    details: list[dict[str, Any]],
+) -> list[dict[str, Any]]:
+    rows = []
+    for family, group in groupby(teachers, key=lambda teacher: teacher[2]):
+        members = list(group)
+        for i, (name, label, _) in enumerate(members):
+            cells = []
+            for student, *_ in students:
+                cell = found.get((name, student))
+                cells.append({"kind": "absent"} if cell is None else _cell(cell, limit, len(details)))
+                if cell is not None:
+                    details.append(_detail(cell, runs))
+            span = {"family": _family(family), "span": len(members) if i == 0 else 0, "first": i == 0}
+            rows.append({**span, "name": name, "label": label, "cells": cells})
+    return rows
+
+
+def _cell(cell: Mapping[str, Any], limit: float, index: int) -> dict[str, Any]:
+    """What is printed in the table. `share`: of the colour scale, 0 to 1."""
+    gain, half = cell[_GAIN], (cell[f"{_GAIN}_high"] - cell[f"{_GAIN}_low"]) / 2
+    words = f"{cell['teacher']} to {cell['student']}"
+    if pd.isna(gain):
+        why = (
+            cell["reason"] if cell["status"] == "finished" else f"{cell['status']}: {cell['reason']}".removesuffix(": ")
+        )
+        short = why if len(why) <= _REASON else why[: _REASON - 1] + "…"
+        return {"kind": "missing", "index": index, "text": short or "no scratch run yet", "label": f"{words}: {why}"}
+    sure = bool(cell[f"{_GAIN}_p_holm"] < ALPHA)
+    partial = f"n = {cell['n']} of {cell['seeds_planned']}" if cell["n"] < cell["seeds_planned"] else ""
+    span = "" if pd.isna(half) else f"± {half:.2f}"
+    label = f"{words}: gain {signed(gain)} {span}, {'significant' if sure else 'not significant'} after correction"
+    share = min(1.0, abs(gain) / limit)
+    text = {"text": signed(gain) + ("*" if sure else ""), "small": span or f"n = {cell['n']}", "partial": partial}
+    sign = "up" if gain > 0 else "down"
+    return {"kind": "gain", "index": index, "label": label, "sign": sign, "share": f"{share:.3f}", "sure": sure, **text}
+
+
+def _detail(cell: Mapping[str, Any], runs: Mapping[tuple[str, ...], list[dict[str, Any]]]) -> dict[str, Any]:
+    """Title, lines (name, value) and runs of one cell, as text."""
+    key = (cell["teacher"], cell["student"], cell["method"], cell["setting"])
+    rule = f"{_RULES.get(cell['rule'], cell['rule'])}, {'EMA' if cell['weights'] == 'ema' else cell['weights']} weights"
+    lines = [
+        ("gain over scratch", _points(cell[_GAIN])),
+        ("95 %, other seeds", _interval(cell, _GAIN, "")),
+        ("95 %, seeds and images", _interval(cell, _GAIN, "_images")),
+        ("p, other seeds", _p(cell, f"{_GAIN}_p")),
+        ("p after Holm", _p(cell, f"{_GAIN}_p_holm")),
+        ("p, seeds and images", _p(cell, f"{_GAIN}_images_p")),
+        ("accuracy", _accuracy(cell, "accuracy")),
+        ("scratch", _accuracy(cell, "scratch")),
+        ("gain over KD", _points(cell["gain_over_kd"]) + _in_brackets(_interval(cell, "gain_over_kd", ""))),
+        ("teacher", _percent(cell["teacher_top1"])),
+        ("seeds", f"{cell['n']} of {cell['seeds_planned']}"),
+        ("rule", rule),
+        ("state", f"{cell['status']}: {cell['reason']}".removesuffix(": ")),
+        ("memory", str(cell.get("memory_measures") or "")),
+        *((f"option {name}", value) for name, value in _options(cell["options"])),
+    ]
+    title = f"{cell['teacher']} → {cell['student']}"
+    what = f"{method_label(cell['method'])}, {cell['setting']} setting"
+    shown = [line for line in lines if line[1] not in ("", "–")]
+    return {"title": title, "what": what, "lines": shown, "runs": runs.get(key, [])}
+
+
+def _runs(rows: pd.DataFrame) -> dict[tuple[str, ...], list[dict[str, Any]]]:
+    """Of each cell its seeds, with the run of each and the scratch run beside it; no run: None."""
+    ids = rows["run_id"].astype(object).where(rows["run_id"].notna(), None)
+    columns = [rows[name] for name in ("teacher", "student", "method", "setting", "seed", "status")]
+    entries = list(zip(*columns, ids, strict=True))
+    scratch = {(student, seed): run for _, student, _, setting, seed, _, run in entries if setting == "scratch"}
+    found: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for teacher, student, method, setting, seed, status, run in entries:
+        if setting != "scratch":
+            entry = {"seed": int(seed), "state": status, "run": run, "scratch": scratch.get((student, seed))}
+            found.setdefault((teacher, student, method, setting), []).append(entry)
+    return found
+
+
+def _axis(cells: pd.DataFrame, side: str) -> list[tuple[str, str, str]]:
+    """(name, label, family) of the models of one side, families in their order."""
+    family = f"{side}_family"
+    models = cells[[side, family]].drop_duplicates(side).sort_values(side)
+    models = models.sort_values(family, key=family_order, kind="stable")
+    labels = shorten(models[side])
+    return [(name, labels[name], str(kind)) for name, kind in models.to_numpy()]
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a frame by column name."""
+    names = [str(name) for name in frame.columns]
+    return [dict(zip(names, row, strict=True)) for row in frame.itertuples(index=False, name=None)]
+
+
+def _family(name: str) -> str:
+    return {"vit": "ViT", "cnn": "CNN", "mlp": "MLP"}.get(name, "other" if name in ("None", "nan") else name)
+
+
+def _points(value: float) -> str:
+    return "–" if pd.isna(value) else f"{signed(value)} points"
+
+
+def _percent(value: float) -> str:
+    return "–" if pd.isna(value) else f"{value:.2f} %"
+
+
+def _accuracy(cell: Mapping[str, Any], name: str) -> str:
+    spread = cell[f"{name}_std"]
+    return _percent(cell[f"{name}_mean"]) + ("" if pd.isna(spread) else f" (SD {spread:.2f})")
+
+
+def _interval(cell: Mapping[str, Any], name: str, kind: str) -> str:
+    low, high = (cell.get(f"{name}{kind}{end}", float("nan")) for end in ("_low", "_high"))
+    return "–" if pd.isna(low) else f"{signed(low)} to {signed(high)}"
+
+
+def _in_brackets(text: str) -> str:
+    return "" if text == "–" else f" ({text})"
+
+
+def _p(cell: Mapping[str, Any], name: str) -> str:
+    value = cell.get(name)
+    return "–" if value is None else chance(value)
+
+
+def _options(text: object) -> list[tuple[str, str]]:
+    """Name and value of each option in the JSON text."""
+    try:
+        options = json.loads(str(text))
+        return [(str(name), value if isinstance(value, str) else json.dumps(value)) for name, value in options.items()]
+    except (ValueError, AttributeError):
+        return []

@@ -1,0 +1,138 @@
+"""Performance profiles: the share of gains above every threshold, one line a method, and their interquartile means."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import PercentFormatter
+
+from analysis.cells import seed_gains
+from analysis.frames import Frames
+from analysis.labels import method_label, number
+from analysis.plots import COLUMN, Drawing, NothingToShow, register_plot
+from analysis.plots._dots import ROW, arrange, draw_dots
+from analysis.plots._evidence import counted, evidence
+from analysis.plots.looks import dressed, order
+from analysis.stats import LEVEL, interquartile_mean, performance_profile
+from analysis.tables import methods as table
+
+FEWEST_PAIRS = 5
+_STEPS = 241
+
+
+def prepare(frames: Frames) -> pd.DataFrame:
+    """One row per setting, method and threshold, of the settings with at least 5 complete pairs.
+
+    Columns: setting, method, threshold (percentage points), share (0 to 1, of the gains of all pairs and seeds), low,
+    high, pairs, seeds, and those of `looks.dressed`. Only the pairs, and of these the seeds, of which all methods of
+    the setting have a gain.
+    """
+    rows = []
+    for setting, gains in _complete(frames).items():
+        values = np.concatenate([wide.to_numpy() for wide in gains.values()])
+        ends = min(0.0, float(values.min())), max(0.0, float(values.max()))
+        margin = 0.02 * (ends[1] - ends[0])
+        limits = np.linspace(ends[0] - margin, ends[1] + margin, _STEPS)
+        for method, wide in gains.items():
+            profile = performance_profile(wide.to_numpy(), list(wide.index.get_level_values("student")), limits)
+            pairs, seeds = wide.shape
+            rows.append(profile.assign(setting=setting, method=method, pairs=pairs, seeds=seeds))
+    columns = ["setting", "method", "threshold", "share", "low", "high", "pairs", "seeds"]
+    frame = pd.concat(rows, ignore_index=True)[columns] if rows else pd.DataFrame(columns=columns)
+    return dressed(frame, frames.cells["method"])
+
+
+def middle(frames: Frames) -> pd.DataFrame:
+    """One row per setting and method of `prepare`: gain (interquartile mean over all pairs and seeds), low, high,
+    reason (empty), and the columns of `analysis.plots._dots.arrange`. Percentage points."""
+    rows = []
+    for setting, gains in _complete(frames).items():
+        for method, wide in gains.items():
+            value, low, high, _ = interquartile_mean(wide.to_numpy(), list(wide.index.get_level_values("student")))
+            rows.append({"setting": setting, "method": method, "gain": value, "low": low, "high": high, "reason": ""})
+    parts = [arrange(part, frames.cells["method"]) for _, part in pd.DataFrame(rows).groupby("setting")] if rows else []
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def draw(frame: pd.DataFrame, ax: Axes) -> Axes:
+    """The profiles of one setting (rows of `prepare`) on `ax`, each with its band."""
+    for _, line in frame.groupby("method", sort=False):
+        colour, mark = line[["colour", "line"]].iloc[0]
+        ax.fill_between(line["threshold"], line["low"], line["high"], color=colour, alpha=0.1, linewidth=0, step="post")
+        ax.step(line["threshold"], line["share"], color=colour, linestyle=mark, where="post")
+    ax.axvline(0, color="0.4", linewidth=0.7, zorder=1)
+    ax.set(xlim=(frame["threshold"].min(), frame["threshold"].max()), ylim=(0, 1.01))
+    ax.yaxis.set_major_formatter(PercentFormatter(1, 0))
+    ax.set_xlabel("threshold (percentage points)")
+    ax.set_ylabel("share of gains above it")
+    ax.grid()
+    return ax
+
+
+@register_plot("performance_profile", 50)
+def compose(frames: Frames) -> list[Drawing]:
+    """One drawing a setting: the profiles, below them the interquartile means."""
+    frame = prepare(frames)
+    if frame.empty:
+        raise NothingToShow(f"profiles need {FEWEST_PAIRS} pairs that all methods have finished")
+    means = middle(frames)
+    drawings = []
+    for setting in ("tuned", "default"):
+        part, dots = frame[frame["setting"] == setting], means[means["setting"] == setting]
+        if part.empty:
+            continue
+        figure = _arrange(part, dots)
+        name, title = f"performance_profile_{setting}", f"Performance profiles, {setting} settings"
+        drawings.append(Drawing(name, title, _caption(frames, part), figure))
+    return drawings
+
+
+def _arrange(profile: pd.DataFrame, means: pd.DataFrame) -> Figure:
+    methods = order(means["method"])
+    rows = len(methods) * ROW[1]
+    lines = -(-len(methods) // 5)
+    figure = Figure(figsize=(COLUMN, 2.1 + 0.15 * lines + 0.55 + rows), layout="constrained")
+    upper, lower = figure.subplots(2, 1, height_ratios=(1.75, rows))
+    draw(profile, upper)
+    draw_dots(means, lower)
+    for row in means.to_dict("records"):
+        at = (1.02, row["row"])
+        lower.text(*at, number(row["gain"]), transform=lower.get_yaxis_transform(), va="center", fontsize=6.5)
+    lower.set_xlabel("interquartile mean gain over scratch (percentage points)")
+    handles = [
+        Line2D([], [], color=row["colour"], linestyle=row["line"], label=method_label(row["method"]))
+        for row in means.to_dict("records")
+    ]
+    upper.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=min(5, len(methods)),
+                 handlelength=1.6, columnspacing=1.0)  # fmt: skip
+    return figure
+
+
+def _complete(frames: Frames) -> dict[str, dict[str, pd.DataFrame]]:
+    """By setting and method the gains [pairs, seeds] that all methods have, as in the table of methods; settings with
+    fewer than 5 such pairs are left out."""
+    gains = seed_gains(frames.matrix, frames.runs).dropna(subset="gain_over_scratch")
+    found = {}
+    for setting, rows in frames.cells.groupby("setting"):
+        blocks = table.blocks(gains, str(setting), order(rows["method"]))
+        if blocks and len(next(iter(blocks.values()))) >= FEWEST_PAIRS:
+            found[str(setting)] = blocks
+    return found
+
+
+def _caption(frames: Frames, frame: pd.DataFrame) -> str:
+    pairs, seeds, setting = frame[["pairs", "seeds", "setting"]].iloc[0]
+    band = (
+        "No bands and no intervals: they need more seeds."
+        if frame["low"].isna().all()
+        else f"Bands and intervals: {LEVEL:.0%}, by a bootstrap over seeds (bands pointwise); they answer how far "
+        "the figure would move with other seeds, for exactly these pairs."
+    )
+    return (
+        f"Above: the share of all gains over scratch ({counted(pairs, 'pair')} times {counted(seeds, 'seed')}, "
+        f"{setting} settings) that are larger than a threshold; the higher a line, the better. Below: the mean of the "
+        f"middle half of the same gains. Only pairs and seeds that all methods have finished. {evidence(frames)} {band}"
+    )
