@@ -113,9 +113,7 @@ def _stamps(filesystem: fs.FileSystem, root: str, name: str) -> tuple[dict[str, 
     return stamps, {run_id for run_id in shown if (run_id, "run.parquet") in files}
 
 
-def _kept(
-    filesystem: fs.FileSystem, path: str, schema: pa.Schema, wanted: pa.Schema
-) -> tuple[pa.Table | None, Stamps]:
+def _kept(filesystem: fs.FileSystem, path: str, schema: pa.Schema, wanted: pa.Schema) -> tuple[pa.Table | None, Stamps]:
     """The copy at `path`, if it has all `wanted` columns, with the stamps of what it was made of."""
     try:
         data = get(filesystem, path)

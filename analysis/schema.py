@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 SCHEMA_VERSION = "3"
-"""Raised whenever a column is added, removed, or changes its meaning or type. Files of versions 1 and 2 are still read."""
+"""Raised whenever a column is added, removed, or changes its meaning or type. Versions 1 and 2 are still read."""
 
 _LATER = {"1": ("memory_measures", "peak_memory", "preemptions", "skipped_images", "trial"), "2": ("trial",)}
 """The columns of a run that older versions do not have. In version 1 `failure_class` is any word and `seconds` of an

@@ -97,7 +97,8 @@ def legend(cells: pd.DataFrame) -> str:
         "pooled variance alone, or no interval where nothing can be pooled.",
         f"* marks p < {1 - LEVEL:.2f} after Holm's correction over all cells. The cells of a student share its scratch "
         "runs and are not independent; Holm's correction holds all the same.",
-        "Every gain is given the study's own teachers. Each cell's own paired t, all p-values, and intervals over seeds and test images: report/tables/cells.parquet.",
+        "Every gain is given the study's own teachers. Each cell's own paired t, all p-values, and intervals over "
+        "seeds and test images: report/tables/cells.parquet.",
     ]
     return "\n".join(f"- {line}" for line in lines)
 

@@ -163,8 +163,8 @@ def _caption(frames: Frames, frame: pd.DataFrame, means: pd.DataFrame | None) ->
     missing = int((frames.cells["setting"] == setting).sum()) - len(frame)
     text = (
         f"{evidence(frames)} Device-hours: of one GPU, or of the CPUs of one run. Each cell: mean hours of the "
-        "finished confirmation runs of the setting, that is of training the student beside its teacher; neither the search nor "
-        "the teacher's own training is in it. "
+        "finished confirmation runs of the setting, that is of training the student beside its teacher; neither the "
+        "search nor the teacher's own training is in it. "
     )
     text += f"{intervals(frame['low'])} "
     if means is not None:

@@ -16,8 +16,8 @@ _CELL = ["teacher", "student", "method"]
     55,
     title="What it has cost",
     note="One row for each cell, then the scratch baselines and the teachers' own training. Hours are device-hours: of "
-    "a GPU, or of the CPUs of one run. The column hours adds up to what the study has spent; teacher_hours is shared by "
-    "all cells of a teacher and counts in the teacher's own row only.",
+    "a GPU, or of the CPUs of one run. The column hours adds up to what the study has spent; teacher_hours is shared "
+    "by all cells of a teacher and counts in the teacher's own row only.",
     columns={
         "teacher": (TEXT, "timm name; empty for scratch"),
         "student": (TEXT, "timm name; empty for a teacher's own training"),

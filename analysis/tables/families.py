@@ -19,9 +19,9 @@ _BLOCK = ["teacher_family", "student_family", "method", "setting"]
     "families",
     30,
     title="Families: teacher x student",
-    note="Mean gain over scratch over the pairs of two families, percentage points. The interval is over the seeds that "
-    "all these pairs have finished and answers: these very pairs, other seeds. It needs no independence between pairs; "
-    "of a single pair it is that of its cell, whose variance is pooled with the other cells.",
+    note="Mean gain over scratch over the pairs of two families, percentage points. The interval is over the seeds "
+    "that all these pairs have finished and answers: these very pairs, other seeds. It needs no independence between "
+    "pairs; of a single pair it is that of its cell, whose variance is pooled with the other cells.",
     columns={
         "teacher_family": (TEXT, "cnn, vit or mlp"),
         "student_family": (TEXT, "cnn, vit or mlp"),

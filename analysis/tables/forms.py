@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -74,7 +74,7 @@ def latex(table: Table, frame: pd.DataFrame) -> str:
     labels = shorten(pd.unique(pd.concat([frame[name] for name in models])) if models else [])
     short = frame.assign(**{name: frame[name].map(labels) for name in models})
     words = text(table, short)
-    words.columns = [name.replace("_", " ") for name in words]
+    words.columns = [str(name).replace("_", " ") for name in words]
     style = words.style.hide(axis="index").format(escape="latex")
     body = style.to_latex(
         hrules=True,
@@ -102,7 +102,7 @@ def describe(tables: list[Table]) -> str:
     return "\n".join(parts) + "\n"
 
 
-def _places(shown: tuple[str, ...] | list[str]) -> list[str]:
+def _places(shown: Sequence[str]) -> list[str]:
     """The columns of a readable table in order: an interval without a value of its own stands where its end did."""
     names = [name.removesuffix("low").removesuffix("_") or "gain" if name.endswith("low") else name for name in shown]
     return list(dict.fromkeys(names))

@@ -41,14 +41,19 @@ def prepare(frames: Frames) -> pd.DataFrame:
     `score` is the validation top-1 in percent at the last epoch that the run has done, under the weights that the
     matrix shows of its student; of a pruned run that is at a rung below the full length. `best` is the highest score
     of the cell's finished trials up to this one (NaN before the first). Runs recorded before schema version 3 do not
-    say their place: they are ordered by the time at which they began.
+    say their place: they come before those that do, ordered by the time at which they began.
     """
     runs = frames.runs[frames.runs["phase"] == "search"]
     scores = _scores(frames, runs)
     rows = runs[[*_CELL, "teacher_family", "student_family", "run_id", "options", "status", "epochs_done"]].assign(
-        score=runs["run_id"].map(scores).astype(float), seconds=runs["seconds"], message=runs["message"], drawn=runs["trial"]
+        score=runs["run_id"].map(scores).astype(float),
+        seconds=runs["seconds"],
+        message=runs["message"],
+        drawn=runs["trial"],
     )
-    rows = rows.assign(began=runs["started"]).sort_values([*_CELL, "drawn", "began", "run_id"], kind="stable")
+    rows = rows.assign(began=runs["started"]).sort_values(
+        [*_CELL, "drawn", "began", "run_id"], kind="stable", na_position="first"
+    )
     rows["trial"] = rows.groupby(_CELL).cumcount()
     finished = rows["score"].where(rows["status"] == "finished")
     rows["best"] = finished.groupby([rows[name] for name in _CELL]).cummax()

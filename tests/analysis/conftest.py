@@ -19,6 +19,7 @@ from analysis.schema import MATRIX_SCHEMA, RESULT_COLUMNS, RUN_SCHEMA
 from analysis.storage import write_file
 
 Cell = tuple[str, str, str, str]
+START = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 TEACHERS = {"cnn": "resnet_tiny", "vit": "vit_mini", "mlp": "mixer_mini"}
 STUDENTS = {"cnn": "resnet_nano", "vit": "vit_nano", "mlp": "mixer_nano"}
 
@@ -30,7 +31,7 @@ def run_row(run_id: str, **values: Any) -> dict[str, Any]:
     row |= {"method": "kd", "student": "resnet_nano", "options": "{}", "seed": 0, "data": "digits"}
     row |= {"epochs": 4, "epochs_done": 4, "config": "{}", "teacher_top1": 95.0}
     row |= {"test_images": 360, "seconds": 10.0, "retries": 0, "workers": 1}
-    return row | {"started": datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)} | values
+    return row | {"started": START} | values
 
 
 def epoch_rows(run_id: str, final: float, epochs: int = 4) -> list[dict[str, Any]]:
@@ -117,7 +118,9 @@ class Study:
         for trial in range(self.trials):
             options = {"prompt_depth": int(draw.integers(0, 5)), "regions": int(draw.choice([16, 36, 64]))}
             options |= {"feature_weight": float(np.round(10 ** draw.uniform(-2, 2), 4)), "kd_weight": 1.0}
-            options = {"prompt_depth": 4, "regions": 64, "feature_weight": 1.0, "kd_weight": 1.0} if not trial else options
+            options = (
+                {"prompt_depth": 4, "regions": 64, "feature_weight": 1.0, "kd_weight": 1.0} if not trial else options
+            )
             score = 84 - 2 * abs(np.log10(options["feature_weight"] / best)) + 0.3 * options["prompt_depth"]
             run_id = hashlib.sha256(json.dumps(["search", teacher, student, method, trial]).encode()).hexdigest()[:16]
             status = "failed" if trial == 5 else "pruned" if trial % 3 == 2 else "finished"
@@ -126,13 +129,15 @@ class Study:
             keys |= {"teacher_family": self.families.get(teacher), "student_family": self.families[student]}
             keys |= {"status": status, "phase": "search", "trial": trial, "data": self.data, "epochs_done": done}
             keys |= {"failure_class": "bug", "message": "ValueError: synthetic"} if status == "failed" else {}
+            keys["started"] = START + datetime.timedelta(minutes=trial)
             write_run(folder, run_row(run_id, **keys, seconds=2.5 * done))
             write_epochs(folder, run_id, epoch_rows(run_id, score, self.epochs)[:done])
 
 
 def bits(run_id: str, accuracy: float, images: int = 360) -> bytes:
     """Which images are right, packed: harder images are rarely right in any run; as many as `accuracy` percent says."""
-    hard = np.random.default_rng(0).normal(size=images) + np.random.default_rng(list(run_id.encode())).normal(size=images)
+    own = np.random.default_rng(list(run_id.encode()))
+    hard = np.random.default_rng(0).normal(size=images) + own.normal(size=images)
     right = np.zeros(images, bool)
     right[np.argsort(hard)[: round(images * accuracy / 100)]] = True
     return np.packbits(right).tobytes()

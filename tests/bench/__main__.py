@@ -11,7 +11,7 @@ import sys
 
 import torch
 
-from tests.bench import coverage, flops, methods, scale, scheduling, step, views, warm
+from tests.bench import coverage, flops, methods, report, scale, scheduling, step, views, warm
 
 PARTS = {
     "flops": flops.report,
@@ -22,8 +22,9 @@ PARTS = {
     "warm": warm.report,
     "scale": scale.report,
     "coverage": coverage.report,
+    "report": report.report,
 }
-LONG = ("scale", "coverage")
+LONG = ("scale", "coverage", "report")
 
 
 def main(names: list[str]) -> None:

@@ -28,10 +28,20 @@ from analysis.ledger import write_epochs, write_matrix, write_run
 from analysis.schema import MATRIX_SCHEMA, RESULT_COLUMNS, RUN_SCHEMA
 from analysis.storage import write_file
 
-TEACHERS = {"convnext_tiny": "cnn", "resnet50": "cnn", "swin_tiny_patch4_window7_224": "vit", "vit_small_patch16_224": "vit",
-            "mixer_b16_224": "mlp"}  # fmt: skip
-STUDENTS = {"resnet18": "cnn", "mobilenetv2_100": "cnn", "deit_tiny_patch16_224": "vit", "swin_pico_patch4_window7_224": "vit",
-            "resmlp_12_224": "mlp"}  # fmt: skip
+TEACHERS = {
+    "convnext_tiny": "cnn",
+    "resnet50": "cnn",
+    "swin_tiny_patch4_window7_224": "vit",
+    "vit_small_patch16_224": "vit",
+    "mixer_b16_224": "mlp",
+}
+STUDENTS = {
+    "resnet18": "cnn",
+    "mobilenetv2_100": "cnn",
+    "deit_tiny_patch16_224": "vit",
+    "swin_pico_patch4_window7_224": "vit",
+    "resmlp_12_224": "mlp",
+}
 METHODS = ("kd", "fitnet", "cc", "rkd", "crd", "dkd", "dist", "ofa", "pat", "fbt")
 SEEDS, TRIALS, EPOCHS, IMAGES = (1, 2, 3), 74, 50, 10_000
 START = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
@@ -143,6 +153,5 @@ def _measure(place: Path, parts: list[str]) -> None:
     seconds, page = time.monotonic() - start, place / "report" / "index.html"
     size = f", page {page.stat().st_size / 1e6:.1f} MB" if not parts else ""
     what = "tables alone" if parts else "tables, figures and page"
-    print(
-        f"{what}: {seconds:.1f} s, peak {usage.ru_maxrss / 1e6:.2f} GB{size}, exit code {os.waitstatus_to_exitcode(status)}"
-    )
+    code = os.waitstatus_to_exitcode(status)
+    print(f"{what}: {seconds:.1f} s, peak {usage.ru_maxrss / 1e6:.2f} GB{size}, exit code {code}")
