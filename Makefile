@@ -27,6 +27,7 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m sweeps.version --check
 
 bench: setup
 	$(BIN)/python -m tests.bench

@@ -4,6 +4,8 @@ from pat.config import ConfigError, Data, Method, Recipe, RunConfig, Teacher
 from pat.methods import create_method, list_methods, method_options
 from pat.models import create_student, create_teacher, family, list_models
 
+__version__ = "0.1.0"
+
 __all__ = [
     "ConfigError",
     "Data",

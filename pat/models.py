@@ -6,6 +6,7 @@ import inspect
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -29,32 +30,42 @@ def check_model(name: str, what: str = "model") -> None:
         raise unknown(what, name, list_models())
 
 
-def create_model(name: str, num_classes: int, image_size: int | tuple[int, int], initial: str = "") -> nn.Module:
+def create_model(
+    name: str,
+    num_classes: int,
+    image_size: int | tuple[int, int],
+    initial: str = "",
+    initial_file: Path | None = None,
+) -> nn.Module:
     """A model on the CPU for inputs of `image_size` pixels; random weights from torch's generator.
 
-    `initial` = `timm:<name.tag>` loads timm's pretrained weights (all but the classifier, if its size differs).
-    Raises ConfigError where timm has no such name, size or weights.
+    `initial` = `timm:<name.tag>` loads timm's pretrained weights (all but the classifier, if its size differs), from
+    `initial_file` (`native_file`) where that is given. Raises ConfigError where timm has no such name, size or weights.
     """
     check_model(name)
     size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
     cfg = timm.get_pretrained_cfg(name)
-    kwargs = {}
+    kwargs: dict[str, Any] = {}
     if cfg is not None and cfg.fixed_input_size and tuple(cfg.input_size[1:]) != size:
         kwargs["img_size"] = size
     tag = initial.removeprefix("timm:")
+    if tag and initial_file is not None:
+        kwargs["pretrained_cfg_overlay"] = {"file": str(initial_file)}
     try:
         return timm.create_model(tag or name, pretrained=bool(tag), num_classes=num_classes, **kwargs)
     except Exception as error:  # timm raises many kinds; the user needs the one line
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        weights = f" with weights {tag}" if tag else ""
+        weights = f" with weights {initial_file or tag}" if tag else ""
         raise ConfigError(f"model {name!r} cannot be built for {size[0]}x{size[1]} px{weights}: {reason}") from error
 
 
-def create_student(name: str, num_classes: int, image_size: int, seed: int, initial: str = "") -> nn.Module:
+def create_student(
+    name: str, num_classes: int, image_size: int, seed: int, initial: str = "", initial_file: Path | None = None
+) -> nn.Module:
     """A student whose initial weights are a function of (name, num_classes, image_size, seed, initial) alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return create_model(name, num_classes, image_size, initial)
+        return create_model(name, num_classes, image_size, initial, initial_file)
 
 
 def create_teacher(
@@ -96,7 +107,19 @@ def pretrained_file(tag: str, num_classes: int, image_size: int) -> bytes:
     classes = timm.get_pretrained_cfg(tag).num_classes
     if classes != num_classes:
         raise ConfigError(f"teacher weights 'timm:{tag}' have {classes} classes, the data set has {num_classes}")
-    model = create_model(get_arch_name(tag), num_classes, image_size, f"timm:{tag}")
+    return _as_file(create_model(get_arch_name(tag), num_classes, image_size, f"timm:{tag}"))
+
+
+def native_file(tag: str) -> bytes:
+    """timm's pretrained weights `tag` as they are, for their own classes and image size, as a safetensors file.
+
+    Training that starts from this file starts as from the tag itself. Raises ConfigError where it cannot be had.
+    """
+    cfg = timm.get_pretrained_cfg(tag)
+    return _as_file(create_model(get_arch_name(tag), cfg.num_classes, tuple(cfg.input_size[1:]), f"timm:{tag}"))
+
+
+def _as_file(model: nn.Module) -> bytes:
     tensors = model.state_dict().items()
     return save({key: tensor.clone(memory_format=torch.contiguous_format) for key, tensor in tensors})
 

@@ -36,11 +36,12 @@ class Training:
         teacher_file: Path | None,
         teacher_sha256: str | None,
         measures: Measures = NO_MEASURES,
+        initial_file: Path | None = None,
     ) -> None:
         recipe, size = config.recipe, config.data.image_size
         if io.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(io.device)
-        student = create_student(config.student, dataset.num_classes, size, config.seed, config.initial)
+        student = create_student(config.student, dataset.num_classes, size, config.seed, config.initial, initial_file)
         check_workers(config, io, len(dataset.train), student)
         if measures.checkpointing:  # before the method looks at the model: some then call other modules of it
             student.set_grad_checkpointing(True)  # type: ignore[operator]

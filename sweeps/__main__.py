@@ -10,6 +10,8 @@ COMMANDS = {
     "train": ("sweeps.train_one", "one teacher, one student, one method, on named or own data"),
     "status": ("sweeps.looking.status", "how far a study is, from any machine that sees its folder"),
     "stop": ("sweeps.stop", "pause a running study after the epochs in flight"),
+    "pull": ("sweeps.cluster.pull", "the results of a cluster or a bucket, home"),
+    "doctor": ("sweeps.cluster.doctor", "whether every machine of a cluster can run a study"),
     "export": ("sweeps.looking.exports", "a study's searches for optuna-dashboard, its curves for TensorBoard"),
 }
 

@@ -18,6 +18,8 @@ from analysis.report import place, write_report
 from analysis.schema import LedgerError
 from pat.config import ConfigError
 from pat.data import load
+from sweeps.cluster.bootstrap import farewell, read_cluster
+from sweeps.cluster.places import DataPlace, data_place, storage_place
 from sweeps.costs.devices import Devices, agree, cluster_devices, local_devices
 from sweeps.costs.plan_text import plan_text
 from sweeps.costs.predicted import predicted_against_actual
@@ -26,9 +28,11 @@ from sweeps.engine.keep import retry
 from sweeps.engine.lock import locked
 from sweeps.flags import parser, select
 from sweeps.presets import CIFAR100, DIGITS, GPU_PRESETS, preset
+from sweeps.started import in_job
 from sweeps.store import grow, open_study, read_study, study_folder, write_study
 from sweeps.study import Study
 from sweeps.teachers import provide_used, recorded, resolve_used
+from sweeps.version import ROOT
 
 WORKS_HERE = f"what works here: python sweeps/hetero_grid.py --preset {DIGITS}"
 
@@ -36,7 +40,10 @@ WORKS_HERE = f"what works here: python sweeps/hetero_grid.py --preset {DIGITS}"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code: 0 complete, 1 something could not be completed, 2 bad input."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    return guarded(lambda: _main(parser().parse_args(argv)), "--verbose" in argv)
+    code = guarded(lambda: _main(parser().parse_args(argv)), "--verbose" in argv)
+    if in_job() and (cluster := read_cluster()):
+        print(farewell(cluster, ROOT), flush=True)
+    return code
 
 
 def guarded(command: Callable[[], int], verbose: bool) -> int:
@@ -62,8 +69,6 @@ def _stop(number: int, frame: Any) -> NoReturn:
 
 def _main(flags: argparse.Namespace) -> int:
     asked = select(preset(flags.preset or CIFAR100), flags)
-    if "://" in flags.storage:
-        raise ConfigError(f"storage {flags.storage!r}: a folder that every machine of the cluster sees")
     if flags.price is not None and not flags.price >= 0:
         raise ConfigError(f"--price {flags.price}: money per device-hour, not negative")
     return _plan(asked, flags) if flags.plan else _run(asked, flags)
@@ -73,10 +78,11 @@ def _plan(asked: Study, flags: argparse.Namespace) -> int:
     """Say what the study would do and cost. Probes where there are devices for it, and keeps the probes alone."""
     from sweeps.engine.cluster import address, ray_running
 
-    folder = study_folder(flags.storage, asked)
+    where = address(flags.address)
+    folder = study_folder(storage_place(flags.storage, where != "local"), asked)
     stored = read_study(folder)
     study = recorded(grow(stored, asked, folder) if stored else asked, folder)
-    root, where = _root(flags), address(flags.address)
+    root = data_place(flags.data_root, flags.stage, where != "local").unstaged()
     for_gpus = (flags.preset or CIFAR100) in GPU_PRESETS
     devices = Devices("", for_gpus, 0, study.gpu_share or 1.0)
     with ExitStack() as stack:
@@ -103,25 +109,19 @@ def _whisper(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _root(flags: argparse.Namespace) -> Path:
-    return Path(flags.data_root).expanduser().absolute()
-
-
 def _run(asked: Study, flags: argparse.Namespace) -> int:
     """Bring the study to its end, then its report."""
-    from sweeps.engine.cluster import (  # Ray is imported only where a study may run
-        JOIN_SECONDS,
-        address,
-        nodes,
-        ray_running,
-    )
+    from sweeps.cluster.waiting import wait_for_machines
+    from sweeps.engine.cluster import address, nodes, ray_running  # Ray is imported only where a study may run
 
-    where, root = address(flags.address), _root(flags)
+    where = address(flags.address)
+    away = where != "local"
+    place = data_place(flags.data_root, flags.stage, away)
     needs_gpu = (flags.preset or CIFAR100) in GPU_PRESETS
-    if where == "local":
+    if not away:
         _check_gpu(asked, needs_gpu, torch.cuda.is_available())
-    num_classes = _check_data(asked, root)
-    folder, study = open_study(flags.storage, asked)
+    num_classes = _check_data(asked, place)
+    folder, study = open_study(storage_place(flags.storage, away), asked)
     with ExitStack() as stack:
         pulse = stack.enter_context(locked(folder))
         if flags.retry:
@@ -129,11 +129,17 @@ def _run(asked: Study, flags: argparse.Namespace) -> int:
         resolve_used(asked, folder, num_classes)
         study = recorded(study, folder)
         gpus = torch.cuda.is_available()
-        if where != "local":
+        if away:
             stack.enter_context(ray_running(where, flags.verbose))
+            signal.signal(signal.SIGTERM, _stop)  # Ray has put its own handler there
+            wait_for_machines(asked, read_cluster(), flags.devices, flags.wait, needs_gpu, _tell)
             gpus = any(node.gpus for node in nodes())
             _check_gpu(asked, needs_gpu, gpus)
-        driver = Driver(folder, study, asked, root, gpus, keep=flags.keep, verbose=flags.verbose, pulse=pulse)
+            _check_machines(asked, folder, place)
+        driver = Driver(
+            folder, study, asked, place.root, gpus,
+            keep=flags.keep, verbose=flags.verbose, pulse=pulse, data_source=place.source,
+        )  # fmt: skip
         driver.price = flags.price
         driver.progress.say(f"study {study.name} in {folder}: {driver.progress.status()}")
         if driver.kind() is None:
@@ -141,13 +147,29 @@ def _run(asked: Study, flags: argparse.Namespace) -> int:
         else:
             provide_used(asked, folder, num_classes)
             stack.enter_context(ray_running(where, flags.verbose))
-            signal.signal(signal.SIGTERM, _stop)  # Ray has put its own handler there
-            _launch(driver, asked, flags, 0.0 if where == "local" else JOIN_SECONDS)
+            signal.signal(signal.SIGTERM, _stop)
+            _launch(driver, asked, flags)
     return _close(driver, folder)
 
 
-def _launch(driver: Driver, asked: Study, flags: argparse.Namespace, patience: float) -> None:
+def _tell(line: str) -> None:
+    print(line, flush=True)
+
+
+def _check_machines(study: Study, folder: Path, place: DataPlace) -> None:
+    """Raises ConfigError with the table of what is wrong with the cluster's machines."""
+    from sweeps.cluster.examine import examine
+    from sweeps.cluster.verdict import table
+    from sweeps.engine.cluster import nodes
+
+    several = len(nodes()) > 1 and study.workers != 1
+    if problems := examine(folder.parent, study.data, place.root, place.source, several):
+        raise ConfigError(f"the cluster cannot run study {study.name!r}:\n{table(problems)}")
+
+
+def _launch(driver: Driver, asked: Study, flags: argparse.Namespace) -> None:
     """Once it is known what it costs and nobody objects."""
+    from sweeps.cluster.waiting import growth
     from sweeps.engine.callbacks import callbacks
     from sweeps.engine.launch import launch
 
@@ -157,7 +179,8 @@ def _launch(driver: Driver, asked: Study, flags: argparse.Namespace, patience: f
     agree(driver.planner, folder, driver.data_root, devices, flags.price, flags.keep, flags.yes, say)
     driver.study = replace(study, gpu_share=devices.share if devices.gpus else None)
     write_study(folder, driver.study)
-    launch(driver, patience, callbacks=callbacks(flags.log, study.name) if flags.log else ())
+    most = growth(read_cluster() if in_job() else None, study.threads, devices.share, flags.devices)
+    launch(driver, most, callbacks=callbacks(flags.log, study.name) if flags.log else ())
     if table := predicted_against_actual(folder, driver.planner):
         say(table)
 
@@ -175,10 +198,11 @@ def _check_gpu(study: Study, needed: bool, there: bool) -> None:
         raise ConfigError(f"study {study.name!r} needs a GPU and there is none; {WORKS_HERE}")
 
 
-def _check_data(study: Study, root: Path) -> int:
+def _check_data(study: Study, place: DataPlace) -> int:
     """How many classes the data set has, once it is there."""
     try:
-        return load(study.data, root).num_classes
+        place.bring(study.data)
+        return load(study.data, place.root).num_classes
     except ConfigError as error:
         hint = f"; {WORKS_HERE}" if study.data.name != "digits" else ""
         raise ConfigError(f"{error}{hint}") from error

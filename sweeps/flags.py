@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, NoReturn
 
 from pat.config import ConfigError
+from sweeps.cluster.places import IN_PLACE, SHARED, STAGE
 from sweeps.costs.forecast import ASK_ABOVE
 from sweeps.engine.keep import KEEP
 from sweeps.presets import CIFAR100, PRESETS
@@ -29,9 +30,9 @@ def parser() -> Parser:
     flags.add_argument("--seeds", type=int, help="confirmation seeds of every setting")
     flags.add_argument("--trials", type=int, help="search trials of every cell, in whole waves")
     flags.add_argument("--workers", type=int, help="workers that share one run (Ray Train); a study of its own name")
-    flags.add_argument("--storage", default="runs", help="folder that holds a folder for each study (default runs)")
-    flags.add_argument("--data-root", default="data", help="folder of the data sets (default data)")
-    flags.add_argument("--address", help="a Ray cluster to run on; else an embedded Ray")
+    add_places(flags)
+    flags.add_argument("--devices", type=int, metavar="N", help="on a cluster: begin with N GPUs, and use no more")
+    flags.add_argument("--wait", type=float, metavar="MINUTES", help="for the cluster's machines (default 20)")
     flags.add_argument("--plan", action="store_true", help="say what would be done and what it costs; do nothing")
     flags.add_argument(
         "--keep", choices=KEEP, default="all", help="students' files that outlive their runs (default all)"
@@ -46,6 +47,22 @@ def parser() -> Parser:
     flags.add_argument("--log", metavar="WHERE", help="also log each epoch to wandb:PROJECT or mlflow:TRACKING_URI")
     flags.add_argument("--verbose", action="store_true", help="tracebacks, and the output of the workers")
     return flags
+
+
+def add_places(flags: argparse.ArgumentParser) -> None:
+    """The flags that say where: storage, data sets, Ray."""
+    flags.add_argument(
+        "--storage", help=f"folder that holds a folder for each study (default runs; on a cluster {SHARED}/runs)"
+    )
+    flags.add_argument(
+        "--data-root", help=f"folder, or URI, of the data sets (default data; on a cluster {SHARED}/data)"
+    )
+    flags.add_argument(
+        "--stage",
+        metavar="DIR",
+        help=f"each machine's own folder for a copy of the data (default on a cluster {STAGE}; {IN_PLACE}: no copy)",
+    )
+    flags.add_argument("--address", help="a Ray cluster to run on; else an embedded Ray")
 
 
 def select(study: Study, flags: argparse.Namespace) -> Study:

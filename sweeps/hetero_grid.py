@@ -1,5 +1,5 @@
 """The entry script: the heterogeneous matrix of a preset. `ray submit CLUSTER.yaml sweeps/hetero_grid.py` copies this
-one file, so it holds nothing but the way to the installed package.
+one file, so it holds nothing but the way to the packages.
 
     python sweeps/hetero_grid.py --preset digits        minutes on two cores
     python sweeps/hetero_grid.py --preset digits --plan what it would do
@@ -9,13 +9,21 @@ one file, so it holds nothing but the way to the installed package.
 import sys
 from pathlib import Path
 
+CODE = "27ee59890a61"
+COPY = Path.home() / "pat-sweeps"
+
 
 def run() -> int:
-    """Find the packages next to this file, or installed, and hand over to them; returns the exit code."""
-    here = Path(__file__).resolve().parent
-    if (here / "presets.py").exists():
-        sys.path[0] = str(here.parent)  # the script's own folder would offer `sweeps/study.py` as `study`
+    """Find the packages next to this file, in a cluster's copy, or installed, and hand over to them; the exit code."""
+    script = Path(__file__).resolve()
+    beside = (script.parent / "presets.py").exists()
+    if beside or (COPY / "sweeps").is_dir():
+        sys.path[0] = str(script.parents[1] if beside else COPY)  # not the script's folder: `study` would be a module
     try:
+        from sweeps.cluster.handover import hand_over, submitted
+
+        if submitted(script):
+            return hand_over(script, sys.argv[1:], COPY)
         from sweeps.cli import main
     except ModuleNotFoundError as error:
         print(f"error: {error}; install the project in this Python ({sys.executable}) first", file=sys.stderr)

@@ -1,4 +1,5 @@
-"""Teachers that are not trained here - files, URLs, timm's tags - as files that every machine of a study sees.
+"""Teachers that are not trained here, and the weights that training starts from - files, URLs, timm's tags - as files
+that every machine of a study sees.
 
 Only the process that starts a study fetches, once, into the folder `teachers/`; workers read files and verify them.
 """
@@ -10,12 +11,12 @@ import json
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from analysis import storage
+from analysis import ledger, storage
 from analysis.schema import LedgerError
 from pat.config import ConfigError
-from pat.models import create_teacher, pretrained_file
+from pat.models import create_teacher, native_file, pretrained_file
 from pat.weights import download, is_url
-from sweeps.study import Study, TeacherFile
+from sweeps.study import TIMM, Study, TeacherFile, teacher_run
 
 FOLDER, RECORD = "teachers", "tags.json"
 
@@ -33,9 +34,35 @@ def resolve_used(study: Study, folder: Path, num_classes: int) -> None:
 
 
 def provide_used(study: Study, folder: Path, num_classes: int) -> None:
-    """`provide` for every teacher that the pairs of the study use; they are resolved."""
+    """`provide` for every teacher that the pairs of the study use, which are resolved; and the weights that the
+    training of the others starts from, as long as it has not ended."""
     for name, source in _used(recorded(study, folder)).items():
         provide(name, source, folder, num_classes, study.data.image_size)
+    for name in study.used_teachers():
+        tag = study.initial.get(name, "").removeprefix(TIMM)
+        config = teacher_run(study, name)
+        if tag and config is not None and ledger.read_run(folder, config.run_id) is None:
+            _provide_initial(tag, folder)
+
+
+def initial_file(tag: str, folder: Path) -> Path:
+    """Where the weights of a timm tag lie, as timm has them, for training that starts from them."""
+    return folder / FOLDER / f"initial-{tag}.safetensors"
+
+
+def _provide_initial(tag: str, folder: Path) -> None:
+    """Raises ConfigError where timm cannot give them, or gives others than this folder had before."""
+    path = initial_file(tag, folder)
+    if path.exists():
+        return
+    print(f"fetching timm's weights {tag}", flush=True)
+    data = native_file(tag)
+    digest = hashlib.sha256(data).hexdigest()
+    known = _read_record(folder).get(path.name, digest)
+    if known != digest:
+        raise ConfigError(f"timm's weights {tag!r} now have SHA-256 {digest}, but this study began with {known}")
+    _write_record(folder, path.name, digest)
+    storage.write_file(path.parent, path.name, data)
 
 
 def resolve(source: TeacherFile, folder: Path, num_classes: int, image_size: int) -> TeacherFile:
@@ -47,8 +74,7 @@ def resolve(source: TeacherFile, folder: Path, num_classes: int, image_size: int
     if known.sha256:
         return known
     digest = _fetch_tag(source, folder, num_classes, image_size)
-    record = {**_read_record(folder), _key(source, image_size): digest}
-    storage.write_file(folder / FOLDER, RECORD, (json.dumps(record, indent=1, sort_keys=True) + "\n").encode())
+    _write_record(folder, _key(source, image_size), digest)
     return replace(source, sha256=digest)
 
 
@@ -108,6 +134,11 @@ def _known(source: TeacherFile, folder: Path, image_size: int) -> TeacherFile:
 def _key(source: TeacherFile, image_size: int) -> str:
     """timm fits weights to the image size, so that one tag is a file for each size."""
     return f"{source.tag} {image_size}px"
+
+
+def _write_record(folder: Path, key: str, digest: str) -> None:
+    record = {**_read_record(folder), key: digest}
+    storage.write_file(folder / FOLDER, RECORD, (json.dumps(record, indent=1, sort_keys=True) + "\n").encode())
 
 
 def _read_record(folder: Path) -> dict[str, str]:

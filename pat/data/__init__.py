@@ -1,6 +1,6 @@
 """Data sets by name: whole in memory as uint8 images, or in files that worker processes decode."""
 
-from pat.data.base import Dataset, Source, Split, check_data, list_datasets, load, register_dataset
+from pat.data.base import Dataset, Source, Split, check_data, data_folder, list_datasets, load, register_dataset
 from pat.data.cifar import load_cifar10, load_cifar100
 from pat.data.digits import load_digits
 from pat.data.files import FileSplit
@@ -15,6 +15,7 @@ __all__ = [
     "Source",
     "Split",
     "check_data",
+    "data_folder",
     "fingerprint",
     "folder_data",
     "list_datasets",

@@ -92,13 +92,17 @@ Loader = Callable[[Path, Data], tuple[Source, Source, int]]
 """(root, data) -> whole train split, test split, number of classes."""
 
 _loaders: dict[str, Loader] = {}
+_folders: dict[str, str] = {}
 
 
-def register_dataset(name: str) -> Callable[[Loader], Loader]:
-    """Makes a loader known by name; a name ending in ':' serves every name with that prefix."""
+def register_dataset(name: str, folder: str = "") -> Callable[[Loader], Loader]:
+    """Makes a loader known by name; a name ending in ':' serves every name with that prefix, in folders so called.
+
+    `folder`: where below the root its files lie; empty for a set that needs none.
+    """
 
     def register(loader: Loader) -> Loader:
-        _loaders[name] = loader
+        _loaders[name], _folders[name] = loader, folder
         return loader
 
     return register
@@ -112,6 +116,13 @@ def check_data(data: Data) -> None:
     """Raises ConfigError with the nearest names unless the data set exists."""
     if _key(data.name) not in _loaders:
         raise unknown("data set", data.name, _loaders)
+
+
+def data_folder(data: Data) -> str:
+    """The folder below the root that holds all files of a data set; empty for one that needs none."""
+    check_data(data)
+    prefix, colon, rest = data.name.partition(":")
+    return rest if colon else _folders[prefix]
 
 
 def _key(name: str) -> str:

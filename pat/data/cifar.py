@@ -11,13 +11,13 @@ from pat.config import Data, DataError
 from pat.data.base import Split, register_dataset
 
 
-@register_dataset("cifar10")
+@register_dataset("cifar10", CIFAR10.base_folder)
 def load_cifar10(root: Path, data: Data) -> tuple[Split, Split, int]:
     """50,000 train and 10,000 test images of 10 classes, 32x32."""
     return _load(CIFAR10, root)
 
 
-@register_dataset("cifar100")
+@register_dataset("cifar100", CIFAR100.base_folder)
 def load_cifar100(root: Path, data: Data) -> tuple[Split, Split, int]:
     """50,000 train and 10,000 test images of 100 (fine) classes, 32x32."""
     return _load(CIFAR100, root)

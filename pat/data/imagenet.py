@@ -8,14 +8,16 @@ from pat.config import Data, DataError
 from pat.data.base import Source, register_dataset
 from pat.data.folder import read_parts
 
+FOLDER = "imagenet"
 
-@register_dataset("imagenet")
+
+@register_dataset("imagenet", FOLDER)
 def load_imagenet(root: Path, data: Data) -> tuple[Source, Source, int]:
     """Train and val images. Classes are the sorted synset names of train, so that the label is the usual class index.
 
     Without train/ (val/ is enough to score a trained network) the train split is empty.
     """
-    folder = root / "imagenet"
+    folder = root / FOLDER
     train, val = folder / "train", folder / "val"
     if not val.is_dir():
         raise DataError(f"data set imagenet not found in {str(folder)!r}: train/<synset>/ and val/<synset>/ needed")

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 ENVIRONMENT = {
@@ -31,6 +28,8 @@ for _name, _value in ENVIRONMENT.items():
 import ray  # noqa: E402  (reads the variables above when it is imported)
 
 from pat.config import ConfigError  # noqa: E402
+from sweeps.started import in_job  # noqa: E402
+from sweeps.version import PACKAGES, ROOT  # noqa: E402
 
 logging.getLogger("ray.tune").setLevel(logging.ERROR)  # Tune misses the files of the loggers that are off
 OBJECT_STORE_BYTES = 128 * 1024**2
@@ -47,19 +46,18 @@ class Node:
 
 
 def address(given: str | None) -> str:
-    """The Ray to run on: the one given; its own for what `ray submit` or a Ray job started; else a fresh one.
+    """The Ray to run on: the one given; its own for what a Ray job started; else a fresh one.
 
     A Ray that merely happens to run on this machine is never joined.
     """
     if given:
         return given
-    return "auto" if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ or _submitted() else "local"
+    return "auto" if in_job() else "local"
 
 
-def _submitted() -> bool:
-    """Whether `ray submit` copied the running script into the home folder of a cluster's head."""
-    script = Path(sys.argv[0]).absolute()
-    return script.parent == Path.home() and (Path.home() / "ray_bootstrap_config.yaml").exists()
+def _code() -> dict[str, Any]:
+    """What ships this code to every machine; a job has been shipped already."""
+    return {} if in_job() else {"runtime_env": {"py_modules": [str(ROOT / package) for package in PACKAGES]}}
 
 
 @contextmanager
@@ -74,6 +72,8 @@ def ray_running(where: str, verbose: bool = False) -> Iterator[None]:
     options: dict[str, Any] = {"log_to_driver": verbose, "configure_logging": verbose}
     if where == "local":
         options |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
+    else:
+        options |= _code()
     if verbose:
         options.pop("configure_logging")
     try:
@@ -102,20 +102,12 @@ def slots(cluster: list[Node], threads: int, gpu_share: float) -> int:
     )
 
 
-def wait_for(workers: int, threads: int, gpu_share: float, patience: float) -> int:
-    """The number of slots once one run fits; waits up to `patience` seconds for a cluster that is still starting.
-
-    Raises ConfigError, one line, where a run would wait for ever.
-    """
-    deadline = time.monotonic() + patience
-    while True:
-        cluster = nodes()
-        count = slots(cluster, threads, gpu_share)
-        if count >= workers:
-            return count
-        if time.monotonic() >= deadline:
-            break
-        time.sleep(2)
+def room(workers: int, threads: int, gpu_share: float) -> int:
+    """The number of slots. Raises ConfigError, one line, where a run would wait for ever."""
+    cluster = nodes()
+    count = slots(cluster, threads, gpu_share)
+    if count >= workers:
+        return count
     cpus, gpus = sum(node.cpus for node in cluster), sum(node.gpus for node in cluster)
     raise ConfigError(
         f"a run needs {workers} worker(s) of {threads} CPU(s) each, the cluster has {cpus:.0f} CPU(s)"

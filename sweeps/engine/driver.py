@@ -23,8 +23,8 @@ from sweeps.engine.runs import STOPS_STUDY, execute
 from sweeps.planning.planner import Planner, keys, matrix_rows, rungs_of
 from sweeps.planning.units import Segment
 from sweeps.planning.view import RUN_COLUMNS, read_state, read_view
-from sweeps.study import Study, TeacherFile
-from sweeps.teachers import local_file
+from sweeps.study import TIMM, Study, TeacherFile
+from sweeps.teachers import initial_file, local_file
 
 LOST_LIMIT, UNBEGUN_LIMIT = 3, 20
 MATRIX_EVERY = 2.0
@@ -52,7 +52,7 @@ class Driver:
     """One study in its folder. `asked`: the part of it that this call is to complete.
 
     `gpus`: whether the cluster has some. `keep`: which students' files outlive their runs. `pulse` tells others what
-    is running.
+    is running. `data_source`: where each machine fetches the data set from, into `data_root`.
     """
 
     def __init__(
@@ -67,9 +67,10 @@ class Driver:
         speeds: Speeds | None = None,
         verbose: bool = False,
         pulse: Pulse | None = None,
+        data_source: str = "",
     ) -> None:
         self.folder, self.study, self.data_root, self.gpus, self.keep = folder, study, data_root, gpus, keep
-        self.pulse = pulse
+        self.pulse, self.data_source = pulse, data_source
         self.price: float | None = None
         if pulse is not None:
             pulse.facts = self.live
@@ -139,6 +140,7 @@ class Driver:
                 run_id = config.teacher.weights.removeprefix("run:")
                 teacher_file = str(teacher_path(self.folder, run_id))
                 sha256 = self.planner.view[run_id].student_sha256
+        initial = config.initial.removeprefix(TIMM)
         losses = self._losses[segment.run_id]
         return Job(
             folder=str(self.folder),
@@ -149,6 +151,8 @@ class Driver:
             student_family=self._families[config.student],
             teacher_family=self._families[segment.cell.teacher] if config.teacher else "",
             data_root=str(self.data_root),
+            data_source=self.data_source,
+            initial_file=str(initial_file(initial, self.folder)) if initial else "",
             teacher_file=teacher_file,
             teacher_sha256=sha256,
             workers=self.study.workers_of(config.method.name),

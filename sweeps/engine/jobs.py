@@ -22,6 +22,8 @@ class Job:
 
     `config` is the run's canonical configuration, `folder` the study's, `until` the number of epochs after which to
     stop. `teacher_file` is empty for runs without a teacher; `teacher_sha256` is what its bytes must hash to.
+    `initial_file` holds the weights that the training starts from, where the configuration names some.
+    `data_source`: where each machine fetches the data set from, once, into its own `data_root`; empty: it lies there.
     `retries` and `preemptions` count the processes that the run has lost so far. `keep_student`: whether the student's
     file outlives the run. `trial`: the place of a search run in its cell's search.
     """
@@ -34,8 +36,10 @@ class Job:
     student_family: str
     teacher_family: str = ""
     data_root: str = "data"
+    data_source: str = ""
     teacher_file: str = ""
     teacher_sha256: str = ""
+    initial_file: str = ""
     workers: int = 1
     retries: int = 0
     preemptions: int = 0

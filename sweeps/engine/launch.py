@@ -19,7 +19,7 @@ from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
 from analysis.schema import LedgerError
-from sweeps.engine.cluster import preempted, wait_for, why_lost
+from sweeps.engine.cluster import preempted, room, why_lost
 from sweeps.engine.driver import Driver, Fatal
 from sweeps.engine.group import answer
 from sweeps.engine.jobs import STOP, Job
@@ -123,29 +123,28 @@ class TellLosses(tune.Callback):
 
 def launch(
     driver: Driver,
-    patience: float = 0.0,
+    most: int = 0,
     work: Work | None = None,
     limit: int = SEGMENTS_PER_TUNER,
     callbacks: Sequence[tune.Callback] = (),
 ) -> None:
     """Drive the study to its end on the Ray that is running.
 
-    `patience`: seconds to wait for the cluster's machines. `work` replaces the training in one-worker segments.
-    `callbacks` of Tune see every epoch. Raises ConfigError where a run cannot fit the cluster, and Fatal where the
-    storage refuses, a file is damaged, or the study was asked to stop.
+    `most`: one-worker runs that a growing cluster could hold; it is asked for them. `work` replaces the training in
+    one-worker segments. `callbacks` of Tune see every epoch. Raises ConfigError where a run cannot fit the cluster, and
+    Fatal where the storage refuses, a file is damaged, or the study was asked to stop.
     """
     study = driver.study
     kinds = {study.workers_of(method) for method in ("scratch", *study.methods)}
-    slots = {
-        kind: wait_for(kind, study.threads, _share((study.gpu_share or 1.0), kind), patience) for kind in sorted(kinds)
-    }
+    slots = {kind: room(kind, study.threads, _share((study.gpu_share or 1.0), kind)) for kind in sorted(kinds)}
     _sweep_up()
     scratch = Path(tempfile.mkdtemp(prefix=f"{SCRATCH}{os.getpid()}-"))
     try:
         with driver.progress.ticking(), watching(driver, min(kinds), study.threads, (study.gpu_share or 1.0)):
             while (kind := driver.kind()) is not None:
                 driver.progress.slots = max(1, slots[kind] // kind)
-                _run_tuner(driver, kind, scratch, work, limit, callbacks)
+                at_once = max(driver.progress.slots, most if kind == 1 else 0)
+                _run_tuner(driver, kind, at_once, scratch, work, limit, callbacks)
         driver.finish()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -167,7 +166,13 @@ def _share(gpu_share: float, workers: int) -> float:
 
 
 def _run_tuner(
-    driver: Driver, workers: int, scratch: Path, work: Work | None, limit: int, callbacks: Sequence[tune.Callback]
+    driver: Driver,
+    workers: int,
+    at_once: int,
+    scratch: Path,
+    work: Work | None,
+    limit: int,
+    callbacks: Sequence[tune.Callback],
 ) -> None:
     """One Tuner: segments of one kind until none is ready, or until it has grown long enough."""
     study = driver.study
@@ -183,7 +188,7 @@ def _run_tuner(
         tune_config=tune.TuneConfig(
             num_samples=-1,
             search_alg=searcher,
-            max_concurrent_trials=driver.progress.slots,
+            max_concurrent_trials=at_once,
             reuse_actors=workers == 1,
             trial_dirname_creator=lambda trial: trial.trial_id,
         ),

@@ -23,6 +23,7 @@ from pat.config import RunConfig
 from pat.io import CHECKPOINT, STUDENT
 from pat.train import Outcome
 from sweeps.engine.jobs import MEASURES, Job, run_folder
+from sweeps.version import digest
 
 
 def record_end(job: Job, status: str, failure: str = "", message: str = "", started: datetime | None = None) -> None:
@@ -130,7 +131,7 @@ def machine() -> dict[str, str]:
         "cpu": f"{_cpu_name()} / {torch.backends.cpu.get_cpu_capability()}",
         "torch": torch.__version__,
         "timm": timm.__version__,
-        "pat_version": getattr(pat, "__version__", ""),
+        "pat_version": f"{pat.__version__}+{digest()}",
         "python": platform.python_version(),
         "git_commit": _git_commit(),
     }

@@ -24,6 +24,7 @@ from pat.memory import Measures, OutOfMemory
 from pat.train import Outcome, train
 from sweeps.engine.jobs import MEASURES, STOP, WHERE, Job, run_folder
 from sweeps.engine.records import epoch_rows, first_line, record_end, write_end
+from sweeps.engine.staging import stage
 
 STOPS_STUDY = (DataError, StorageError, LedgerError)
 """Errors that no other run of the study would escape: nothing is recorded, and the study stops."""
@@ -44,6 +45,8 @@ def execute(job: Job, make_io: MakeIO = LocalIO, record_errors: bool = True) -> 
     ended = ledger.read_run(job.folder, job.run.run_id)
     if ended is not None:
         return str(ended["status"])
+    if job.data_source:
+        stage(job.run.data, job.data_source, Path(job.data_root))
     while True:
         try:
             return _attempt(job, make_io, started)
@@ -81,6 +84,7 @@ def _attempt(job: Job, make_io: MakeIO, started: datetime) -> str:
             data_root=Path(job.data_root),
             teacher_file=Path(job.teacher_file) if job.teacher_file else None,
             teacher_sha256=job.teacher_sha256 or None,
+            initial_file=Path(job.initial_file) if job.initial_file else None,
             measures=Measures.parse(kept.decode()) if kept else Measures(),
         )
     if io.rank == 0:

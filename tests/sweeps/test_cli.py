@@ -108,7 +108,7 @@ def test_a_complete_study_needs_no_ray(tmp_path: Path, capsys: pytest.CaptureFix
     capsys.readouterr()
     assert main(["--preset", "small", "--storage", str(tmp_path)]) == 0
     said = capsys.readouterr().out
-    assert "0 failed" in said and "report and figures" in said
+    assert "0 failed" in said and "report in" in said
     assert main(["--preset", "small", "--storage", str(tmp_path), "--plan"]) == 0
     assert "8/8" in capsys.readouterr().out
 

@@ -119,5 +119,5 @@ def test_more_workers_than_there_are_is_said_at_once(tmp_path: Path) -> None:
     folder, grown = open_study(tmp_path, study)
     start = time.monotonic()
     with pytest.raises(ConfigError, match=r"needs 32 worker\(s\) of 1 CPU\(s\) each, the cluster has 2 CPU"):
-        launch(Driver(folder, grown, study, tmp_path, stream=io.StringIO()), patience=3.0)
+        launch(Driver(folder, grown, study, tmp_path, stream=io.StringIO()))
     assert time.monotonic() - start < 60

@@ -1,0 +1,47 @@
+"""`python -m sweeps doctor`: whether every machine of a cluster can run a study; a table of what is wrong where not.
+
+On the head of a cluster it asks all machines, elsewhere (without --address) this one.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from sweeps.cli import guarded
+from sweeps.flags import Parser, add_places, select
+from sweeps.presets import CIFAR100, PRESETS, preset
+
+
+def main(argv: Sequence[str]) -> int:
+    """The command; returns the exit code: 0 sound, 2 with a table of problems."""
+    flags = Parser(prog="python -m sweeps doctor", description=__doc__, allow_abbrev=False)
+    flags.add_argument("--preset", default=CIFAR100, help=f"whose data is looked for: {', '.join(PRESETS)}")
+    flags.add_argument("--workers", type=int, help="workers that are to share a run: then names must resolve too")
+    add_places(flags)
+    flags.add_argument("--verbose", action="store_true", help="tracebacks")
+    flags.set_defaults(pairs=None, methods=None, seeds=None, trials=None)
+    return guarded(lambda: _doctor(flags.parse_args(argv)), "--verbose" in argv)
+
+
+def _doctor(flags: argparse.Namespace) -> int:
+    from sweeps.cluster.bootstrap import read_cluster
+    from sweeps.cluster.examine import examine
+    from sweeps.cluster.places import data_place, storage_place
+    from sweeps.cluster.verdict import table
+    from sweeps.engine.cluster import address, nodes, ray_running
+
+    study = select(preset(flags.preset), flags)
+    where = address(flags.address or ("auto" if read_cluster() else None))
+    away = where != "local"
+    storage, place = storage_place(flags.storage, away), data_place(flags.data_root, flags.stage, away)
+    with ray_running(where, flags.verbose):
+        count = len(nodes())
+        several = count > 1 and study.workers != 1
+        problems = examine(Path(storage).expanduser().absolute(), study.data, place.root, place.source, several)
+    if problems:
+        print(table(problems))
+        return 2
+    print(f"{count} machine{'s' if count > 1 else ''}: nothing is wrong")
+    return 0
