@@ -4,7 +4,7 @@ BIN := .venv/bin
 export RAY_USAGE_STATS_ENABLED := 0
 export RAY_AUTH_MODE := disabled
 
-.PHONY: setup demo test lint bench clean
+.PHONY: setup demo test cluster-test lint bench clean
 setup: .venv/.ready
 
 # uv (from the package index, inside the environment) is the fastest ordinary installer; the versions are those of constraints.txt.
@@ -19,8 +19,14 @@ demo: setup
 	$(BIN)/python sweeps/hetero_grid.py --preset digits
 
 test: setup
-	$(BIN)/python -m pytest -n 2 -m "not slow and not ray"
+	$(BIN)/python -m pytest -n 2 -m "not slow and not ray and not cluster"
 	$(BIN)/python -m pytest -m "ray and not slow"
+
+# Two nodes and a laptop in namespaces of this machine: needs root and a few programs, and says which is not there.
+cluster-test:
+	@$(PYTHON) tests/cluster/netns/machines.py
+	@$(MAKE) --no-print-directory setup
+	$(BIN)/python -m pytest -s -v -m cluster --durations=10 tests/cluster/test_two_nodes.py
 
 lint: setup
 	$(BIN)/ruff check .

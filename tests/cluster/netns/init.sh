@@ -13,6 +13,7 @@ for part in PLACE SHARED PYTHON ${SOURCE:+SOURCE}; do
 done
 mkdir -p /run/own/venv /run/own/upper /run/own/work /run/sshd
 mount --bind "$CHECKOUT/.venv" /run/own/venv
+cp "$CHECKOUT/constraints.txt" /run/own/
 
 for folder in /root /tmp /mnt; do mount -t tmpfs tmpfs "$folder"; done
 mount -t tmpfs -o size=1g tmpfs /dev/shm
@@ -36,6 +37,7 @@ else
   rm -f "$CHECKOUT"/.venv/lib/python*/site-packages/__editable__*  # a node has the packages, not the project
   mkdir /root/pat-venv
   mount --bind "$CHECKOUT/.venv" /root/pat-venv
+  cp /run/own/constraints.txt /root/pat-venv/.constraints  # cluster/setup.sh finds everything installed
   /usr/sbin/sshd -f /run/own/PLACE/sshd_config -E /tmp/sshd.log
 fi
 touch /run/own/ready

@@ -68,7 +68,7 @@ class Machine:
     def processes(self) -> dict[int, str]:
         """What runs in this machine but its process 1 and the sshd: pid, as seen from outside, -> command line."""
         pids = _run("ip", "netns", "pids", _namespace(self.name)).split()
-        titles = {int(pid): _title(int(pid)) for pid in pids}
+        titles = {int(pid): _title(int(pid))[:200] for pid in pids}
         own = ("sshd: /usr/sbin/sshd", "sleep 3600", "unshare", "bash " + str(HERE / "init.sh"))
         return {pid: title for pid, title in titles.items() if title and not title.startswith(own)}
 
@@ -188,3 +188,7 @@ def _sweep_up() -> None:
         _run("ip", "netns", "delete", space)
     if Path("/sys/class/net", BRIDGE).exists():
         _run("ip", "link", "delete", BRIDGE)
+
+
+if __name__ == "__main__":
+    sys.exit(f"make cluster-test {reason}" if (reason := missing()) else 0)

@@ -1,0 +1,194 @@
+"""The mission's command on two genuine nodes, word for word as the README gives it; `make cluster-test` runs this.
+
+The nodes and the laptop are namespaces of this machine (see `netns`). The tests are steps of one story, in this order.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from analysis import read_runs
+from tests.cluster.netns.cluster import SCRIPT, YAML, Cluster, cluster, say, until
+from tests.cluster.netns.machines import missing
+from tests.cluster.netns.terminal import CTRL_C, Terminal
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "sweeps"))
+from test_driver import same  # noqa: E402
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+
+PAIRS = (
+    "convnext_micro_32:vit_nano_patch8_32,vit_micro_patch8_32:mixer_nano_patch8_32,mixer_micro_patch8_32:resnet_nano_32"
+)
+STUDY = f"--preset digits --pairs {PAIRS} --methods kd,pat --trials 4 --seeds 2"
+SHORT = f"--preset digits --pairs {PAIRS.split(',')[0]} --methods kd --trials 0 --seeds 1 --workers 2"
+LOOKING_ON = "already runs this command"
+LEAVINGS = (
+    "~/.ray",
+    "~/.ssh",
+    "~/pat-*",
+    "~/ray_bootstrap_*",
+    "~/hetero_grid.py",
+    "/tmp/ray-config-*",
+    "/tmp/ray_ssh_*",
+)
+
+
+def leavings() -> set[tuple[str, int]]:
+    """What Ray and ssh leave in a home folder and in /tmp, and when it was changed."""
+    roots = [Path(os.path.expanduser(pattern)) for pattern in LEAVINGS]
+    there = [path for root in roots for path in root.parent.glob(root.name)]
+    inside = [path for folder in there for path in folder.glob("*")]
+    return {(str(path), path.stat().st_mtime_ns) for path in [*there, *inside, *Path("/tmp/ray").glob("cluster-*")]}
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Two nodes and a laptop with the project and a Ray token."""
+    if reason := missing():
+        pytest.skip(reason)
+    before = leavings()
+    with cluster(tmp_path_factory.mktemp("cluster")) as started:
+        started.give("ray get-auth-token --generate > /dev/null", limit=60)
+        yield started
+    assert leavings() == before
+
+
+def finished(study: Path) -> list[str]:
+    """The runs that have come to their end, pruned ones too."""
+    return [path.parent.name for path in study.glob("runs/*/run.parquet")]
+
+
+def training(two: Cluster, title: str) -> list[str]:
+    """The nodes where processes of that title are."""
+    return [name for name, titles in two.processes().items() if any(line.startswith(title) for line in titles)]
+
+
+def ends(terminal: Terminal, limit: float, code: int = 0) -> None:
+    found = terminal.wait(limit)
+    say(f"  exit {found} after {terminal.seconds:.0f} s")
+    assert found == code, terminal.text[-3000:]
+
+
+def test_reference(two: Cluster) -> None:
+    """The study on one machine with an embedded Ray."""
+    two.give(f"python {SCRIPT} {STUDY} --storage /mnt/pat/one", limit=600)
+
+
+def test_up(two: Cluster) -> None:
+    two.up()
+
+
+def test_study_survives_its_client_and_a_lost_node(two: Cluster) -> None:
+    study = two.shared / "runs" / "digits"
+    first = two.open(two.submit(STUDY))
+    first.until("the study is Ray job", limit=120)
+    say(f"  handed over after {first.seconds:.0f} s")
+    until(lambda: len(finished(study)) >= 3, "three runs", limit=240)
+    assert training(two, "ray::ImplicitFunc") == ["node1", "node2"]
+    first.kill()
+    say(f"  client killed after {first.seconds:.0f} s, {len(finished(study))} runs done")
+
+    again = two.open(two.submit(STUDY))
+    again.until(LOOKING_ON, limit=60)
+    node = two.nodes[1]
+    node.connect(False)
+    head, lost = two.nodes[0], "marked dead because the detector has missed too many heartbeats"
+    log = "/tmp/ray/session_latest/logs/gcs_server.out"
+    took = until(lambda: int(head.run(f"grep -c '{lost}' {log} || true")), "node2 is dead to Ray", limit=150)
+    say(f"  node2 cut off, given up by Ray after {took:.0f} s, {len(finished(study))} runs done")
+    node.connect(True)
+    back = time.time()
+    took = until(lambda: "ray::ImplicitFunc" in str(two.processes()["node2"]), "node2 works again", limit=150)
+    say(f"  node2 is plugged in and works again after {took:.0f} s")
+    ends(again, limit=600)
+    assert f"ray down {YAML}" in again.text.strip().splitlines()[-2:][0] + again.text.strip().splitlines()[-1]
+
+    two.give(f"python -m sweeps pull {YAML} /mnt/pat/pulled", limit=120)
+    two.give("python -m analysis report /mnt/pat/pulled/digits", limit=120)
+    same(two.home / "pulled" / "digits", two.home / "one" / "digits")
+    runs = read_runs(two.home / "pulled" / "digits")
+    say(f"  runs by node {runs['host'].value_counts().to_dict()}, preemptions {runs['preemptions'].sum()}")
+    assert set(runs["host"]) == {"node1", "node2"}
+    ended = {path.parent.name: path.stat().st_mtime for path in study.glob("runs/*/run.parquet")}
+    assert any(ended[row.run_id] > back for row in runs.itertuples() if row.host == "node2")
+
+
+def test_runs_that_span_both_nodes(two: Cluster) -> None:
+    two.give(f"python {SCRIPT} {SHORT} --storage /mnt/pat/one", limit=400)
+    first = two.open(two.submit(SHORT))
+    until(lambda: training(two, "ray::RayTrainWorker") == ["node1", "node2"], "a run on both nodes", limit=240)
+    say(f"  one run on both nodes after {first.seconds:.0f} s")
+    first.type(CTRL_C)
+    first.wait(limit=60)
+    assert "the study goes on" in first.text
+    say(f"  Ctrl-C after {first.seconds:.0f} s")
+    again = two.open(two.submit(SHORT))
+    again.until(LOOKING_ON, limit=60)
+    ends(again, limit=400)
+    two.give(f"python -m sweeps pull {YAML} /mnt/pat/pulled", limit=120)
+    same(two.home / "pulled" / "digits-2workers", two.home / "one" / "digits-2workers")
+
+
+def test_a_failing_study(two: Cluster) -> None:
+    said = two.give(two.submit("--preset digits --pairs nobody:nowhere"), limit=90, expect=1)
+    assert re.search(r"error: the study ended with exit code 2; its log: ray job logs \S+, on the head \S+\.log", said)
+
+
+def doctor(two: Cluster, options: str = "--preset digits", code: int = 2) -> str:
+    """What the doctor says, as the README calls it."""
+    start = time.monotonic()
+    line = f"cd ~/pat-sweeps && python -m sweeps doctor {options}; echo exit $?"
+    said = two.give(f"ray exec {YAML} '{line}'", limit=90)
+    assert f"exit {code}" in said, said[-2000:]
+    assert time.monotonic() - start < 60
+    return said
+
+
+def broken(two: Cluster, node: int, script: str, mend: str) -> str:
+    """What the doctor says while something is wrong with a node."""
+    two.nodes[node].run(script)
+    try:
+        return doctor(two)
+    finally:
+        two.nodes[node].run(mend)
+
+
+def test_doctor(two: Cluster) -> None:
+    assert "nothing is wrong" in doctor(two, code=0)
+    where = "~/pat-venv/lib/python3.*/site-packages"
+    torch = f"{where}/torch/version.py"
+    said = broken(
+        two, 1, f"cp -p {torch} /tmp/; echo \"__version__ = '2.0.1'\" >> {torch}", f"cp -p /tmp/version.py {torch}"
+    )
+    assert re.search(r"node2 \(10\.77\.0\.12\) +torch +2\.0\.1", said), said[-1500:]
+    said = broken(two, 1, "mount -t tmpfs tmpfs /mnt/pat; mkdir /mnt/pat/runs", "umount -l /mnt/pat")
+    assert re.search(r"node2 \S+ +storage +.*one folder, shared and writable", said), said[-1500:]
+    said = broken(two, 1, "mkdir -p ~/pat-data; mount -t tmpfs -o size=1m tmpfs ~/pat-data", "umount -l ~/pat-data")
+    assert re.search(r"node2 \S+ +disk of data +\S+ \S+ free", said), said[-1500:]
+    said = doctor(two, "--preset cifar100-small")
+    assert "cifar-100-python" in said and "not found" in said, said[-1500:]
+    wrong = "import time; true = time.time; time.time = lambda: true() + 600"
+    site = f"$(echo {where})/wrong_clock.pth"
+    said = broken(two, 1, f"echo '{wrong}' > {site}", f"rm {site}")
+    assert re.search(r"node2 \S+ +clock +600 s ahead", said), said[-1500:]
+
+
+def test_down(two: Cluster) -> None:
+    two.give(f"ray down -y {YAML}", limit=120)
+
+    def left() -> list[str]:
+        return [line for machine in two.machines.values() for line in machine.processes().values()]
+
+    try:
+        took = until(lambda: not left(), "no processes", limit=120)
+    except TimeoutError:
+        raise AssertionError(two.processes()) from None
+    say(f"  nothing runs in any machine {took:.0f} s later")
