@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 import torch
 
+from analysis.report import PLACE as REPORT
 from analysis.report import place, write_report
 from analysis.schema import LedgerError
 from pat.config import ConfigError
@@ -211,7 +212,7 @@ def _check_data(study: Study, place: DataPlace) -> int:
 def _close(driver: Driver, folder: Path) -> int:
     """The report, and what could not be completed."""
     print(write_report(folder))
-    print(f"report in {place(folder)}")
+    print(f"report in {folder / REPORT if in_job() else place(folder)}")
     planner = driver.planner
     if planner.complete:
         return 0

@@ -92,9 +92,10 @@ def farewell(cluster: Cluster, root: Path) -> str:
 
     `root`: the folder of the project, where definitions and prices are.
     """
-    end = f"ray down {definition(cluster.name, root)}"
+    file = definition(cluster.name, root)
+    end = f"bring results home: python -m sweeps pull {file} DIR; end it: ray down {file}"
     if cluster.hosts:
-        return f"cluster {cluster.name} still runs Ray on its own machines, at no price but power; end it: {end}"
+        return f"cluster {cluster.name} still runs Ray on its own machines, at no price but power; {end}"
     kept = [cluster.head, *(machine for machine in cluster.workers for _ in range(machine.least))]
     prices = _prices(root)
     known = [prices.get(machine.instance) for machine in kept]
@@ -103,7 +104,7 @@ def farewell(cluster: Cluster, root: Path) -> str:
     if all(price is not None for price in known):
         cost = f"for about ${sum(price or 0 for price in known):.2f} an hour"
     more = f", others end after {cluster.idle_minutes:.0f} idle minutes"
-    return f"cluster {cluster.name} still runs: idle it keeps {what} {cost}{more}; end it: {end}"
+    return f"cluster {cluster.name} still runs: idle it keeps {what} {cost}{more}; {end}"
 
 
 def _prices(root: Path) -> dict[str, float]:

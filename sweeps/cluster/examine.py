@@ -6,6 +6,7 @@ import sys
 import time
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,8 @@ def examine(storage: Path, data: Data, data_root: Path, source: str, several: bo
     finally:
         for path in place.glob(f"{token}*"):
             path.unlink(missing_ok=True)
+        with suppress(OSError):  # another one asks as well
+            place.rmdir()
 
 
 def _data(data: Data, root: Path, source: str) -> str:

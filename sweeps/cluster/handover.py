@@ -7,6 +7,7 @@ The code of the job is the mounted copy of the project, and Ray ships exactly th
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shlex
 import sys
@@ -55,6 +56,8 @@ def hand_over(script: Path, arguments: Sequence[str], copy: Path) -> int:
             job = _start(client, arguments, command, copy)
             print(f"the study is Ray job {job}; Ctrl-C only ends the looking, the same command looks on", flush=True)
         return _end(client, job, past)
+    except BrokenPipeError:  # who reads what is printed here has gone, and so has the need to print
+        return 130
     except KeyboardInterrupt:
         print("\nno longer looking; the study goes on, and the same command looks on again", file=sys.stderr)
         return 130
@@ -89,6 +92,7 @@ def _address() -> str:
 def _client() -> Any:
     from ray.job_submission import JobSubmissionClient
 
+    logging.disable(logging.INFO)  # Ray says much of its uploads and connections
     return JobSubmissionClient(_address())
 
 
@@ -104,8 +108,17 @@ def _start(client: Any, arguments: Sequence[str], command: str, copy: Path) -> s
     entrypoint = shlex.join([sys.executable, SCRIPT, *arguments])
     name = f"{Path(SCRIPT).stem}-{time.strftime('%m%d-%H%M%S')}-{os.getpid()}"
     environment = {"working_dir": str(copy), "excludes": LEFT_OUT}
-    metadata = {COMMAND: command}
-    return str(client.submit_job(entrypoint=entrypoint, submission_id=name, runtime_env=environment, metadata=metadata))
+    kept = {COMMAND: command}
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return str(
+                client.submit_job(entrypoint=entrypoint, submission_id=name, runtime_env=environment, metadata=kept)
+            )
+        except RuntimeError as error:  # a head that has just started
+            if "No available agent" not in str(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(PAUSE)
 
 
 def _before_tail(log: str) -> int:

@@ -62,9 +62,10 @@ def test_the_last_line(tmp_path: Path) -> None:
     line = farewell(parse(RENTED), root)
     assert line == (
         "cluster cloud still runs: idle it keeps 2 machines (m1.small, g5.big) for about $4.50 an hour, "
-        "others end after 10 idle minutes; end it: ray down cluster/gpu.yaml"
+        "others end after 10 idle minutes; bring results home: python -m sweeps pull cluster/gpu.yaml DIR; "
+        "end it: ray down cluster/gpu.yaml"
     )
-    assert farewell(parse(OWN), root).endswith("at no price but power; end it: ray down CLUSTER.yaml")
+    assert farewell(parse(OWN), root).endswith("DIR; end it: ray down CLUSTER.yaml")
 
 
 def test_an_unknown_price_is_said(tmp_path: Path) -> None:
