@@ -72,7 +72,7 @@ def hand_over(script: Path, arguments: Sequence[str], copy: Path) -> int:
 def _other_code(script: Path, copy: Path) -> str:
     """Why the copy cannot run what was submitted; empty where it can."""
     cluster = read_cluster()
-    update = f"ray rsync-up {definition(cluster.name if cluster else '', copy)} ./ '~/{copy.name}/'"
+    update = f"ray rsync-up {definition(cluster.name if cluster else '', copy)}"
     try:
         own, there = script.read_text(), (copy / SCRIPT).read_text()
     except OSError:
