@@ -21,7 +21,10 @@ from analysis.schema import LedgerError, as_current, check_schema
 from analysis.storage import get, put
 
 KEPT = "_read"
-_READERS, _CHUNK = 8, 250
+_READERS = {True: 2, False: 8}
+"""Threads on a local disk, where more of them only wait for each other, and on an object store."""
+
+_CHUNK = 250
 _WORTH = 1000
 """So many files must be new before a copy is written: a small study is read at once."""
 
@@ -72,12 +75,12 @@ def read_every(
     path = f"{root}/{KEPT}/{name}"
     kept, stamps = _kept(filesystem, path, schema, wanted)
     if kept is None and not keep:
-        return _joined(read_each(one, run_folders(filesystem, root)), wanted)
+        return _joined(read_each(filesystem, one, run_folders(filesystem, root)), wanted)
     now, ended = _stamps(filesystem, root, name)
     same = {run_id for run_id, stamp in now.items() if stamps.get(run_id) == stamp}
     fresh = [run_id for run_id in now if run_id not in same]
     known = [] if kept is None else [kept.filter(pc.is_in(kept["run_id"], pa.array(sorted(same), pa.string())))]
-    table = _joined([*known, *read_each(one, fresh)], wanted)
+    table = _joined([*known, *read_each(filesystem, one, fresh)], wanted)
     if known and fresh:
         order = [("run_id", "ascending")] + ([("epoch", "ascending")] if "epoch" in wanted.names else [])
         table = table.sort_by(order)
@@ -87,7 +90,7 @@ def read_every(
     return table
 
 
-def read_each(one: Callable[[str], pa.Table | None], names: Sequence[str]) -> list[pa.Table]:
+def read_each(filesystem: fs.FileSystem, one: Callable[[str], pa.Table | None], names: Sequence[str]) -> list[pa.Table]:
     """What `one` gives for each of `names`, in order, joined by the hundreds: thousands of small tables take several
     times the memory of their rows. Threads hide the latency of an object store."""
 
@@ -96,7 +99,7 @@ def read_each(one: Callable[[str], pa.Table | None], names: Sequence[str]) -> li
         return pa.concat_tables(tables).combine_chunks() if tables else None
 
     chunks = [names[start : start + _CHUNK] for start in range(0, len(names), _CHUNK)]
-    with ThreadPoolExecutor(_READERS) as pool:
+    with ThreadPoolExecutor(_READERS[isinstance(filesystem, fs.LocalFileSystem)]) as pool:
         return [table for table in pool.map(some, chunks) if table is not None]
 
 

@@ -67,7 +67,10 @@ def read_correct(folder: Folder, matrix: pd.DataFrame) -> dict[str, bytes]:
         table = read_table(filesystem, f"{root}/runs/{run_id}/run.parquet", RUN_SCHEMA, columns)
         return None if table is None else table.rename_columns(["run_id", "correct"])
 
-    pairs = (zip(table[0].to_pylist(), table[1].to_pylist(), strict=True) for table in read_each(one, list(wanted)))
+    pairs = (
+        zip(table[0].to_pylist(), table[1].to_pylist(), strict=True)
+        for table in read_each(filesystem, one, list(wanted))
+    )
     return {run: bits for pair in pairs for run, bits in pair if bits is not None}
 
 

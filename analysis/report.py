@@ -97,12 +97,14 @@ def _write_arrays(folder: Folder, frames: Frames) -> None:
 def _lighter(png: bytes) -> bytes:
     """The same picture with 256 colours, a third of the size."""
     sink = io.BytesIO()
-    Image.open(io.BytesIO(png)).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(sink, "png", optimize=True)
+    Image.open(io.BytesIO(png)).convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+        sink, "png", optimize=True
+    )
     return sink.getvalue()
 
 
 def _shown(table: Table, frame: pd.DataFrame) -> Shown:
-    """A table for the page."""
+    """A table for the page: the columns that a person wants to see first come first, the others are hidden."""
     about = {name: words for name, (_, words) in table.columns.items()}
     hidden = [name for name in table.columns if name not in table.shown]
-    return Shown(table.name, table.title, table.note, frame, about, hidden)
+    return Shown(table.name, table.title, table.note, frame[[*table.shown, *hidden]], about, hidden)

@@ -34,13 +34,13 @@ class Matrix:
 
 
 def matrix(frames: Frames) -> Matrix:
-    """The matrix of a study: methods KD first, the default setting first, families in their order."""
+    """The matrix of a study: methods KD first, the tuned setting first, families in their order."""
     cells = frames.cells
     runs = _runs(frames.matrix)
     teachers, students = _axis(cells, "teacher"), _axis(cells, "student")
     details: list[dict[str, Any]] = []
     panels = []
-    settings = [name for name in ("default", "tuned") if (cells["setting"] == name).any()]
+    settings = [name for name in ("tuned", "default") if (cells["setting"] == name).any()]
     methods = order(cells["method"])
     limits = {setting: _limit(cells[cells["setting"] == setting]) for setting in settings}
     for method in methods:

@@ -127,7 +127,7 @@
 
   function shown(value, kind) {
     if (value === null) return "";
-    if (kind === "points") return value.toFixed(2).replace("-", "−");
+    if (kind === "points") return value.toFixed(2).replace("-0.00", "0.00").replace("-", "−");
     if (kind === "p") return value < 0.0001 ? "< 0.0001" : value.toFixed(4);
     if (kind === "number") return String(Number(value.toPrecision(5))).replace("-", "−");
     if (kind === "int") return String(value).replace("-", "−");

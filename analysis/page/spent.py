@@ -32,7 +32,7 @@ def spent(frames: Frames) -> dict[str, Any]:
     ]
     whole = sum(expected.values()) if expected else None
     rows.append(_row("total", len(runs), float(hours.sum()), whole))
-    written = str(forecast.get("written", "")).replace("T", " ")
+    written = str(forecast.get("written", "")).replace("T", " ").replace("+00:00", " UTC")
     sources = ", ".join(f"{count} from {name}" for name, count in forecast.get("sources", {}).items())
     return {"rows": rows, "notes": _notes(frames, float(hours.sum())), "predicted": written, "sources": sources}
 

@@ -53,7 +53,7 @@ def draw_dots(frame: pd.DataFrame, ax: Axes) -> Axes:
     ax.set_xlim(left, right)
     ax.set_ylim(len(names) - 0.45, -0.55)
     ax.set_yticks(range(len(names)), names)
-    ax.tick_params(axis="y", length=0, pad=3)
+    ax.tick_params(axis="y", length=0, pad=5)
     ax.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10], min_n_ticks=3))
     ax.spines["left"].set_visible(False)
     ax.grid(axis="x")

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.frames import Frames
-from analysis.labels import method_label
+from analysis.labels import method_label, wrap
 from analysis.plots import COLUMN, TALLEST, Drawing, NothingToShow, register_plot
 from analysis.plots.looks import looks, order
 from analysis.tables import importance
 
 LEVEL = 0.05
-_ROW, _TITLE, _AXIS = 0.17, 0.26, 0.62
-"""Inches: a hyper-parameter, a panel's title, the scale and its label."""
+_ROW, _TITLE, _AXIS, _NAMES = 0.17, 0.32, 0.5, 1.3
+"""Inches: the height of a hyper-parameter, a panel's title, the scale with its label; the width of the names."""
+
+_LETTERS = 23
 
 
 def prepare(frames: Frames) -> pd.DataFrame:
@@ -56,7 +60,7 @@ def draw(frame: pd.DataFrame, ax: Axes, colour: str = "0.2") -> Axes:
             part["importance"], part["row"], "o", markersize=4.2, markeredgecolor=colour, markerfacecolor=face,
             clip_on=False, zorder=3,
         )  # fmt: skip
-    ax.set_yticks(means["row"], means["parameter"])
+    ax.set_yticks(means["row"], [wrap(name, _LETTERS, 1) for name in means["parameter"]])
     ax.set_ylim(means["row"].max() + 0.55, -0.55)
     ax.set_xlim(0, 1)
     ax.grid(axis="x")
@@ -76,18 +80,31 @@ def compose(frames: Frames) -> list[Drawing]:
     colours = {name: look.colour for name, look in looks(frame["method"]).items()}
     drawings = []
     for number, methods in enumerate(_pages(frame), start=1):
-        sizes = [int(frame.loc[frame["method"] == method, "row"].max()) + 1 for method in methods]
-        height = sum(_TITLE + _ROW * size for size in sizes) + _AXIS
-        figure = Figure(figsize=(COLUMN, height))
-        axes = figure.subplots(
-            len(methods), 1, squeeze=False, sharex=True, height_ratios=[size + 0.1 for size in sizes]
-        )
-        for method, ax in zip(methods, axes[:, 0], strict=True):
-            draw(frame[frame["method"] == method], ax, colours[method])
-        axes[-1, 0].set_xlabel("importance (share of the order of scores explained)")
+        figure = _page(frame[frame["method"].isin(methods)], methods, colours)
         name = "importance" + (f"_{number}" if number > 1 else "")
         drawings.append(Drawing(name, "Importance of the hyper-parameters", _caption(frames, frame), figure))
     return drawings
+
+
+def _page(frame: pd.DataFrame, methods: Sequence[str], colours: Mapping[str, str]) -> Figure:
+    """The panels at places of their own: with many of them the automatic layout leaves no room for the names."""
+    height = sum(_height(frame, method) for method in methods) + _AXIS
+    figure = Figure(figsize=(COLUMN, height))
+    figure.set_layout_engine("none")
+    top = height
+    for method in methods:
+        panel = _height(frame, method)
+        top -= panel
+        wide, tall = COLUMN - _NAMES - 0.15, panel - _TITLE
+        ax = figure.add_axes((_NAMES / COLUMN, top / height, wide / COLUMN, tall / height))
+        draw(frame[frame["method"] == method], ax, colours[method]).tick_params(labelbottom=method == methods[-1])
+    figure.text(0.99, 0.1 / height, "importance (share of the order of scores explained)", ha="right", fontsize=7)
+    return figure
+
+
+def _height(frame: pd.DataFrame, method: str) -> float:
+    """Inches of a method's panel and its title."""
+    return _TITLE + _ROW * (int(frame.loc[frame["method"] == method, "row"].max()) + 1)
 
 
 def _pages(frame: pd.DataFrame) -> list[list[str]]:
@@ -95,7 +112,7 @@ def _pages(frame: pd.DataFrame) -> list[list[str]]:
     pages: list[list[str]] = [[]]
     used = _AXIS
     for method in order(frame["method"]):
-        height = _TITLE + _ROW * (int(frame.loc[frame["method"] == method, "row"].max()) + 1)
+        height = _height(frame, method)
         if pages[-1] and used + height > TALLEST:
             pages.append([])
             used = _AXIS

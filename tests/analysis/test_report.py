@@ -129,7 +129,7 @@ def test_a_duplicated_run_is_refused_by_name(tables: tuple[Path, dict[str, bytes
 
 
 def test_older_schema_versions_give_the_same_cells(tables: tuple[Path, dict[str, bytes]]) -> None:
-    """A study that version 2 began and this one went on with: the same but for the place that old trials do not tell."""
+    """A study that version 2 began and this one went on with: the same but for the place of trials."""
     folder, before = tables
     for number, path in enumerate(sorted((folder / "runs").glob("*/run.parquet"))):
         table = pq.read_table(path)

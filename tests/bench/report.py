@@ -153,5 +153,6 @@ def _measure(place: Path, parts: list[str]) -> None:
     seconds, page = time.monotonic() - start, place / "report" / "index.html"
     size = f", page {page.stat().st_size / 1e6:.1f} MB" if not parts else ""
     what = "tables alone" if parts else "tables, figures and page"
-    code = os.waitstatus_to_exitcode(status)
-    print(f"{what}: {seconds:.1f} s, peak {usage.ru_maxrss / 1e6:.2f} GB{size}, exit code {code}")
+    code, busy = os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime
+    memory = usage.ru_maxrss / 1e6
+    print(f"{what}: {seconds:.1f} s ({busy:.1f} s of a CPU), peak {memory:.2f} GB{size}, exit code {code}", flush=True)

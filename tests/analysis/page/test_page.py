@@ -221,9 +221,9 @@ def test_a_study_without_any_number(tmp_path: Path, make_square: Make) -> None:
 
 def test_the_matrix(twelve: Frames) -> None:
     shown = matrix(twelve)
-    assert [name for name, _ in shown.methods] == ["kd", "dist", "pat"] and list(shown.settings) == ["default", "tuned"]
+    assert [name for name, _ in shown.methods] == ["kd", "dist", "pat"] and list(shown.settings) == ["tuned", "default"]
     assert len(shown.panels) == 6 and len(shown.details) == len(twelve.cells)
-    panel = shown.panels[-1]
+    panel = shown.panels[-2]
     assert panel["method"] == "pat" and [family for family, _ in panel["families"]] == ["CNN", "ViT", "MLP"]
     assert sum(span for _, span in panel["families"]) == 5
     kinds = [cell["kind"] for row in panel["rows"] for cell in row["cells"]]

@@ -47,7 +47,7 @@ async function steps() {
   result.second = [q("#table-long tbody td").textContent, q("#table-long .place").textContent];
   result.panels = qa(".panel:not([hidden])").map((panel) => panel.dataset.method + " " + panel.dataset.setting);
   result.first = tell();
-  q("#choose-method button[data-value=pat]").click(); q("#choose-setting button[data-value=tuned]").click();
+  q("#choose-method button[data-value=pat]").click(); q("#choose-setting button[data-value=default]").click();
   result.chosen = qa(".panel:not([hidden])").map((panel) => panel.dataset.method + " " + panel.dataset.setting);
   const cells = qa(".panel:not([hidden]) .cell");
   result.tabs = cells.filter((cell) => cell.tabIndex === 0).length;
@@ -109,11 +109,11 @@ def test_filter_columns_links_and_pages(result: dict[str, Any]) -> None:
 
 
 def test_the_matrix_by_mouse_and_keyboard(result: dict[str, Any]) -> None:
-    assert result["panels"] == ["kd default"] and result["chosen"] == ["pat tuned"]
-    assert result["first"] == "resnet_tiny → resnet_nano, KD, default setting"
+    assert result["panels"] == ["kd tuned"] and result["chosen"] == ["pat default"]
+    assert result["first"] == "resnet_tiny → resnet_nano, KD, tuned setting"
     assert result["tabs"] == 1, "one stop of the Tab key; arrows do the rest"
-    assert result["right"] == "resnet_tiny → vit_nano, PAT, tuned setting"
-    assert result["below"] == "vit_mini → vit_nano, PAT, tuned setting"
+    assert result["right"] == "resnet_tiny → vit_nano, PAT, default setting"
+    assert result["below"] == "vit_mini → vit_nano, PAT, default setting"
     assert result["edge"].startswith("vit_mini → resnet_nano") and result["over"].startswith("vit_mini → vit_nano")
     assert result["held"] == result["over"] and result["free"].startswith("resnet_tiny → resnet_nano")
     assert result["runs"] == 6 and result["wide"]

@@ -19,7 +19,14 @@ STUDENTS = ("resnet_small", "vit_small", "mixer_small")
 def trials(seed: int, names: int = 2) -> list[Trial]:
     """The first option decides, the others do nothing."""
     draw = np.random.default_rng(seed).uniform(0.1, 10, size=(12, names))
-    return [({f"option_{i}": float(v) for i, v in enumerate(row)}, 80 + float(row[0]), "finished") for row in draw]
+    return [
+        (
+            {f"option_{i}" + "_of_a_weight" * (i == 3): float(v) for i, v in enumerate(row)},
+            80 + float(row[0]),
+            "finished",
+        )
+        for row in draw
+    ]
 
 
 def test_numbers_are_those_of_the_table() -> None:
@@ -43,7 +50,8 @@ def test_hollow_is_what_cannot_be_told_from_nothing() -> None:
     assert ax.get_title(loc="left") == "KD  (1 cell, 12 finished trials)"
 
 
-@pytest.mark.parametrize("names", [2, 6])
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("names", [2, 4, 6])
 def test_ten_methods_are_readable(names: int, faults: Callable[[Figure], list[str]]) -> None:
     cells = {("resnet_big", student, method): trials(i, names) for method in TEN for i, student in enumerate(STUDENTS)}
     drawings = compose_plot("importance", study(cells))
