@@ -72,6 +72,13 @@ class TestOnRay:
         with pytest.raises(Fatal, match="No space left"):
             launch(driver, work=refused)
 
+    def test_more_is_asked_for_than_there_is(self, tmp_path: Path, undisturbed: Path) -> None:
+        """A cluster that may grow, and does not: what waits for a machine takes its turn on those that are there."""
+        folder, driver = prepare(tmp_path, small_study())
+        launch(driver, most=6, work=replay())
+        assert driver.planner.complete
+        same(folder, undisturbed)
+
     def test_a_run_that_fits_nowhere_is_refused(self, tmp_path: Path) -> None:
         _, driver = prepare(tmp_path, small_study(threads=64))
         with pytest.raises(ConfigError, match="needs 1 worker.* of 64 CPU"):
