@@ -1,6 +1,7 @@
 """The cluster definitions, without any cluster: Ray's own validation, and what every one of them keeps to."""
 
 import csv
+import json
 import re
 import shutil
 import subprocess
@@ -10,6 +11,10 @@ import pytest
 import yaml
 from ray.autoscaler._private.command_runner import SSHCommandRunner
 from ray.autoscaler._private.util import prepare_config, validate_config
+from ray.scripts.scripts import cli
+
+from sweeps.__main__ import COMMANDS
+from sweeps.flags import parser
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "cluster"
@@ -168,12 +173,11 @@ def test_prices_cover_the_machines():
             assert (node.get("InstanceType") or node["machineType"], "on-demand") in price
 
 
-@pytest.mark.parametrize(
-    "path", sorted(path for path in FOLDER.rglob("*") if path.is_file()), ids=lambda path: path.name
-)
+FILES = sorted(path for path in FOLDER.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_no_secret_and_no_dead_image(path):
-    if "__pycache__" in path.parts:
-        pytest.skip("not in the repository")
     content = path.read_text()
     assert not SECRETS.search(content)
     assert not re.search(r"image: \S*ray-ml", content)
@@ -189,3 +193,28 @@ def test_setup_is_pinned_quiet_and_leaves_no_python_path():
     assert "PYTHONPATH" not in re.sub(r"#.*", "", script)
     python = re.search(r"uv venv -q --python (\S+)", script).group(1)
     assert python in (ROOT / "constraints.txt").read_text().splitlines()[0], "the Python of constraints.txt"
+
+
+def test_the_readme_names_what_there_is():
+    readme = (FOLDER / "README.md").read_text()
+    for path in FILES:
+        assert path.name in readme or path.name == "README.md", f"{path.name} is not explained"
+    for path in re.findall(r"cluster/[\w/]+\.\w+", readme):
+        assert (ROOT / path).exists(), path
+    for command in re.findall(r"(?:^|[`'(&]|\s{4})ray ([a-z][a-z-]+)", readme, re.M):
+        assert command in cli.commands, f"ray {command}"
+    for command in re.findall(r"python -m sweeps (\w+)", readme):
+        assert command in COMMANDS, command
+    known = {option for action in parser()._actions for option in action.option_strings}
+    for line in re.findall(r"hetero_grid\.py -- (.*?)[`\n]", readme):
+        assert set(re.findall(r"--\w[\w-]*", line)) <= known, line
+
+
+@pytest.mark.parametrize(("policy", "column"), [("head.json", 2), ("launcher.json", 3)])
+def test_the_readme_says_why_of_every_action(policy, column):
+    rows = re.findall(r"^\| (`(?:ec2|ssm|iam):.*)\|$", (FOLDER / "README.md").read_text(), re.M)
+    cells = [[cell.strip() for cell in f"|{row}".split("|")] for row in rows]
+    said = {action for row in cells if row[column].startswith("yes") for action in re.findall(r"\w+:\w+", row[1])}
+    statements = json.loads((FOLDER / "aws" / policy).read_text())["Statement"]
+    assert said == {action for statement in statements for action in statement["Action"]}
+    assert all(row[4] for row in cells)
