@@ -69,7 +69,7 @@ def test_what_is_copied_is_there(name, monkeypatch):
 @pytest.mark.skipif(shutil.which("rsync") is None, reason="needs rsync")
 @pytest.mark.parametrize("name", LAUNCHED)
 def test_rsync_up_brings_the_code_and_no_more(name, tmp_path):
-    """`ray rsync-up FILE ./ '~/pat-sweeps/'` of a checkout that is in use."""
+    """`ray rsync-up` of a checkout that is in use, whole or piece by piece."""
     source, target = tmp_path / "checkout", tmp_path / "copy"
     shutil.copytree(FOLDER, source / "cluster")
     shutil.copy(ROOT / ".gitignore", source)
