@@ -9,7 +9,6 @@ the one on its way to the head (there may be several cards), gloo and NCCL are t
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import resource
@@ -21,6 +20,7 @@ from pathlib import Path
 import ray.scripts.scripts as scripts  # first: it brings psutil
 
 import psutil  # isort: skip
+import yaml  # isort: skip
 
 PORT = "6379"
 
@@ -79,8 +79,8 @@ def head_of(args: list[str]) -> str:
         return address.rsplit(":", 1)[0].strip("[]")
     config = option(args, "autoscaling-config")
     try:
-        provider = json.loads(Path(config).expanduser().read_text())["provider"] if config else {}
-    except (OSError, ValueError, KeyError):
+        provider = yaml.safe_load(Path(config).expanduser().read_text())["provider"] if config else {}
+    except (OSError, yaml.YAMLError, KeyError, TypeError):
         provider = {}
     return provider.get("head_ip") or "8.8.8.8"
 
