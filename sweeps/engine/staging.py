@@ -61,6 +61,8 @@ def _copy(source: str, name: str, target: Path, note: Path) -> None:
     filesystem, root = _open(source)
     partial = target / f".{name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
+    for folder in {(partial / file).parent for file in files}:  # object stores have none, and Arrow makes only theirs
+        folder.mkdir(parents=True, exist_ok=True)
     fs.copy_files(
         f"{root}/{name}", str(partial), source_filesystem=filesystem, destination_filesystem=fs.LocalFileSystem()
     )
