@@ -72,6 +72,10 @@ def _main(flags: argparse.Namespace) -> int:
     asked = select(preset(flags.preset or CIFAR100), flags)
     if flags.price is not None and not flags.price >= 0:
         raise ConfigError(f"--price {flags.price}: money per device-hour, not negative")
+    if flags.devices is not None and flags.devices < 1:
+        raise ConfigError(f"--devices {flags.devices}: a positive number")
+    if flags.wait is not None and not flags.wait >= 0:
+        raise ConfigError(f"--wait {flags.wait}: minutes, not negative")
     return _plan(asked, flags) if flags.plan else _run(asked, flags)
 
 
@@ -180,8 +184,8 @@ def _launch(driver: Driver, asked: Study, flags: argparse.Namespace) -> None:
     agree(driver.planner, folder, driver.data_root, devices, flags.price, flags.keep, flags.yes, say)
     driver.study = replace(study, gpu_share=devices.share if devices.gpus else None)
     write_study(folder, driver.study)
-    most = growth(read_cluster() if in_job() else None, study.threads, devices.share, flags.devices)
-    launch(driver, most, callbacks=callbacks(flags.log, study.name) if flags.log else ())
+    most = growth(read_cluster() if in_job() else None, study.threads, devices.share)
+    launch(driver, most, flags.devices, callbacks=callbacks(flags.log, study.name) if flags.log else ())
     if table := predicted_against_actual(folder, driver.planner):
         say(table)
 

@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "27ee59890a61"
+CODE = "baee164e0bac"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -53,12 +53,11 @@ def wait_for_machines(
     )
 
 
-def growth(cluster: Cluster | None, threads: int, share: float, devices: int | None) -> int:
-    """How many one-worker runs the cluster could hold at its largest, on `devices` at most; 0 where it cannot grow."""
+def growth(cluster: Cluster | None, threads: int, share: float) -> int:
+    """How many one-worker runs the cluster could hold at its largest; 0 where it cannot grow."""
     if cluster is None:
         return 0
-    most = slots([Node(machine.cpus, machine.gpus) for machine in cluster.largest()], threads, share)
-    return most if devices is None else min(most, int(devices / share + 1e-9))
+    return slots([Node(machine.cpus, machine.gpus) for machine in cluster.largest()], threads, share)
 
 
 def _has_gpus(cluster: Cluster | None) -> bool:

@@ -124,26 +124,30 @@ class TellLosses(tune.Callback):
 def launch(
     driver: Driver,
     most: int = 0,
+    devices: int | None = None,
     work: Work | None = None,
     limit: int = SEGMENTS_PER_TUNER,
     callbacks: Sequence[tune.Callback] = (),
 ) -> None:
     """Drive the study to its end on the Ray that is running.
 
-    `most`: one-worker runs that a growing cluster could hold; it is asked for them. `work` replaces the training in
-    one-worker segments. `callbacks` of Tune see every epoch. Raises ConfigError where a run cannot fit the cluster, and
-    Fatal where the storage refuses, a file is damaged, or the study was asked to stop.
+    `most`: one-worker runs that a growing cluster could hold; it is asked for them. At most `devices` are used.
+    `work` replaces the training in one-worker segments. `callbacks` of Tune see every epoch. Raises ConfigError where
+    a run cannot fit the cluster, and Fatal where the storage refuses, a file is damaged, or the study was asked to
+    stop.
     """
     study = driver.study
     kinds = {study.workers_of(method) for method in ("scratch", *study.methods)}
-    slots = {kind: room(kind, study.threads, _share((study.gpu_share or 1.0), kind)) for kind in sorted(kinds)}
+    shares = {kind: _share((study.gpu_share or 1.0), kind) for kind in sorted(kinds)}
+    slots = {kind: room(kind, study.threads, share) for kind, share in shares.items()}
     _sweep_up()
     scratch = Path(tempfile.mkdtemp(prefix=f"{SCRATCH}{os.getpid()}-"))
     try:
         with driver.progress.ticking(), watching(driver, min(kinds), study.threads, (study.gpu_share or 1.0)):
             while (kind := driver.kind()) is not None:
-                driver.progress.slots = max(1, slots[kind] // kind)
-                at_once = max(driver.progress.slots, most if kind == 1 else 0)
+                allowed = slots[kind] + most if devices is None else int(devices / shares[kind] + 1e-9)
+                driver.progress.slots = max(1, min(slots[kind], allowed) // kind)
+                at_once = max(driver.progress.slots, min(most, allowed) if kind == 1 else 0)
                 _run_tuner(driver, kind, at_once, scratch, work, limit, callbacks)
         driver.finish()
     finally:

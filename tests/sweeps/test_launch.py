@@ -76,7 +76,7 @@ class TestOnRay:
         """A cluster that may grow, and does not: what waits for a machine takes its turn on those that are there."""
         folder, driver = prepare(tmp_path, small_study())
         launch(driver, most=6, work=replay())
-        assert driver.planner.complete
+        assert driver.planner.complete and driver.progress.slots == 2
         same(folder, undisturbed)
 
     def test_a_run_that_fits_nowhere_is_refused(self, tmp_path: Path) -> None:
@@ -97,7 +97,8 @@ class TestOnRay:
             students={MLP_STUDENT: replace(RECIPE, epochs=1)}, pairs=((CNN_TEACHER, MLP_STUDENT),), methods=(), seeds=1
         )
         folder, driver = prepare(tmp_path / "tune", study)
-        launch(driver)
+        launch(driver, most=6, devices=1)
+        assert driver.progress.slots == 1
         torch.set_num_threads(2)
         other, _, _ = drive(tmp_path / "here", study)
         same(folder, other)

@@ -83,5 +83,4 @@ def test_waiting(local_ray: None) -> None:
     while any(group["state"] != "REMOVED" for group in ray.util.placement_group_table().values()):
         assert time.monotonic() < deadline  # nothing stays asked for
         time.sleep(0.2)
-    assert growth(RENTED, 1, 1.0, None) == 8 and growth(RENTED, 1, 1.0, 5) == 5
-    assert growth(OWN, 1, 1.0, None) == growth(None, 1, 1.0, None) == 0
+    assert growth(RENTED, 1, 1.0) == 8 and growth(OWN, 1, 1.0) == growth(None, 1, 1.0) == 0
