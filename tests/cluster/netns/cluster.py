@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.cluster.netns.machines import ADDRESSES, CHECKOUT, LAPTOP, Machine, machines
+from tests.cluster.netns.machines import ADDRESSES, CHECKOUT, LAPTOP, NICE, Machine, machines
 from tests.cluster.netns.terminal import Terminal
 
 YAML, SCRIPT = "cluster/onprem.yaml", "sweeps/hetero_grid.py"
@@ -30,7 +30,7 @@ def edited(definition: str) -> str:
     for pattern, value in EDITS.items():
         definition, count = re.subn(pattern, value, definition)
         assert count == 1, f"{pattern} is {count} times in {YAML}"
-    start = rf"  - RAY_worker_niceness=0 \1 {START}"  # other work on this box must not starve the workers
+    start = rf"  - {NICE} \1 {START}"
     definition, count = re.subn(r"^  - (.*ray start .*)$", start, definition, flags=re.MULTILINE)
     assert count == 2, f"{count} lines of {YAML} start Ray"
     return definition
@@ -41,7 +41,7 @@ class Cluster:
 
     def __init__(self, folder: Path, running: dict[str, Machine]) -> None:
         self.folder, self.machines = folder, running
-        self.shared, self.home = folder / "shared", folder / "home"
+        self.shared, self.project = folder / "shared", folder / "project"
         self.laptop, self.nodes = running[LAPTOP], [running[name] for name in NODES]
         self._count = 0
 
@@ -61,9 +61,6 @@ class Cluster:
         assert code == expect, f"{script}: exit {code}, not {expect}:\n{terminal.text[-3000:]}"
         return terminal.text
 
-    def up(self) -> None:
-        self.give(f"ray up -y {YAML}", limit=240)
-
     def submit(self, arguments: str) -> str:
         """What starts a study, and what looks on when it runs."""
         return f"ray submit {YAML} {SCRIPT} -- {arguments}"
@@ -75,14 +72,13 @@ class Cluster:
 
 @contextmanager
 def cluster(folder: Path) -> Iterator[Cluster]:
-    """Three machines. In `folder`, an empty one: logs, `shared` (the nodes' /mnt/pat) and `home` (the laptop's)."""
-    source, behind = folder / "project", {name: folder / "shared" for name in NODES} | {LAPTOP: folder / "home"}
-    for place in behind.values():
-        place.mkdir(parents=True, exist_ok=True)
+    """Three machines. In `folder`, an empty one: logs, `shared` (the nodes' /mnt/pat) and `project` (on the laptop)."""
+    source, shared = folder / "project", folder / "shared"
+    shared.mkdir(parents=True)
     kept = ["rsync", "-a", "--exclude=.git", "--filter=:- .gitignore"]
     subprocess.run([*kept, f"{CHECKOUT}/", str(source)], check=True)
     (source / YAML).write_text(edited((source / YAML).read_text()))
-    with machines(folder / "settings", behind, source) as running:
+    with machines(folder / "settings", shared, source) as running:
         yield Cluster(folder, running)
 
 

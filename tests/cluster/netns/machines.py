@@ -1,6 +1,6 @@
 """Machines on one Linux box: namespaces with their own network, processes, files, host name and sshd.
 
-Needs root. All that a machine writes is gone with it, but for the folder behind its /mnt/pat.
+Needs root. All that a machine writes is gone with it, but for the nodes' /mnt/pat and the laptop's project.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ PROGRAMS = {
 }
 BRIDGE, NETWORK = "pat-test", "10.77.0"
 LAPTOP = "laptop"
+NICE = "RAY_worker_niceness=0"
+"""Other work on this box must not starve the workers."""
 ADDRESSES = {"node1": f"{NETWORK}.11", "node2": f"{NETWORK}.12", LAPTOP: f"{NETWORK}.21"}
 
 
@@ -56,7 +58,7 @@ class Machine:
     def command(self, script: str) -> list[str]:
         """The command that runs a line of bash in this machine, as its root, in the checkout's place."""
         inside = ["nsenter", f"--target={self.pid}", "--net", "--pid", "--mount", "--uts", "--"]
-        clean = ["env", "-i", "HOME=/root", "LANG=C.UTF-8", "TERM=xterm", "RAY_USAGE_STATS_ENABLED=0"]
+        clean = ["env", "-i", "HOME=/root", "LANG=C.UTF-8", "TERM=xterm", "RAY_USAGE_STATS_ENABLED=0", NICE]
         path = f"PATH={CHECKOUT}/.venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         return [*inside, *clean, path, "bash", "-c", f"cd {CHECKOUT} && {script}"]
 
@@ -102,11 +104,11 @@ def _run(*command: str) -> str:
 
 
 @contextmanager
-def machines(place: Path, shared: dict[str, Path], source: Path) -> Iterator[dict[str, Machine]]:
+def machines(place: Path, shared: Path, source: Path) -> Iterator[dict[str, Machine]]:
     """The two nodes and the laptop, for the time of the block.
 
-    `place`: an empty folder for keys and settings. `shared`: for each machine the folder behind its /mnt/pat.
-    `source`: what the laptop sees in the place of this checkout; the nodes see none.
+    `place`: an empty folder for keys and settings. `shared`: the folder behind the nodes' /mnt/pat. `source`: the
+    project that the laptop has in the place of this checkout; the nodes have none.
     """
     _keys(place)
     _sweep_up()
@@ -117,7 +119,7 @@ def machines(place: Path, shared: dict[str, Path], source: Path) -> Iterator[dic
         _run("ip", "link", "set", BRIDGE, "up")
         for name in ADDRESSES:
             _network(name)
-            started[name] = _start(name, place, shared[name], source if name == LAPTOP else None)
+            started[name] = _start(name, place, {"SOURCE": source} if name == LAPTOP else {"SHARED": shared})
         yield started
     finally:
         for machine in started.values():
@@ -149,16 +151,15 @@ def _network(name: str) -> None:
     _run("ip", "-n", space, "route", "add", "default", "via", f"{NETWORK}.1")
 
 
-def _start(name: str, place: Path, shared: Path, source: Path | None) -> Machine:
+def _start(name: str, place: Path, folder: dict[str, Path]) -> Machine:
     """Start process 1 of a machine and wait until its files are there. It does not outlive this process."""
     environment = {
         "PATH": os.environ["PATH"],
         "NAME": name,
         "PLACE": str(place),
         "CHECKOUT": str(CHECKOUT),
-        "SOURCE": str(source or ""),
-        "SHARED": str(shared),
         "PYTHON": sys.base_prefix,
+        **{part: str(path) for part, path in folder.items()},
     }
     enter = ["setpriv", "--pdeathsig", "KILL", "ip", "netns", "exec", _namespace(name)]
     unshare = ["unshare", "--pid", "--fork", "--mount", "--uts", "--kill-child", "bash", str(HERE / "init.sh")]
