@@ -66,8 +66,19 @@ def load(folder: str | Path) -> Frames:
         read_runs(folder, [name for name in RUN_SCHEMA.names if name not in CORRECT_COLUMNS], keep=True),
         read_epochs(folder, keep=True),
         read_correct(folder, matrix),
-        json.loads(read_file(folder, "study.json") or b"{}"),
+        _definition(folder),
         read_driver(folder),
         gpu_share(folder),
         str(folder),
     )
+
+
+def _definition(folder: str | Path) -> Mapping[str, Any]:
+    """What study.json says; empty where it does not exist."""
+    try:
+        values = json.loads(read_file(folder, "study.json") or b"{}")
+    except ValueError as error:
+        raise LedgerError(f"{folder}/study.json: not JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise LedgerError(f"{folder}/study.json: not the definition of a study")
+    return values

@@ -17,6 +17,7 @@ from pathlib import Path
 import matplotlib as mpl
 import matplotlib.style
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from analysis.frames import Frames
 
@@ -72,9 +73,10 @@ def compose_plot(name: str, frames: Frames) -> list[Drawing]:
     """
     with matplotlib.style.context(STYLE):
         drawings = list(_plots[name][1](frames))
-        for drawing in drawings:
-            drawing.figure.draw_without_rendering()
-            drawing.figure.set_layout_engine("none")
+        for figure in (drawing.figure for drawing in drawings):
+            if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
+                figure.draw_without_rendering()
+                figure.set_layout_engine("none")
         return drawings
 
 

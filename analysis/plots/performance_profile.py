@@ -17,6 +17,7 @@ from analysis.plots._dots import ROW, arrange, draw_dots
 from analysis.plots._evidence import counted, evidence
 from analysis.plots.looks import dressed, order
 from analysis.stats import LEVEL, interquartile_mean, performance_profile
+from analysis.stats.offered import PROFILE_SEEDS
 from analysis.tables import methods as table
 
 FEWEST_PAIRS = 5
@@ -86,7 +87,7 @@ def compose(frames: Frames) -> list[Drawing]:
             continue
         figure = _arrange(part, dots)
         name, title = f"performance_profile_{setting}", f"Performance profiles, {setting} settings"
-        drawings.append(Drawing(name, title, _caption(frames, part), figure))
+        drawings.append(Drawing(name, title, _caption(frames, part, dots), figure))
     return drawings
 
 
@@ -123,14 +124,13 @@ def _complete(frames: Frames) -> dict[str, dict[str, pd.DataFrame]]:
     return found
 
 
-def _caption(frames: Frames, frame: pd.DataFrame) -> str:
+def _caption(frames: Frames, frame: pd.DataFrame, means: pd.DataFrame) -> str:
     pairs, seeds, setting = frame[["pairs", "seeds", "setting"]].iloc[0]
-    band = (
-        "No bands and no intervals: they need more seeds."
-        if frame["low"].isna().all()
-        else f"Bands and intervals: {LEVEL:.0%}, by a bootstrap over seeds (bands pointwise); they answer how far "
-        "the figure would move with other seeds, for exactly these pairs."
-    )
+    bands, intervals = bool(frame["low"].notna().any()), bool(means["low"].notna().any())
+    shown = {(True, True): "Bands (pointwise) and intervals", (False, True): "Intervals"}.get((bands, intervals))
+    band = f"{shown}: {LEVEL:.0%}, by a bootstrap over seeds; they answer how far " if shown else ""
+    band += "the figure would move with other seeds, for exactly these pairs." if shown else "No intervals: one seed."
+    band += "" if bands else f" No bands: they need {PROFILE_SEEDS} seeds."
     return (
         f"Above: the share of all gains over scratch ({counted(pairs, 'pair')} times {counted(seeds, 'seed')}, "
         f"{setting} settings) that are larger than a threshold; the higher a line, the better. Below: the mean of the "

@@ -29,7 +29,7 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from analysis.stats.images import satterthwaite
-from analysis.stats.offered import PAIR_CELLS, PAIR_SEEDS, PROFILE_FREEDOM, PROFILE_SEEDS, QUARTILE_SEEDS
+from analysis.stats.offered import PAIR_CELLS, PAIR_SEEDS, PROFILE_SEEDS, QUARTILE_SEEDS
 from analysis.stats.paired import LEVEL, Array, all_equal, t_interval
 
 RESAMPLES = 2000
@@ -114,13 +114,12 @@ def performance_profile(
     The interval is Wilson's score interval (1927) with an effective number of gains (Korn and Graubard 1998): their
     number over the design effect, which is the bootstrap's variance at the nine deciles over that of as many
     independent gains. A share near 0 or 1 has next to no variance of its own: an interval from that covers 64 %.
-    NaN interval for fewer than PROFILE_SEEDS complete seeds or PROFILE_FREEDOM degrees of freedom, students x (n - 1).
+    NaN interval for fewer than PROFILE_SEEDS complete seeds.
     Columns: threshold, share, low, high.
     """
     x, limits = complete(gains), np.asarray(thresholds, float)
     share = _shares(x.ravel(), limits) if x.size else np.full(limits.shape, _NAN)
-    n = x.shape[1]
-    enough = n >= PROFILE_SEEDS and len(set(students)) * (n - 1) >= PROFILE_FREEDOM
+    enough = x.shape[1] >= PROFILE_SEEDS
     number = _effective_number(x, _bootstrap(x, students, resamples)) if enough else _NAN
     z = float(special.ndtri((1 + level) / 2))
     shrink = 1 + z**2 / number

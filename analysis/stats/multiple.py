@@ -1,17 +1,17 @@
 """Corrections for many cells. NaN stays NaN and is not counted as a test.
 
 The cells of a student share its scratch runs and so are not independent: two of their gains correlate by 1/2. Simulated
-(`python -m tests.bench coverage`; 3 students with 3 or 12 cells each, n = 3 and 10, all or 3 of 4 true gains 0, 1,000
-studies each, one standard error 0.7), percent of studies with any false rejection by Holm, and the mean share of false
+(`python -m tests.bench coverage`; 3 students with 3 or 12 cells each, n = 3 and 10, all or 3 of 4 true gains 0, 2,000
+studies each, one standard error 0.5), percent of studies with any false rejection by Holm, and the mean share of false
 ones by Benjamini-Hochberg; nominal at most 5:
 
                                   own scratch    shared scratch    shared, unequal    shared, heavy tails
-    Holm, paired t                3.3 - 5.1      3.1 - 5.0         3.0 - 5.2          2.4 - 4.1
-    Holm, moderated t             3.1 - 5.6      1.9 - 4.7         5.1 - 7.2          1.7 - 3.5
-    Benjamini-Hochberg, moderated 3.4 - 5.0      2.7 - 4.8         3.7 - 7.4          1.8 - 3.9
+    Holm, paired t                3.5 - 5.2      3.0 - 5.1         3.5 - 4.8          2.4 - 4.5
+    Holm, moderated t             3.5 - 5.6      1.8 - 4.9         5.0 - 6.7          1.8 - 3.8
+    Benjamini-Hochberg, moderated 3.3 - 5.1      2.5 - 4.7         3.8 - 7.2          2.0 - 3.4
 
 Sharing makes neither wrong. Variances that differ as much as an inverse chi-square with 4 degrees of freedom do: the
-moderated t then takes a noisy cell for a quieter one, and the corrected p-values promise up to 2.4 points too much.
+moderated t then takes a noisy cell for a quieter one, and the corrected p-values promise up to 2.2 points too much.
 """
 
 from __future__ import annotations

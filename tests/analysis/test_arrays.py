@@ -35,7 +35,9 @@ cells = pl.scan_parquet(path).filter(pl.col("setting") == "tuned")
 mean = cells.group_by("method").agg(pl.col("gain_over_scratch").mean()).collect()
 """,
 }
-"""As in the README; `path` is DIR/report/tables/cells.parquet."""
+"""Lines of the README; `path` is DIR/report/tables/cells.parquet."""
+
+README = Path(__file__).parents[2] / "README.md"
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +104,8 @@ def test_one_file_without_pickle(frames: Frames, tmp_path: Path) -> None:
 
 def test_other_tools_read_the_same(frames: Frames, tmp_path: Path) -> None:
     """pandas, DuckDB and polars give equal answers from one Parquet file; of the latter two, those installed."""
+    readme = README.read_text()
+    assert all(snippet.strip() in readme for snippet in SNIPPETS.values())
     path = str(tmp_path / "cells.parquet")
     frames.cells.to_parquet(path)
     wanted = frames.cells.query("setting == 'tuned'").groupby("method")["gain_over_scratch"].mean()
@@ -110,7 +114,7 @@ def test_other_tools_read_the_same(frames: Frames, tmp_path: Path) -> None:
         if tool != "pandas":
             pytest.importorskip(tool)
         names: dict[str, Any] = {"path": path}
-        exec(snippet, names)  # noqa: S102 - the README's own lines
+        exec(snippet, names)
         mean = names["mean"]
         rows = mean.items() if isinstance(mean, pd.Series) else mean if isinstance(mean, list) else mean.rows()
         answers[tool] = dict(rows)

@@ -192,6 +192,17 @@ def test_a_study_that_has_only_begun(tmp_path: Path, make_square: Make) -> None:
     assert schemas["a"].equals(schemas["b"], check_metadata=True)
 
 
+@pytest.mark.parametrize("text", ["{half", "[]", "\xff"])
+def test_a_damaged_definition_is_one_line(
+    text: str, tmp_path: Path, make_square: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_square(("cnn",), methods=("kd",), seeds=(1,)).write(tmp_path)
+    (folder / "study.json").write_bytes(text.encode("latin-1"))
+    assert main(["report", str(folder), "--tables"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and error.startswith(f"error: {folder}/study.json: not ")
+
+
 @pytest.mark.parametrize("content", ["absent", "empty", "foreign", "newer"])
 def test_folders_that_cannot_be_reported(content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "study"

@@ -217,7 +217,7 @@ def _intervals() -> None:
         for kind in KINDS:
             for n in SEEDS:
                 found = of_cells(kind, students, each, n, STUDIES)
-                with mock.patch.multiple(aggregates, PAIR_SEEDS=2, PROFILE_SEEDS=2, PROFILE_FREEDOM=1):
+                with mock.patch.multiple(aggregates, PAIR_SEEDS=2, PROFILE_SEEDS=2):
                     found |= of_aggregates(kind, students, each, n, STUDIES)
                 _line(kind, students, each, n, found)
 

@@ -75,33 +75,33 @@ def test_ranks_of_ten_methods_are_readable(
 
 
 def test_profiles_of_known_gains(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Gains of KD are 1 to 18, those of PAT all 10: known shares, known interquartile means."""
+    """Gains of KD are 1 to 30, those of PAT all 10: known shares, known interquartile means."""
     pairs = pd.MultiIndex.from_tuples([(f"t{i}", f"s{i % 3}") for i in range(6)], names=["teacher", "student"])
-    kd = pd.DataFrame(np.arange(1.0, 19).reshape(6, 3), index=pairs)
+    kd = pd.DataFrame(np.arange(1.0, 31).reshape(6, 5), index=pairs)
     blocks = {"kd": kd, "pat": kd * 0 + 10}
     monkeypatch.setattr(performance_profile.table, "blocks", lambda gains, setting, methods: blocks)
     frames = study("2 x 2, two seeds")
     frame = performance_profile.prepare(frames).query("setting == 'tuned'")
-    assert set(frame["pairs"]) == {6} and set(frame["seeds"]) == {3}
+    assert set(frame["pairs"]) == {6} and set(frame["seeds"]) == {5}
     for method, exact in (("kd", lambda x: (kd.to_numpy() > x).mean()), ("pat", lambda x: float(x < 10))):
         line = frame[frame["method"] == method]
         assert list(line["share"]) == pytest.approx([exact(x) for x in line["threshold"]])
-        assert line["threshold"].min() == pytest.approx(-0.36) and line["threshold"].max() == pytest.approx(18.36)
+        assert line["threshold"].min() == pytest.approx(-0.6) and line["threshold"].max() == pytest.approx(30.6)
     means = performance_profile.middle(frames).query("setting == 'tuned'").set_index("method")
-    assert means.loc["kd", "gain"] == pytest.approx(9.5) and means.loc["pat", "gain"] == 10
+    assert means.loc["kd", "gain"] == pytest.approx(15.5) and means.loc["pat", "gain"] == 10
     ax = Figure().subplots()
     assert performance_profile.draw(frame, ax) is ax
-    assert ax.get_xlim() == pytest.approx((-0.36, 18.36)) and len(ax.collections) == 2
+    assert ax.get_xlim() == pytest.approx((-0.6, 30.6)) and len(ax.collections) == 2
     first, second = compose_plot("performance_profile", frames)
     assert (first.name, second.name) == ("performance_profile_tuned", "performance_profile_default")
-    assert "6 pairs times 3 seeds, tuned settings" in first.caption and "exactly these pairs" in first.caption
+    assert "6 pairs times 5 seeds, tuned settings" in first.caption and "exactly these pairs" in first.caption
 
 
 def test_profiles_need_five_pairs(study: Study) -> None:
     with pytest.raises(NothingToShow, match="5 pairs"):
         compose_plot("performance_profile", study("2 x 2, two seeds"))
     (single, _) = compose_plot("performance_profile", study("3 x 3, one seed"))
-    assert "No bands" in single.caption
+    assert "No intervals: one seed. No bands: they need 5 seeds." in single.caption
 
 
 def published(*rows: tuple[str, str, str, float, float]) -> pd.DataFrame:

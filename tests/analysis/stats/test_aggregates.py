@@ -89,11 +89,12 @@ def test_cells_of_a_student_are_drawn_together() -> None:
 
 def test_performance_profile() -> None:
     thresholds = [-50.0, 0.0, 1.0, 50.0]
-    profile = performance_profile(GAINS, STUDENTS, thresholds)
-    assert_allclose(profile["share"], [1.0, (GAINS > 0).mean(), (GAINS > 1).mean(), 0.0])
+    gains = np.hstack([GAINS, GAINS[:, :1] - 0.5])
+    profile = performance_profile(gains, STUDENTS, thresholds)
+    assert_allclose(profile["share"], [1.0, (gains > 0).mean(), (gains > 1).mean(), 0.0])
     inside = (0 <= profile["low"]) & (profile["low"] <= profile["share"]) & (profile["share"] <= profile["high"])
     assert inside.all() and (profile["high"] <= 1).all() and profile["low"][0] > 0.8
-    assert performance_profile(GAINS[:, :2], STUDENTS, thresholds)["low"].isna().all(), "not offered at two seeds"
+    assert performance_profile(GAINS, STUDENTS, thresholds)["low"].isna().all(), "not offered at four seeds"
 
 
 def test_only_seeds_that_all_cells_have() -> None:

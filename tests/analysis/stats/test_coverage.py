@@ -50,7 +50,7 @@ def test_of_seeds_and_images() -> None:
 @pytest.mark.parametrize("kind", ["equal", "unequal"])
 def test_of_aggregates(kind: str) -> None:
     """200 intervals each: one standard error is 1.5 points."""
-    found = coverage.of_aggregates(kind, 3, 3, 3, studies=200)
+    found = coverage.of_aggregates(kind, 3, 3, 5, studies=200)
     assert set(found) == {"mean", "mean of such pairs", "interquartile mean", "profile"}
     for name, percent in found.items():
         assert percent == pytest.approx(95, abs=4), name
@@ -63,7 +63,7 @@ def test_of_corrections() -> None:
     assert found["true found"] > 90
 
 
-@pytest.mark.parametrize("n", [2, 3, 5, 10, 19, 20, 30])
+@pytest.mark.parametrize("n", [2, 3, 4, 5, 10, 19, 20, 30])
 def test_only_what_is_offered(n: int) -> None:
     """Each interval exists from the number of seeds and cells on that the table says, and not below."""
     x, students = GAINS[:36, :n], [i // 6 for i in range(36)]
@@ -75,8 +75,6 @@ def test_only_what_is_offered(n: int) -> None:
     }
     for name, low in shown.items():
         assert math.isnan(low) == (n < getattr(offered, name)), name
-    if n == 3:
-        assert performance_profile(x, ["s"] * 36, [1.0])["low"].isna().all(), "one student: two degrees of freedom"
     assert math.isnan(mean_gain_of_pairs(x[: offered.PAIR_CELLS - 1], students[: offered.PAIR_CELLS - 1]).low)
 
 
