@@ -117,7 +117,7 @@ def _count(rows: pd.DataFrame, sign: int) -> int:
 
 def _significant(cells: pd.DataFrame, known: pd.DataFrame, setting: str) -> str:
     tested = known[known[f"{_GAIN}_p_holm"].notna()]
-    of = f"{len(known)} cells ({_settings(setting)})"
+    of = f"{len(known)} {'cell' if len(known) == 1 else 'cells'} ({_settings(setting)})"
     if tested.empty:
         return f"None of the {of} can be tested: that needs at least two seeds somewhere in the study."
     up, down, all_cells = _count(tested, 1), _count(tested, -1), distinct(cells)
@@ -162,7 +162,10 @@ def _largest(known: pd.DataFrame) -> str:
     cell = f"{method_label(best['method'])} with {labels[best['teacher']]} → {labels[best['student']]}"
     low, high, p = (best[f"{_GAIN}{part}"] for part in ("_low", "_high", "_p_holm"))
     span = "" if pd.isna(low) else f", its own 95 % interval {signed(low)} to {signed(high)}, corrected {_p(p)}"
-    text = f"The largest gain is {signed(best[_GAIN])} percentage points: {cell} (n = {best['n']}{span})."
+    which = "only" if len(known) == 1 else "largest"
+    text = f"The {which} gain is {signed(best[_GAIN])} percentage points: {cell} (n = {best['n']}{span})."
+    if len(known) == 1:
+        return text
     if pd.notna(p) and p < ALPHA:
         return f"{text} As the largest of {len(known)} it is likely to be smaller on other seeds."
     return f"{text} Chosen as the largest of {len(known)}, it may well be chance."

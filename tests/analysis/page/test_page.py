@@ -7,7 +7,6 @@ import hashlib
 import html
 import json
 import re
-import time
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -276,37 +275,3 @@ def test_the_command_and_the_versions(frames: Frames) -> None:
     assert re.search(r"2\.11 <small>\(1 runs?\)", text) and "The driver of this study left no command" in page(
         Report(frames)
     )
-
-
-def test_a_study_of_twenty_thousand_runs(frames: Frames) -> None:
-    """500 cells and 20,000 runs: under 15 MB, and under 10 s on one core."""
-    cells = pd.concat([frames.cells] * 14, ignore_index=True)
-    cells["teacher"] = [f"{name}_{i // len(frames.cells)}" for i, name in enumerate(cells["teacher"])]
-    runs = pd.concat([frames.runs] * (20_000 // len(frames.runs) + 1), ignore_index=True).head(20_000)
-    random = np.random.default_rng(0)
-    runs["run_id"] = [hashlib.sha256(str(i).encode()).hexdigest()[:16] for i in range(len(runs))]
-    for column in (
-        "test_last_raw",
-        "test_best_test_raw",
-        "val_last_raw",
-        "val_best_val_raw",
-        "seconds",
-        "teacher_top1",
-    ):
-        runs[column] = random.normal(80, 5, len(runs))
-    runs["options"] = [json.dumps({"weight": value, "temperature": 1.0}) for value in random.normal(size=len(runs))]
-    runs["config"] = [json.dumps({"options": options, "recipe": "x" * 900}) for options in runs["options"]]
-    epochs = pd.DataFrame({"epoch": np.arange(1_000_000)})
-    large = dataclasses.replace(frames, runs=runs)
-    large.__dict__["cells"] = cells
-    tables = [
-        Shown("cells", "Cells", "", cells),
-        Shown("runs", "Runs", "", runs),
-        Shown("epochs", "Epochs", "", epochs),
-    ]
-    before = time.process_time()
-    text = page(Report(large, tables))
-    spent, size = time.process_time() - before, len(text.encode())
-    print(f"{size / 1e6:.1f} MB in {spent:.1f} s")
-    assert size < 15e6 and spent < 10
-    assert "1,000,000 rows: too many for this page" in text and "Only in the files: config" in text
