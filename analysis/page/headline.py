@@ -61,9 +61,10 @@ def cautions(frames: Frames) -> list[str]:
     few = counts[counts <= 2]
     if len(few):
         seeds = "one seed" if few.max() == 1 else "two seeds" if few.min() == 2 else "one or two seeds"
+        pooled = cells.loc[few.index, f"{_GAIN}_low"].notna().any()
+        how = "Their intervals stand on the variance pooled over all cells" if pooled else "They have no intervals"
         lines.append(
-            f"Few seeds: {len(few)} of {len(counts)} cells rest on {seeds}. Their intervals stand on the variance "
-            "pooled over all cells, and a real gain is easily missed."
+            f"Few seeds: {len(few)} of {len(counts)} cells rest on {seeds}. {how}, and a real gain is easily missed."
         )
     bad = cells[cells["status"].isin(("failed", "diverged", "blocked"))]
     if len(bad):
