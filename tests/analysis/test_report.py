@@ -29,9 +29,9 @@ Make = Callable[..., Any]
 
 @pytest.fixture(scope="module")
 def reported(tmp_path_factory: pytest.TempPathFactory, make_square: Make) -> Path:
-    folder: Path = make_square(states={("vit_mini", "vit_nano", "pat", "tuned"): ("waiting", "search")}).write(
-        tmp_path_factory.mktemp("study")
-    )
+    folder: Path = make_square(
+        ("cnn", "vit"), states={("vit_mini", "vit_nano", "pat", "tuned"): ("waiting", "search")}
+    ).write(tmp_path_factory.mktemp("study"))
     assert main(["report", str(folder)]) == 0
     return folder
 
