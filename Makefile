@@ -26,7 +26,7 @@ test: setup
 cluster-test:
 	@$(PYTHON) tests/cluster/netns/machines.py
 	@$(MAKE) --no-print-directory setup
-	$(BIN)/python -m pytest -s -v -m cluster --durations=10 tests/cluster/test_two_nodes.py
+	$(BIN)/python -m pytest -s -vv -m cluster --durations=10 tests/cluster/test_two_nodes.py
 
 lint: setup
 	$(BIN)/ruff check .
