@@ -1,8 +1,9 @@
 """The same small file of every run as one table: thousands of them, checked one by one, each opened once if possible.
 
-What a report has read is kept in `_read/` of the study's folder, beside the size and the time of change of every file
-that it came from, so that the next one opens only what is new. It is a copy, never a truth: a file that differs in
-either is read again, and a copy that is damaged or of another version is as good as none.
+What a report, or now and then the driver of a study, has read is kept in `gathered/` of the study's folder, beside the
+size and the time of change of every file that it came from, so that the next reading opens only what is new. It is a
+copy, never a truth: a file that differs in either is read again, and a copy that is damaged or of another version is as
+good as none.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from pyarrow import fs
 from analysis.schema import LedgerError, as_current, check_schema
 from analysis.storage import get, put
 
-KEPT = "_read"
+KEPT = "gathered"
 _READERS = {True: 2, False: 8}
 """Threads on a local disk, where more of them only wait for each other, and on an object store."""
 
 _CHUNK = 250
-_WORTH = 1000
+_WORTH = 500
 """So many files must be new before a copy is written: a small study is read at once."""
 
 Stamps = Mapping[str, tuple[int, int]]

@@ -13,9 +13,9 @@ import pandas as pd
 
 from analysis.cells import cells
 from analysis.cost import gpu_share
-from analysis.ledger import read_correct, read_epochs, read_matrix, read_runs
+from analysis.ledger import gather, read_correct, read_matrix
 from analysis.live import Driver, read_driver
-from analysis.schema import CORRECT_COLUMNS, RUN_SCHEMA, LedgerError
+from analysis.schema import LedgerError
 from analysis.storage import read_file
 
 
@@ -63,8 +63,7 @@ def load(folder: str | Path) -> Frames:
         raise LedgerError(f"{folder}: the matrix has no cell to report")
     return Frames(
         matrix,
-        read_runs(folder, [name for name in RUN_SCHEMA.names if name not in CORRECT_COLUMNS], keep=True),
-        read_epochs(folder, keep=True),
+        *gather(folder),
         read_correct(folder, matrix),
         _definition(folder),
         read_driver(folder),

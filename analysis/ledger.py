@@ -3,6 +3,7 @@
     <storage>/<study>/study.json              what the study is
                       matrix.parquet          every cell, setting and seed with its state
                       driver.json             the driver's sign of life (`analysis.live`)
+                      gathered/               a copy of many runs' files, for reading them at once (`analysis.bulk`)
                       runs/<run_id>/run.parquet      written last: a run has ended when it exists
                                     epochs.parquet   one row an epoch, while the run goes on
 
@@ -77,6 +78,13 @@ def read_correct(folder: Folder, matrix: pd.DataFrame) -> dict[str, bytes]:
 def read_epochs(folder: Folder, columns: Sequence[str] | None = None, keep: bool = False) -> pd.DataFrame:
     """Every epoch of every run, ended or not, in order of run_id and epoch. Errors and `keep` as `read_runs`."""
     return _read_all(folder, "epochs.parquet", EPOCH_SCHEMA, columns, keep)
+
+
+def gather(folder: Folder) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """All runs (without the bits of each test image) and all epochs, as a report needs them; those of a large study are
+    gathered for the next reading. Errors as `read_runs`."""
+    columns = [name for name in RUN_SCHEMA.names if name not in CORRECT_COLUMNS]
+    return read_runs(folder, columns, keep=True), read_epochs(folder, keep=True)
 
 
 def read_matrix(folder: Folder) -> pd.DataFrame:

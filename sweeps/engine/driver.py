@@ -27,6 +27,8 @@ from sweeps.study import TIMM, Study, TeacherFile
 from sweeps.teachers import initial_file, local_file
 
 LOST_LIMIT, UNBEGUN_LIMIT = 3, 20
+GATHER_EVERY = 1000
+"""Ended runs after which the ledger's many small files are gathered, so that a report need not open each."""
 MATRIX_EVERY = 2.0
 MATRIX_SHARE = 0.02
 """At most this share of the driver's time goes into writing the matrix."""
@@ -81,7 +83,7 @@ class Driver:
         view = read_view(folder, rungs_of(study), ended)
         self.planner = Planner(study, view, unsynced_models(study, gpus), asked, speeds)
         self.progress = Progress(self.planner, ended, stream, verbose=verbose)
-        self._matrix_due = 0.0
+        self._matrix_due, self._ended = 0.0, 0
         (folder / STOP).unlink(missing_ok=True)
         self._settle()
 
@@ -216,6 +218,9 @@ class Driver:
             row = ledger.read_run(self.folder, segment.run_id)
             assert row is not None
             self.progress.ended(segment, row)
+            self._ended += 1
+            if self._ended % GATHER_EVERY == 0:
+                ledger.gather(self.folder)
 
     def _settle(self) -> None:
         """Record what the plan gave up as pruned, and now and then the matrix."""

@@ -153,7 +153,7 @@ def test_what_was_read_is_not_read_again(
     tables: tuple[Path, dict[str, bytes]], make_run: Make, make_epochs: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, before = tables
-    assert again(folder) == before and (folder / "_read" / "run.parquet").exists()
+    assert again(folder) == before and (folder / "gathered" / "run.parquet").exists()
     opened: list[str] = []
     real = pq.ParquetFile
     monkeypatch.setattr(pq, "ParquetFile", lambda source: opened.append("file") or real(source))
@@ -172,9 +172,9 @@ def test_what_was_read_is_not_read_again(
     ledger.write_epochs(folder, "0" * 16, make_epochs("0" * 16, 70.0))
     shutil.rmtree(folder / "runs" / sorted(path.name for path in (folder / "runs").iterdir())[-1])
     kept = again(folder)
-    (folder / "_read" / "run.parquet").write_bytes(b"PAR1 damaged")
-    shutil.rmtree(folder / "_read" / "epochs.parquet", ignore_errors=True)
-    (folder / "_read" / "epochs.parquet").unlink()
+    (folder / "gathered" / "run.parquet").write_bytes(b"PAR1 damaged")
+    shutil.rmtree(folder / "gathered" / "epochs.parquet", ignore_errors=True)
+    (folder / "gathered" / "epochs.parquet").unlink()
     assert again(folder) == kept and kept != before
     assert 123456.0 in set(ledger.read_runs(folder)["seconds"])
 
