@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Sequence
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -20,15 +21,26 @@ _STAMP = re.compile(r'^CODE = "([0-9a-f]*)"$', re.MULTILINE)
 
 
 @lru_cache(maxsize=1)
-def digest(root: Path = ROOT) -> str:
-    """Twelve hexadecimal digits over the names and bytes of all files of the packages, but the stamped script."""
+def digest(root: Path | None = None) -> str:
+    """Twelve hexadecimal digits over the names and bytes of all files of the packages, but the stamped script.
+
+    The packages are those below `root`, else those that this process imports: shipped ones lie in a folder each.
+    """
     found = hashlib.sha256()
     for package in PACKAGES:
-        for path in sorted((root / package).rglob("*")):
-            name = path.relative_to(root).as_posix()
+        place = _imported(package) if root is None else root / package
+        for path in sorted(place.rglob("*")):
+            name = f"{package}/{path.relative_to(place).as_posix()}"
             if path.is_file() and "__pycache__" not in path.parts and name != SCRIPT:
                 found.update(f"{name}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
     return found.hexdigest()[:12]
+
+
+def _imported(package: str) -> Path:
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError(f"No module named {package!r}")
+    return Path(spec.submodule_search_locations[0])
 
 
 def stamp(script: str) -> str:

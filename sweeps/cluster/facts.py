@@ -72,7 +72,7 @@ def facts(storage: str, token: str, places: dict[str, str], code_root: str) -> d
         return shutil.disk_usage(path).free
 
     def code() -> str:
-        sys.path.insert(0, code_root)
+        sys.path.append(code_root)  # where nothing was shipped; what was comes first
         try:
             return str(import_module("sweeps.version").digest())
         except Exception as error:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 from sweeps import version
@@ -38,3 +41,20 @@ def test_the_stamp_is_renewed(tmp_path: Path, monkeypatch, capsys) -> None:
     text = (root / SCRIPT).read_text()
     assert stamp(text) == digest() and text.startswith("A = 1\n") and text.endswith("\nB = 2\n")
     assert stamp("nothing") == ""
+
+
+def test_packages_that_were_shipped_one_by_one(tmp_path: Path) -> None:
+    """Ray unpacks each in a folder of its own; an older copy that is found after them counts for nothing."""
+    for package in PACKAGES:
+        shutil.copytree(ROOT / package, tmp_path / package / package, ignore=shutil.ignore_patterns("__pycache__"))
+    old = copied(tmp_path / "old")
+    (old / "pat" / "old.py").touch()
+    places = [*(str(tmp_path / package) for package in PACKAGES), str(old)]
+    told = subprocess.run(
+        [sys.executable, "-c", "from sweeps.version import digest; print(digest())"],
+        env={"PYTHONPATH": os.pathsep.join(places)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert told.stdout.strip() == digest(), told.stderr
