@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "1e82561cfb54"
+CODE = "8e538823a971"
 COPY = Path.home() / "pat-sweeps"
 
 

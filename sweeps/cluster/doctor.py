@@ -29,17 +29,23 @@ def _doctor(flags: argparse.Namespace) -> int:
     from sweeps.cluster.bootstrap import read_cluster
     from sweeps.cluster.examine import examine
     from sweeps.cluster.places import data_place, storage_place
-    from sweeps.cluster.verdict import table
+    from sweeps.cluster.verdict import Problem, table
     from sweeps.engine.cluster import address, nodes, ray_running
 
     study = select(preset(flags.preset), flags)
-    where = address(flags.address or ("auto" if read_cluster() else None))
+    cluster = read_cluster() if flags.address is None else None
+    where = address(flags.address or ("auto" if cluster else None))
     away = where != "local"
     storage, place = storage_place(flags.storage, away), data_place(flags.data_root, flags.stage, away)
     with ray_running(where, flags.verbose):
-        count = len(nodes())
+        count, missing = len(nodes()), list[Problem]()
         several = count > 1 and study.workers != 1
-        problems = examine(Path(storage).expanduser().absolute(), study.data, place.root, place.source, several)
+        if cluster and count < cluster.promised:
+            found = f"{count} joined", f"{cluster.promised}, by the cluster's definition; ray status says more"
+            missing = [Problem(f"cluster {cluster.name}", "machines", *found)]
+        problems = missing + examine(
+            Path(storage).expanduser().absolute(), study.data, place.root, place.source, several
+        )
     if problems:
         print(table(problems))
         return 2

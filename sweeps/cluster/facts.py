@@ -59,6 +59,8 @@ def facts(storage: str, token: str, places: dict[str, str], code_root: str) -> d
 
     def shared() -> str:
         place = Path(storage)
+        if not place.is_dir():
+            return "is not the one that the head sees"
         try:
             (place / f"{token}.{os.environ.get('RAY_NODE_ID', socket.gethostname())}").write_text(socket.gethostname())
         except OSError as error:
