@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Mapping
 from contextlib import suppress
 
 import pandas as pd
-from PIL import Image
 
 from analysis.arrays import write_arrays
+from analysis.figures import write_figures
 from analysis.frames import Frames, load
 from analysis.page import Picture, Report, Shown, page
-from analysis.plots import FORMS, NothingToShow, compose_plot, list_plots, render
 from analysis.storage import Folder, write_file
 from analysis.summary import overview
 from analysis.tables import Table, list_tables
@@ -33,11 +31,14 @@ def write_report(folder: Folder, refresh: int | None = None) -> str:
     """
     frames = load(folder)
     tables = write_tables(folder, frames)
-    figures, left_out = _write_figures(folder, frames)
     shown = [_shown(table, frame) for table, frame in tables.values()]
     _write_arrays(folder, frames)
-    report = Report(frames, shown, figures, left_out)
-    write_file(folder, f"{PLACE}/index.html", page(report, refresh).encode())
+
+    def show(pictures: list[Picture], left_out: dict[str, str]) -> None:
+        report = Report(frames, shown, pictures, left_out)
+        write_file(folder, f"{PLACE}/index.html", page(report, refresh).encode())
+
+    write_figures(folder, frames, show)
     return _write_summary(folder, frames)
 
 
@@ -70,37 +71,11 @@ def _write_summary(folder: Folder, frames: Frames) -> str:
     return text
 
 
-def _write_figures(folder: Folder, frames: Frames) -> tuple[list[Picture], dict[str, str]]:
-    """Every figure in all forms; what the page shows of them, and why others have nothing to show."""
-    pictures, left_out = [], {}
-    for name in list_plots():
-        try:
-            drawings = compose_plot(name, frames)
-        except NothingToShow as reason:
-            left_out[name] = str(reason)
-            continue
-        for drawing in drawings:
-            made = {form: render(drawing.figure, form) for form in FORMS}
-            for form, data in made.items():
-                write_file(folder, f"{PLACE}/figures/{drawing.name}.{form}", data)
-            pictures.append(Picture(drawing.name, drawing.title, drawing.caption, _lighter(made["png"])))
-    return pictures, left_out
-
-
 def _write_arrays(folder: Folder, frames: Frames) -> None:
     for setting in sorted(set(frames.cells["setting"])):
         for what in ("gain", "accuracy"):
             with suppress(ValueError):  # nothing is finished
                 write_arrays(frames, folder, f"{PLACE}/arrays/{setting}_{what}.npz", setting, what)
-
-
-def _lighter(png: bytes) -> bytes:
-    """The same picture with 256 colours, a third of the size."""
-    sink = io.BytesIO()
-    Image.open(io.BytesIO(png)).convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
-        sink, "png", optimize=True
-    )
-    return sink.getvalue()
 
 
 def _shown(table: Table, frame: pd.DataFrame) -> Shown:

@@ -134,7 +134,7 @@ def _write_run(
 
 
 def report() -> None:
-    """Seconds, peak resident memory and sizes of `python -m analysis report` on that study."""
+    """Seconds, resident memory of the largest process and sizes of `python -m analysis report` on that study."""
     place = Path(tempfile.mkdtemp(prefix="report-"))
     try:
         start = time.monotonic()
@@ -151,13 +151,14 @@ def report() -> None:
 
 
 def _measure(place: Path, parts: list[str]) -> None:
-    start = time.monotonic()
+    start, began = time.monotonic(), time.time()
     process = subprocess.Popen(
         [sys.executable, "-m", "analysis", "report", str(place), *parts], stdout=subprocess.DEVNULL
     )
     _, status, usage = os.wait4(process.pid, 0)
     seconds, page = time.monotonic() - start, place / "report" / "index.html"
-    size = f", page {page.stat().st_size / 1e6:.1f} MB" if not parts else ""
+    there = page.stat() if not parts else None
+    size = f", page of {there.st_size / 1e6:.1f} MB there after {there.st_mtime - began:.1f} s" if there else ""
     what = "tables alone" if parts else "tables, figures and page"
     code, busy = os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime
     memory = usage.ru_maxrss / 1e6
