@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "8e538823a971"
+CODE = "041a4065abd5"
 COPY = Path.home() / "pat-sweeps"
 
 

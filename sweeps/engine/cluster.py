@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 ENVIRONMENT = {
@@ -55,9 +58,20 @@ def address(given: str | None) -> str:
     return "auto" if in_job() else "local"
 
 
-def _code() -> dict[str, Any]:
-    """What ships this code to every machine; a job has been shipped already."""
-    return {} if in_job() else {"runtime_env": {"py_modules": [str(ROOT / package) for package in PACKAGES]}}
+@contextmanager
+def _shipped() -> Iterator[dict[str, Any]]:
+    """For the time of Ray's start, what ships this code to every machine; a job has been shipped already.
+
+    As a working directory: with any other form Ray puts this process' own folders first, and on another machine these
+    may hold an older copy.
+    """
+    if in_job():
+        yield {}
+        return
+    with TemporaryDirectory(prefix="sweeps-code-") as place:
+        for package in PACKAGES:
+            shutil.copytree(ROOT / package, Path(place, package), ignore=shutil.ignore_patterns("__pycache__"))
+        yield {"runtime_env": {"working_dir": place}}
 
 
 @contextmanager
@@ -72,12 +86,11 @@ def ray_running(where: str, verbose: bool = False) -> Iterator[None]:
     options: dict[str, Any] = {"log_to_driver": verbose, "configure_logging": verbose}
     if where == "local":
         options |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
-    else:
-        options |= _code()
     if verbose:
         options.pop("configure_logging")
     try:
-        ray.init(address=where, **options)
+        with nullcontext({}) if where == "local" else _shipped() as code:
+            ray.init(address=where, **options, **code)
     except Exception as error:  # Ray raises bare Exceptions too, for instance where it was too slow to start
         raise ConfigError(f"Ray does not start or answer at {where!r}: {str(error).splitlines()[0]}") from error
     try:
