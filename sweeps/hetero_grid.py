@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "041a4065abd5"
+CODE = "802c7a4aa5fd"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -6,7 +6,7 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -59,13 +59,13 @@ def address(given: str | None) -> str:
 
 
 @contextmanager
-def _shipped() -> Iterator[dict[str, Any]]:
-    """For the time of Ray's start, what ships this code to every machine; a job has been shipped already.
+def _shipped(where: str) -> Iterator[dict[str, Any]]:
+    """For the time of Ray's start, what ships this code to every machine of `where`; a job has been shipped already.
 
     As a working directory: with any other form Ray puts this process' own folders first, and on another machine these
     may hold an older copy.
     """
-    if in_job():
+    if where == "local" or in_job():
         yield {}
         return
     with TemporaryDirectory(prefix="sweeps-code-") as place:
@@ -89,7 +89,7 @@ def ray_running(where: str, verbose: bool = False) -> Iterator[None]:
     if verbose:
         options.pop("configure_logging")
     try:
-        with nullcontext({}) if where == "local" else _shipped() as code:
+        with _shipped(where) as code:
             ray.init(address=where, **options, **code)
     except Exception as error:  # Ray raises bare Exceptions too, for instance where it was too slow to start
         raise ConfigError(f"Ray does not start or answer at {where!r}: {str(error).splitlines()[0]}") from error
