@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "802c7a4aa5fd"
+CODE = "957299b54984"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -165,8 +165,7 @@ def _code(info: Any, job: str) -> int:
     why = (
         f"ended with exit code {code}" if info.driver_exit_code else f"was ended: {_line(info.message or info.status)}"
     )
-    log = f"/tmp/ray/session_latest/logs/job-driver-{job}.log"
-    print(f"error: the study {why}; its log: ray job logs {job}, on the head {log}", file=sys.stderr)
+    print(f"error: the study {why}; its log, on the head: ray job logs {job}", file=sys.stderr)
     return code
 
 

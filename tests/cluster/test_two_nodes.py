@@ -145,7 +145,7 @@ def test_runs_that_span_both_nodes(two: Cluster) -> None:
 
 
 WRONG = "--preset digits --pairs nobody:nowhere"
-WHERE_IS_THE_LOG = r"error: the study ended with exit code 2; its log: ray job logs \S+, on the head \S+\.log"
+WHERE_IS_THE_LOG = r"error: the study ended with exit code 2; its log, on the head: ray job logs \S+"
 
 
 def test_a_failing_study(two: Cluster) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from small import CNN_TEACHER, MLP_STUDENT, RECIPE, VIT_TEACHER, small_study
+from small import CNN_TEACHER, RECIPE, VIT_TEACHER, small_study
 
 from analysis import read_runs
 from pat.config import ConfigError
@@ -19,11 +19,11 @@ from sweeps.cli import main
 from sweeps.costs.devices import Devices
 from sweeps.engine.driver import Driver, run_here
 from sweeps.planning.planner import Planner
-from sweeps.planning.units import Run, Segment
+from sweeps.planning.units import Segment
 from sweeps.presets import PRESETS
 from sweeps.store import open_study, read_study
-from sweeps.study import Cell, Search, Study, TeacherFile, teacher_run
-from sweeps.teachers import initial_file, local_file, provide, provide_used, recorded, resolve, resolve_used
+from sweeps.study import Search, Study, TeacherFile
+from sweeps.teachers import local_file, provide, provide_used, recorded, resolve, resolve_used
 from tests.tags import add_tag
 
 HEX = "ab" * 32
@@ -274,32 +274,3 @@ def test_bad_teachers_of_one_pair_are_one_line(
     error = capsys.readouterr().err
     assert words in error and error.count("\n") == 1
     assert not list(tmp_path.rglob("run.parquet"))
-
-
-def test_training_starts_from_weights_that_the_driver_fetched(
-    tag: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A worker never asks timm: with timm's source gone the teacher is trained, and to the same bits."""
-    study = small_study(initial={CNN_TEACHER: f"timm:{tag}"}, pairs=((CNN_TEACHER, MLP_STUDENT),), methods=("kd",))
-    config = teacher_run(study, CNN_TEACHER)
-    assert config is not None
-    direct = create_student(CNN_TEACHER, 10, 32, 0, config.initial).state_dict()
-    folder, _ = open_study(tmp_path / "runs", study)
-    provide_used(study, folder, 10)
-    file = initial_file(tag, folder)
-    timms = tmp_path / "timm.pth"
-    timms.rename(tmp_path / "gone.pth")
-    fetched = create_student(CNN_TEACHER, 10, 32, 0, config.initial, file).state_dict()
-    assert all(torch.equal(tensor, fetched[name]) for name, tensor in direct.items())
-    job = Driver(folder, study, study, tmp_path).job(
-        Segment(Run(config.run_id, config), 1, "teacher", Cell("", CNN_TEACHER, "scratch"), 1)
-    )
-    assert job.initial_file == str(file)
-    provide_used(study, folder, 10)  # fetches nothing
-    file.unlink()
-    with pytest.raises(ConfigError):
-        provide_used(study, folder, 10)
-    (tmp_path / "gone.pth").rename(timms)
-    torch.save(create_student(CNN_TEACHER, 10, 32, seed=9).state_dict(), timms)
-    with pytest.raises(ConfigError, match="this study began with"):
-        provide_used(study, folder, 10)

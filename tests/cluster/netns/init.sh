@@ -15,11 +15,11 @@ mkdir -p /run/own/venv /run/own/upper /run/own/work /run/sshd
 mount --bind "$CHECKOUT/.venv" /run/own/venv
 cp "$CHECKOUT/constraints.txt" /run/own/
 
-for folder in /root /tmp /mnt; do mount -t tmpfs tmpfs "$folder"; done
+for folder in ~root /tmp /mnt; do mount -t tmpfs tmpfs "$folder"; done
 mount -t tmpfs -o size=1g tmpfs /dev/shm
-chmod 700 /root
+chmod 700 ~root
 chmod 1777 /tmp
-cp /etc/skel/.bashrc /etc/skel/.profile /root/ 2>/dev/null || touch /root/.bashrc
+cp /etc/skel/.bashrc /etc/skel/.profile ~root/ 2>/dev/null || touch ~root/.bashrc
 mkdir -p "$PYTHON" "$CHECKOUT"
 mount --bind /run/own/PYTHON "$PYTHON"
 mount --bind /run/own/PLACE/hosts /etc/hosts
@@ -28,16 +28,16 @@ if [ "${SOURCE:-}" ]; then mount --bind /run/own/SOURCE "$CHECKOUT"; else mount 
 mkdir -p "$CHECKOUT/.venv"
 mount -t overlay overlay -o lowerdir=/run/own/venv,upperdir=/run/own/upper,workdir=/run/own/work "$CHECKOUT/.venv"
 
-mkdir -m 700 /root/.ssh
+mkdir -m 700 ~root/.ssh
 if [ "${SOURCE:-}" ]; then
-  cp /run/own/PLACE/{id,known_hosts} /root/.ssh/
+  cp /run/own/PLACE/{id,known_hosts} ~root/.ssh/
 else
-  cp /run/own/PLACE/id.pub /root/.ssh/authorized_keys
+  cp /run/own/PLACE/id.pub ~root/.ssh/authorized_keys
   rm -f "$CHECKOUT"/.venv/lib/python*/site-packages/__editable__*  # a node has the packages, not the project
-  mkdir /root/pat-venv /mnt/pat
+  mkdir ~root/pat-venv /mnt/pat
   mount --bind /run/own/SHARED /mnt/pat
-  mount --bind "$CHECKOUT/.venv" /root/pat-venv
-  cp /run/own/constraints.txt /root/pat-venv/.constraints  # cluster/setup.sh finds everything installed
+  mount --bind "$CHECKOUT/.venv" ~root/pat-venv
+  cp /run/own/constraints.txt ~root/pat-venv/.constraints  # cluster/setup.sh finds everything installed
   /usr/sbin/sshd -f /run/own/PLACE/sshd_config -E /tmp/sshd.log
 fi
 touch /run/own/ready
