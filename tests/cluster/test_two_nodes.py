@@ -103,7 +103,7 @@ def test_study_survives_its_client_and_a_lost_node(two: Cluster) -> None:
     node = two.nodes[1]
     node.connect(False)
     head, lost = two.nodes[0], "marked dead because the detector has missed too many heartbeats"
-    log = "/tmp/ray/session_latest/logs/gcs_server.out"
+    log = "${TMPDIR:-/tmp}/ray/session_latest/logs/gcs_server.out"
     took = until(lambda: int(head.run(f"grep -c '{lost}' {log} || true")), "node2 is dead to Ray", limit=150)
     say(f"  node2 cut off, given up by Ray after {took:.0f} s, {len(finished(study))} runs done")
     old = node.processes()
