@@ -1,7 +1,8 @@
 """When two `study.json` describe one study, and their union. On plain JSON values, so that it needs no torch.
 
 A study is identified by its name, data, recipes, numerics and whatever else is not listed here. Pairs, methods, seeds
-and trials may grow; what is given by name (teachers, students, options, …) may be added to, but not changed.
+and trials may grow; what is given by name (teachers, students, options, …) may be added to, but not changed. An entry
+that one side lacks although it has the model or method that the entry is about says there: the default.
 """
 
 from __future__ import annotations
@@ -23,11 +24,17 @@ def difference(first: Mapping[str, Any], second: Mapping[str, Any]) -> tuple[str
         if key == "search" and isinstance(old, Mapping) and isinstance(new, Mapping):
             old, new = ({name: side[name] for name in side if name != "trials"} for side in (old, new))
         elif key in BY_NAME and isinstance(old, Mapping) and isinstance(new, Mapping):
-            common = [name for name in old if name in new]
-            old, new = ({name: _without_place(side[name]) for name in common} for side in (old, new))
+            both = [name for name in {**old, **new} if _says(first, key, name) and _says(second, key, name)]
+            old, new = ({name: _without_place(side.get(name)) for name in both} for side in (old, new))
         if old != new:
             return _innermost(key, old, new)
     return None
+
+
+def _says(study: Mapping[str, Any], field: str, name: str) -> bool:
+    """Whether a study says something of `name` under `field`, written out or by default."""
+    about = {"options": "methods", "choices": "methods", "initial": "students" if name[:1] == ":" else "teachers"}
+    return name in study[field] or name.removeprefix(":") in study.get(about.get(field, field), ())
 
 
 def unite(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:

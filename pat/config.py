@@ -65,11 +65,27 @@ def complete_options(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-class _Part:
-    """Shared by every part: canonical dictionary out, checked dictionary in."""
+def later(default: Any = dataclasses.MISSING, *, default_factory: Any = dataclasses.MISSING) -> Any:
+    """A field of a part that joined after runs had been addressed.
+
+    At its default it is left out of the canonical form: there it says what was so before, and run_ids stay.
+    """
+    return field(default=default, default_factory=default_factory, metadata={_LATER: True})
+
+
+_LATER = "later"
+
+
+class Part:
+    """Shared by whatever describes a run or a study: canonical dictionary out, checked dictionary in.
+
+    Fields that every release has had are always written, those made by `later` only where they are not at their
+    default; inside of mappings and sequences, too.
+    """
 
     def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)  # type: ignore[call-overload]
+        values = {f.name: (f, getattr(self, f.name)) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
+        return {name: _written(value) for name, (f, value) in values.items() if not _at_rest(f, value)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -82,10 +98,26 @@ class _Part:
         return cls(**{key: _read(hints[key], value) for key, value in values.items()})
 
 
+def _at_rest(f: dataclasses.Field[Any], value: Any) -> bool:
+    """Whether a field joined later and says nothing yet."""
+    if _LATER not in f.metadata:
+        return False
+    made = f.default_factory is not dataclasses.MISSING
+    return bool(value == (f.default_factory() if made else f.default))  # type: ignore[misc]
+
+
+def _written(value: Any) -> Any:
+    if isinstance(value, Part):
+        return value.to_dict()
+    if isinstance(value, Mapping):
+        return {key: _written(item) for key, item in value.items()}
+    return tuple(_written(item) for item in value) if isinstance(value, list | tuple) else value
+
+
 def _read(hint: Any, value: Any) -> Any:
     """One field from its JSON form: nested parts are read by their own class."""
     for candidate in (hint, *getattr(hint, "__args__", ())):
-        if isinstance(candidate, type) and issubclass(candidate, _Part) and isinstance(value, Mapping):
+        if isinstance(candidate, type) and issubclass(candidate, Part) and isinstance(value, Mapping):
             return candidate.from_dict(value)
     return plain(value)
 
@@ -96,7 +128,7 @@ def _check(ok: bool, name: str, value: Any, allowed: str) -> None:
 
 
 @dataclass(frozen=True)
-class Teacher(_Part):
+class Teacher(Part):
     """A frozen teacher: a timm name and the identity of its weights.
 
     `weights` is `run:<run_id>` for one trained here, `sha256:<hex>` for the bytes of a file.
@@ -111,7 +143,7 @@ class Teacher(_Part):
 
 
 @dataclass(frozen=True)
-class Method(_Part):
+class Method(Part):
     """A distillation method by name with all of its options; options left out take the method's defaults."""
 
     name: str = "scratch"
@@ -125,7 +157,7 @@ class Method(_Part):
 
 
 @dataclass(frozen=True)
-class Data(_Part):
+class Data(Part):
     """A data set by name, the input size in pixels and the share of train cut off for validation.
 
     `fingerprint` identifies the files of an image folder (`pat.data.fingerprint`); named sets leave it empty.
@@ -148,7 +180,7 @@ class Data(_Part):
 
 
 @dataclass(frozen=True)
-class Recipe(_Part):
+class Recipe(Part):
     """How a student is trained. Optimisers and schedules go by timm's names; rates are per step as timm takes them.
 
     `auto_augment` is timm's text (`rand-m9-mstd0.5-inc1`); where it is set, `color_jitter` does nothing, as in timm.
@@ -217,7 +249,7 @@ class Recipe(_Part):
 
 
 @dataclass(frozen=True)
-class RunConfig(_Part):
+class RunConfig(Part):
     """One training: everything that changes its result.
 
     The batch size of the recipe is global, so the number of workers is no field. The exception: a student with
@@ -248,7 +280,7 @@ class RunConfig(_Part):
         )
 
     def to_json(self) -> str:
-        """The canonical form: every field written out, keys sorted."""
+        """The canonical form: every field written out but those that joined later (`later`), keys sorted."""
         return json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
 
     @classmethod

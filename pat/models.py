@@ -88,12 +88,12 @@ def create_teacher(
     return teacher.requires_grad_(False).eval(), found
 
 
-def check_pretrained(name: str, tag: str) -> None:
+def check_pretrained(name: str, tag: str, what: str = "teacher") -> None:
     """Raises ConfigError unless timm has weights `tag` (`<name>.<tag>`) for the model `name`; needs no network."""
     architecture = get_arch_name(name)
-    check_model(name, "teacher")
+    check_model(name, what)
     if get_arch_name(tag) != architecture or "." not in tag:
-        raise ConfigError(f"teacher {name!r}: weights 'timm:{tag}', needed are timm:{architecture}.<tag>")
+        raise ConfigError(f"{what} {name!r}: weights 'timm:{tag}', needed are timm:{architecture}.<tag>")
     if not is_model_pretrained(tag):
         raise unknown("timm weights", tag, list_pretrained(architecture), of=f" of {architecture!r}")
 

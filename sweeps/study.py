@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from math import isclose
 from typing import Any, NamedTuple
 
 import pat.methods  # noqa: F401  (declares every method's options)
-from pat.config import NUMERICS, ConfigError, Data, Method, Recipe, RunConfig, Teacher, complete_options, unknown
+from pat.config import NUMERICS, ConfigError, Data, Part, Recipe, complete_options, unknown
 from pat.data import check_data
 from pat.models import check_model, check_pretrained
 from pat.views.randaugment import parse
@@ -32,7 +32,7 @@ class Cell(NamedTuple):
 
 
 @dataclass(frozen=True)
-class TeacherFile:
+class TeacherFile(Part):
     """A teacher that is not trained here. `path`: a file, a URL, or `timm:<name.tag>` for timm's pretrained weights.
 
     The hexadecimal SHA-256 of the file is the teacher's identity. A tag may leave it out: the study's folder then
@@ -57,7 +57,7 @@ class TeacherFile:
 
 
 @dataclass(frozen=True)
-class Search:
+class Search(Part):
     """The search of one cell: `trials` settings in waves of `wave` by successive halving; 0 trials: no search.
 
     After each rung (a share of the full-length run, the last one is 1) the best 1/`eta` of those that began it go on.
@@ -90,11 +90,12 @@ class Search:
 
 
 @dataclass(frozen=True)
-class Study:
+class Study(Part):
     """Everything that a study computes.
 
-    `teachers`: timm name -> the recipe it is trained with here, or the file it is given as. `initial`: teacher ->
-    `timm:<name.tag>`, the weights its training starts from. `students`: timm name -> recipe.
+    `teachers`: timm name -> the recipe it is trained with here, or the file it is given as. `students`: timm name ->
+    recipe. `initial`: a teacher ("name") or a student (":name") -> `timm:<name.tag>`, the weights that its training
+    starts from; a student's are those of all of its runs, the baselines without a teacher among them.
     `options`: method -> options that replace the method's defaults throughout; they are searched only where `choices`
     (method -> option -> values) says so. `corrections`: a student (":name") or a pair ("teacher:student") -> method ->
     options whose published value differs there; only the default setting is theirs, a search goes over them.
@@ -160,7 +161,7 @@ class Study:
 
     def to_dict(self) -> dict[str, Any]:
         """The study as plain JSON values, with the numerics of `pat`."""
-        return {**asdict(self), "numerics": NUMERICS}
+        return {**super().to_dict(), "numerics": NUMERICS}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Study:
@@ -176,7 +177,7 @@ class Study:
                     "pairs": tuple((teacher, student) for teacher, student in values["pairs"]),
                     "anchors": tuple((teacher, student) for teacher, student in values.get("anchors", ())),
                     "methods": tuple(values["methods"]),
-                    "search": Search(**{**values["search"], "rungs": tuple(values["search"]["rungs"])}),
+                    "search": Search.from_dict(values["search"]),
                 }
             )
         except (KeyError, TypeError, AttributeError) as error:
@@ -184,7 +185,7 @@ class Study:
 
 
 def _read_teacher(value: Mapping[str, Any]) -> Recipe | TeacherFile:
-    return TeacherFile(**value) if "sha256" in value else Recipe.from_dict(value)
+    return TeacherFile.from_dict(value) if "sha256" in value else Recipe.from_dict(value)
 
 
 def _check_names(study: Study) -> None:
@@ -209,9 +210,8 @@ def _check_names(study: Study) -> None:
     for name, source in study.given_teachers().items():
         if source.tag:
             check_pretrained(name, source.tag)
-    for name in study.initial:
-        if not isinstance(study.teachers.get(name), Recipe):
-            raise ConfigError(f"initial weights for {name!r}: not a teacher that study {study.name!r} trains")
+    for key, weights in study.initial.items():
+        _check_initial(study, key, weights)
     for method in study.methods:
         complete_options(method, {**study.options.get(method, {}), **study.choices.get(method, {})})
     for key, corrected in study.corrections.items():
@@ -220,6 +220,19 @@ def _check_names(study: Study) -> None:
             raise ConfigError(f"corrections of {key!r}: :student or teacher:student of study {study.name!r}")
         for method, options in corrected.items():
             complete_options(method, options)
+
+
+def _check_initial(study: Study, key: str, weights: str) -> None:
+    """A teacher ("name") or a student (":name") of the study, and weights that timm has for it."""
+    colon, name = key[: key.startswith(":")], key.removeprefix(":")
+    if colon and name not in study.students:
+        raise unknown("student", name, study.students, of=f" of study {study.name!r} with initial weights")
+    if not colon and not isinstance(study.teachers.get(name), Recipe):
+        hint = f"; for the student write ':{name}'" if name in study.students else ""
+        raise ConfigError(f"initial weights for {name!r}: not a teacher that study {study.name!r} trains{hint}")
+    if not weights.startswith(TIMM):
+        raise ConfigError(f"initial weights for {key!r}: {weights!r}, needed are timm:<name.tag>")
+    check_pretrained(name, weights.removeprefix(TIMM), "student" if colon else "teacher")
 
 
 def _check_numbers(study: Study) -> None:
@@ -246,53 +259,3 @@ def _check_numbers(study: Study) -> None:
             if isinstance(recipe, Recipe) and recipe.batch_size % workers:
                 size = recipe.batch_size
                 raise ConfigError(f"workers = {workers}: the batch of {size} of {name!r} must be divisible by it")
-
-
-def default_options(study: Study, cell: Cell) -> dict[str, Any]:
-    """The paper's default setting of a cell: the method's defaults, with this study's replacements and corrections."""
-    options = dict(study.options.get(cell.method, {}))
-    for key in (f":{cell.student}", f"{cell.teacher}:{cell.student}"):
-        options |= study.corrections.get(key, {}).get(cell.method, {})
-    return complete_options(cell.method, options)
-
-
-def teacher_run(study: Study, teacher: str, unsynced: int = 1) -> RunConfig | None:
-    """The run that trains a teacher, or None where it is a file; `unsynced` as in `student_run`."""
-    recipe = study.teachers[teacher]
-    if isinstance(recipe, TeacherFile):
-        return None
-    initial = study.initial.get(teacher, "")
-    return RunConfig(
-        student=teacher,
-        data=study.data,
-        recipe=recipe,
-        seed=SEARCH_SEED,
-        threads=study.threads,
-        initial=initial,
-        unsynced_workers=unsynced,
-    )
-
-
-def student_run(
-    study: Study, cell: Cell, options: Mapping[str, Any], seed: int, weights: str = "", unsynced: int = 1
-) -> RunConfig:
-    """One run of a cell. `weights` identify its teacher's (`run:…`, `sha256:…`); unused for scratch.
-
-    A teacher from a timm tag has the tag's full name: other tags of a model may ask for other pixel statistics.
-    `unsynced` is the number of workers where a student's BatchNorm makes it part of the identity, else 1.
-    """
-    source = study.teachers.get(cell.teacher)
-    name = (source.tag if isinstance(source, TeacherFile) else "") or cell.teacher
-    data = study.data
-    if seed != SEARCH_SEED and study.confirm_validation is not None:
-        data = replace(data, validation=study.confirm_validation)
-    return RunConfig(
-        student=cell.student,
-        data=data,
-        recipe=study.recipe(cell.student),
-        method=Method(cell.method, options),
-        teacher=Teacher(name, weights) if cell.teacher else None,
-        seed=seed,
-        threads=study.threads,
-        unsynced_workers=unsynced,
-    )

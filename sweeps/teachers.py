@@ -16,7 +16,8 @@ from analysis.schema import LedgerError
 from pat.config import ConfigError
 from pat.models import create_teacher, native_file, pretrained_file
 from pat.weights import download, is_url
-from sweeps.study import TIMM, Study, TeacherFile, teacher_run
+from sweeps.configs import teacher_run
+from sweeps.study import TIMM, Study, TeacherFile
 
 FOLDER, RECORD = "teachers", "tags.json"
 
@@ -35,14 +36,14 @@ def resolve_used(study: Study, folder: Path, num_classes: int) -> None:
 
 def provide_used(study: Study, folder: Path, num_classes: int) -> None:
     """`provide` for every teacher that the pairs of the study use, which are resolved; and the weights that the
-    training of the others starts from, as long as it has not ended."""
+    training of the others and of the students starts from, a teacher's as long as it has not ended."""
     for name, source in _used(recorded(study, folder)).items():
         provide(name, source, folder, num_classes, study.data.image_size)
-    for name in study.used_teachers():
-        tag = study.initial.get(name, "").removeprefix(TIMM)
-        config = teacher_run(study, name)
-        if tag and config is not None and ledger.read_run(folder, config.run_id) is None:
-            _provide_initial(tag, folder)
+    teachers = {name: teacher_run(study, name) for name in study.used_teachers()}
+    begun = [name for name, run in teachers.items() if run is not None and ledger.read_run(folder, run.run_id) is None]
+    for key in (*begun, *(f":{name}" for name in study.used_students())):
+        if key in study.initial:
+            _provide_initial(study.initial[key].removeprefix(TIMM), folder)
 
 
 def initial_file(tag: str, folder: Path) -> Path:

@@ -51,8 +51,9 @@ def _facts(definition: Mapping[str, Any]) -> list[tuple[str, str]]:
     for key in ("confirm_validation", "threads", "workers", "gpu_share", "numerics"):
         if definition.get(key) is not None:
             facts.append((key.replace("_", " "), str(definition[key])))
-    for name, tag in _mapping(definition.get("initial")).items():
-        facts.append((f"{name} begins with", str(tag)))
+    for key, tag in _mapping(definition.get("initial")).items():
+        role = "student" if key.startswith(":") else "teacher"
+        facts.append((f"{role} {key.removeprefix(':')} begins with", str(tag)))
     return [(name, text) for name, text in facts if text]
 
 

@@ -15,10 +15,11 @@ from pat.config import ConfigError, Data, RunConfig
 from pat.data import load
 from pat.models import create_model
 from pat.weights import is_url
+from sweeps.configs import default_options, student_run, teacher_run
 from sweeps.costs.flops import Count, Work, count
 from sweeps.costs.probe_file import Probe, read_probes
 from sweeps.costs.speeds import Speeds
-from sweeps.study import SCRATCH, SEARCH_SEED, Cell, Study, default_options, student_run, teacher_run
+from sweeps.study import SCRATCH, SEARCH_SEED, Cell, Study
 
 GPU_FLOPS = {"bf16": 100e12, "fp32": 20e12}
 """Assumed FLOP/s of a datacentre GPU with models of this size run eagerly: a quarter and less of what it could."""

@@ -94,10 +94,13 @@ def _pairs(planner: Planner, asked: Study) -> list[str]:
     """Every pair by its exact names, and once something has ended, how many runs of each cell."""
     lines = [f"{len(asked.pairs)} pairs, {len(asked.cells())} cells"]
     lines += [f"{place:3}. {teacher} -> {student}" for place, (teacher, student) in enumerate(asked.pairs, start=1)]
-    wanted = {key.cell.student for key in keys(asked) if key.kind == "teacher"}
-    starts = [f"{name} ({tag.removeprefix('timm:')})" for name, tag in asked.initial.items() if name in wanted]
+    wanted = [key.cell.student for key in keys(asked) if key.kind == "teacher"]
+    starts, students = (
+        [f"{name} ({asked.initial[key].removeprefix('timm:')})" for key, name in keyed if key in asked.initial]
+        for keyed in (((name, name) for name in wanted), ((f":{name}", name) for name in asked.used_students()))
+    )
     given = [f"{name} ({asked.given_teachers()[name].path})" for name in asked.used_teachers() if name not in wanted]
-    notes = {"teachers start from": starts, "teachers not trained here:": given}
+    notes = {"teachers start from": starts, "students start from": students, "teachers not trained here:": given}
     lines += [f"{text} {', '.join(names)}" for text, names in notes.items() if names] + [""]
     if not planner.counts()[0]:
         return lines

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sweeps.configs import default_options
 from sweeps.planning.halving import Draw, search_cell
 from sweeps.planning.units import ENDED_BADLY, Row, Runs, Unit, as_text
 from sweeps.planning.view import NOT_STARTED, RunState, View
-from sweeps.study import SCRATCH, SEARCH_SEED, Cell, Study, default_options
+from sweeps.study import SCRATCH, SEARCH_SEED, Cell, Study
 
 
 def plan_teacher(runs: Runs, teacher: str, view: View) -> Unit:

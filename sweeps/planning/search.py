@@ -14,8 +14,9 @@ from typing import Any
 import optuna
 from optuna.trial import FixedTrial, TrialState, create_trial
 
+from sweeps.configs import default_options
 from sweeps.planning.spaces import lies_in_space, searchable, suggest
-from sweeps.study import Cell, Study, default_options
+from sweeps.study import Cell, Study
 
 REDRAWS = 100
 optuna.logging.set_verbosity(optuna.logging.ERROR)

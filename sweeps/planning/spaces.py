@@ -12,7 +12,8 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import BaseTrial, FixedTrial
 
 from pat.config import complete_options
-from sweeps.study import Cell, Study, default_options
+from sweeps.configs import default_options
+from sweeps.study import Cell, Study
 
 Space = Callable[["Draw"], dict[str, Any]]
 _spaces: dict[str, Space] = {}

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from pat.config import RunConfig
+from sweeps.configs import student_run, teacher_run
 from sweeps.planning.view import RunState
-from sweeps.study import SCRATCH, Cell, Study, TeacherFile, student_run, teacher_run
+from sweeps.study import SCRATCH, Cell, Study, TeacherFile
 
 ENDED_BADLY = ("diverged", "failed")
 ENDED = ("finished", "pruned", *ENDED_BADLY)

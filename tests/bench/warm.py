@@ -23,6 +23,7 @@ from optuna.trial import FixedTrial
 
 from analysis.stats import paired_t
 from pat.models import family
+from sweeps.configs import default_options
 from sweeps.engine.driver import unsynced_models
 from sweeps.planning.anchors import anchors_of, is_anchor
 from sweeps.planning.halving import search_cell
@@ -33,7 +34,7 @@ from sweeps.planning.units import Run, Runs, Unit
 from sweeps.planning.view import RunState, View, read_view
 from sweeps.presets import preset
 from sweeps.store import read_study
-from sweeps.study import SEARCH_SEED, Cell, Study, default_options
+from sweeps.study import SEARCH_SEED, Cell, Study
 from sweeps.teachers import recorded
 
 SHARES, METHODS, SEEDS, TRIALS = (0.0, 0.5, 0.9), ("kd", "pat"), 12, 16

@@ -15,13 +15,14 @@ from simulate import Timeline, fake_run, steps
 from small import CNN_STUDENT, CNN_TEACHER, MLP_STUDENT, RECIPE, VIT_TEACHER, simulate, small_study
 
 from pat.config import ConfigError, RunConfig
+from sweeps.configs import default_options
 from sweeps.planning.anchors import anchors_of
 from sweeps.planning.planner import Planner, plan
 from sweeps.planning.search import draw_wave
 from sweeps.planning.spaces import lies_in_space
 from sweeps.planning.units import Runs
 from sweeps.store import open_study
-from sweeps.study import Cell, Search, Study, default_options
+from sweeps.study import Cell, Search, Study
 
 ANCHOR, SAME, NONE = (CNN_TEACHER, MLP_STUDENT), (VIT_TEACHER, MLP_STUDENT), (VIT_TEACHER, CNN_STUDENT)
 AKIN = ("convnext_milli_32", "mixer_micro_patch8_32")

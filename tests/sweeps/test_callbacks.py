@@ -12,10 +12,11 @@ import ray.air.integrations.wandb as ray_wandb
 from small import CNN_TEACHER, MLP_STUDENT, small_study
 
 from pat.config import ConfigError
+from sweeps.configs import default_options, student_run
 from sweeps.engine import callbacks as module
 from sweeps.engine.callbacks import MLflowRuns, WandbRuns, callbacks
 from sweeps.engine.jobs import Job
-from sweeps.study import Cell, default_options, student_run
+from sweeps.study import Cell
 
 STUDY, CELL = small_study(), Cell(CNN_TEACHER, MLP_STUDENT, "kd")
 CONFIG = student_run(STUDY, CELL, default_options(STUDY, CELL), 0, "run:ab")

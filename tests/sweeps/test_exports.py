@@ -20,10 +20,11 @@ from tensorboardX.record_writer import masked_crc32c
 from analysis import ledger, read_epochs, read_runs, storage
 from pat.config import RunConfig
 from sweeps.__main__ import main
+from sweeps.configs import student_run, teacher_run
 from sweeps.engine.driver import Driver, run_here
 from sweeps.planning.search import draw_wave
 from sweeps.store import open_study
-from sweeps.study import Cell, Search, student_run, teacher_run
+from sweeps.study import Cell, Search
 
 STUDY = small_study(pairs=((CNN_TEACHER, MLP_STUDENT),), methods=("kd",), search=Search(trials=8, wave=4), seeds=1)
 CELL = Cell(CNN_TEACHER, MLP_STUDENT, "kd")

@@ -22,10 +22,11 @@ from small import (
 )
 
 from pat.config import RunConfig
+from sweeps.configs import default_options, student_run
 from sweeps.planning.planner import Key, Planner, plan
 from sweeps.planning.search import Result, draw_wave
 from sweeps.planning.view import RunState
-from sweeps.study import Cell, Search, TeacherFile, default_options, student_run
+from sweeps.study import Cell, Search, TeacherFile
 
 TEACHERS = (CNN_TEACHER, VIT_TEACHER)
 CELL = Cell(CNN_TEACHER, MLP_STUDENT, "pat")

@@ -16,12 +16,13 @@ from pat.data import load
 from pat.io import CHECKPOINT, LocalIO
 from pat.train import train_step
 from pat.training import Training
+from sweeps.configs import default_options, student_run
 from sweeps.costs.flops import Work, count
 from sweeps.costs.probe import device_name, probe
 from sweeps.costs.probe_file import FILE, Probe, read_probes, write_probes
 from sweeps.costs.sizes import checkpoint_bytes, student_bytes
 from sweeps.presets import preset
-from sweeps.study import Cell, default_options, student_run
+from sweeps.study import Cell
 from tests import tiny
 
 CPU = torch.device("cpu")

@@ -16,12 +16,16 @@ from small import CNN_STUDENT, CNN_TEACHER, MLP_STUDENT, RECIPE, VIT_TEACHER, sm
 from pat.config import ConfigError, Data
 from pat.methods import list_methods
 from sweeps import published
+from sweeps.configs import default_options, student_run
 from sweeps.planning.search import Result, _told
 from sweeps.planning.spaces import searchable, suggest
 from sweeps.planning.view import EPOCH_COLUMNS, RUN_COLUMNS
 from sweeps.presets import PRESETS, preset
 from sweeps.store import open_study, read_study
-from sweeps.study import Cell, Search, Study, TeacherFile, default_options, student_run
+from sweeps.study import Cell, Search, Study, TeacherFile
+from tests.tags import add_tag
+
+PAT_OPTIONS: dict[str, Any] = dict(small_study().options)
 
 
 def test_a_study_survives_its_file(tmp_path: Path) -> None:
@@ -58,13 +62,42 @@ def test_growth_is_accepted_and_kept(tmp_path: Path, growth: dict[str, Any]) -> 
         ({"search": Search(rungs=(0.5, 1.0))}, "search.rungs"),
         ({"students": {CNN_STUDENT: replace(RECIPE, lr=0.2), MLP_STUDENT: RECIPE}}, f"students.{CNN_STUDENT}.lr"),
         ({"options": {"pat": {"regions": 36, "region_dim": 64}}}, "options.pat.regions"),
+        ({"options": {**PAT_OPTIONS, "kd": {"weight": 2.0}}}, "options.kd"),
+        ({"options": {}}, "options.pat"),
+        ({"choices": {"kd": {"weight": (1.0, 2.0)}}}, "choices.kd"),
+        ({"initial": {CNN_TEACHER: f"timm:{CNN_TEACHER}.local"}}, f"initial.{CNN_TEACHER}"),
+        ({"initial": {f":{MLP_STUDENT}": f"timm:{MLP_STUDENT}.local"}}, f"initial.:{MLP_STUDENT}"),
     ],
 )
-def test_any_other_difference_is_refused_by_name(tmp_path: Path, change: dict[str, Any], field: str) -> None:
+def test_any_other_difference_is_refused_by_name(
+    tmp_path: Path, change: dict[str, Any], field: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also what is said of a method or model for the first time: its runs so far were made without it."""
+    for name in (CNN_TEACHER, MLP_STUDENT):
+        add_tag(monkeypatch, name, tmp_path / f"{name}.pth")
     open_study(tmp_path, small_study(students={CNN_STUDENT: RECIPE, MLP_STUDENT: RECIPE}))
     with pytest.raises(ConfigError, match=rf"another study of this name: its {field} is") as refusal:
         open_study(tmp_path, small_study(**{"students": {CNN_STUDENT: RECIPE, MLP_STUDENT: RECIPE}, **change}))
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("small", "more"),
+    [
+        ({"methods": ("pat",)}, {"methods": ("pat", "kd"), "options": {**PAT_OPTIONS, "kd": {"weight": 2.0}}}),
+        ({"methods": ("kd",)}, {"methods": ("kd", "dkd"), "choices": {"dkd": {"beta": (1.0, 2.0)}}}),
+        ({"students": {MLP_STUDENT: RECIPE}, "pairs": ((CNN_TEACHER, MLP_STUDENT),)},
+         {"students": {MLP_STUDENT: RECIPE, CNN_STUDENT: RECIPE},
+          "initial": {f":{CNN_STUDENT}": f"timm:{CNN_STUDENT}.local"}}),
+    ],
+)  # fmt: skip
+def test_what_is_said_of_a_new_method_or_model_is_growth(
+    tmp_path: Path, small: dict[str, Any], more: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_tag(monkeypatch, CNN_STUDENT, tmp_path / "tag.pth")
+    open_study(tmp_path, small_study(**small))
+    _, grown = open_study(tmp_path, small_study(**{**small, **more}))
+    assert all(getattr(grown, name) == value for name, value in more.items())
 
 
 def test_other_numerics_are_refused(tmp_path: Path) -> None:
@@ -105,7 +138,11 @@ def test_a_folder_that_is_no_study_and_one_that_cannot_be_written(tmp_path: Path
         ({"seeds": 0}, "seeds = 0"),
         ({"workers": 3}, "workers = 3: the batch of 32"),
         ({"name": "a/b"}, "study name"),
-        ({"initial": {CNN_STUDENT: "timm:x"}}, "initial weights"),
+        ({"initial": {CNN_STUDENT: "timm:x"}}, f"initial weights for {CNN_STUDENT!r}: not a .* write ':{CNN_STUDENT}'"),
+        ({"initial": {":resnet_nano": "timm:x"}}, f"unknown student 'resnet_nano'.*initial.*{CNN_STUDENT}"),
+        ({"initial": {f":{CNN_STUDENT}": "a.pth"}}, "'a.pth', needed are timm:<name.tag>"),
+        ({"initial": {f":{CNN_STUDENT}": "timm:resnet18.a1_in1k"}}, f"student {CNN_STUDENT!r}: weights 'timm:resnet18"),
+        ({"initial": {CNN_TEACHER: f"timm:{CNN_TEACHER}.none"}}, f"unknown timm weights '{CNN_TEACHER}.none'"),
     ],
 )
 def test_bad_studies_are_refused_when_made(change: dict[str, Any], words: str) -> None:
