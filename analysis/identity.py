@@ -13,6 +13,19 @@ from typing import Any, TypeVar
 Item = TypeVar("Item")
 GROWING = ("pairs", "methods", "seeds", "gpu_share")
 BY_NAME = ("teachers", "students", "initial", "options", "choices")
+JOINED: Mapping[str, Any] = {"anchors": [], "search": {"failures": 3}}
+"""Fields that every program now writes, and what a `study.json` from before them says by not having them."""
+
+
+def completed(study: Mapping[str, Any]) -> dict[str, Any]:
+    """A `study.json` of any release, with what it says by leaving it out."""
+    return {
+        **study,
+        **{
+            key: {**value, **study[key]} if isinstance(value, Mapping) else study.get(key, value)
+            for key, value in JOINED.items()
+        },
+    }
 
 
 def difference(first: Mapping[str, Any], second: Mapping[str, Any]) -> tuple[str, Any, Any] | None:

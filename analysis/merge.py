@@ -17,14 +17,13 @@ import pandas as pd
 from analysis import ledger, storage
 from analysis.identity import unite
 from analysis.parts import STUDY, TAGS, TEACHERS, check_parts, locked, read_tags
-from analysis.schema import CELL_STATUSES, EPOCH_SCHEMA, EPOCH_VOLATILE, RUN_SCHEMA, RUN_VOLATILE
+from analysis.schema import CELL_STATUSES, EPOCH_SCHEMA, EPOCH_VOLATILE, JOINED_COLUMNS, RUN_SCHEMA, RUN_VOLATILE
 from analysis.storage import Folder
 from analysis.words import markdown
 
 CHECKPOINT = "checkpoint.pt"
 CONFLICTS, SET_ASIDE = "conflicts", "set_aside"
 _COLUMNS = [name for name in RUN_SCHEMA.names if name not in RUN_VOLATILE]
-_UNKNOWN = "skipped_images"  # null: the program of schema version 1 did not count them
 _EPOCH_COLUMNS = [name for name in EPOCH_SCHEMA.names if name not in EPOCH_VOLATILE]
 _THREADS, _LISTED, _WIDTH = 4, 5, 24
 
@@ -189,7 +188,7 @@ def _conflicts(mine: _Run, theirs: _Run) -> list[Conflict]:
     return [
         Conflict(mine.run_id, cell, column, first, second, str(theirs.folder))
         for column, first, second in found
-        if first != second and not (column == _UNKNOWN and None in (first, second))
+        if first != second and not (column in JOINED_COLUMNS and None in (first, second))
     ]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis import ledger, storage
-from analysis.identity import difference, unite
+from analysis.identity import completed, difference, unite
 from analysis.live import LOCK, read_driver
 from analysis.schema import LedgerError
 from analysis.storage import Folder
@@ -37,7 +37,7 @@ def _study(folder: Folder) -> dict[str, Any]:
     if text is None:
         raise LedgerError(f"{folder}: no {STUDY} here, so this is not the folder of a study")
     try:
-        values = json.loads(text)
+        values = completed(json.loads(text))
         unite(values, values)
     except (ValueError, TypeError, KeyError) as error:
         raise LedgerError(f"{folder}/{STUDY}: cannot be read as a study") from error

@@ -19,6 +19,9 @@ _LATER = {"1": ("memory_measures", "peak_memory", "preemptions", "skipped_images
 """The columns of a run that older versions do not have. In version 1 `failure_class` is any word and `seconds` of an
 epoch leaves out its scoring."""
 
+JOINED_COLUMNS = frozenset(name for names in _LATER.values() for name in names)
+"""Columns that are null in what some older program wrote: it did not know them."""
+
 RUN_STATUSES = ("finished", "pruned", "diverged", "failed")
 CELL_STATUSES = ("finished", "running", "waiting", "pruned", "diverged", "failed", "blocked")
 PHASES = ("teacher", "scratch", "search", "confirm")

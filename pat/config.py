@@ -46,7 +46,9 @@ def declare_method(name: str, defaults: Mapping[str, Any]) -> None:
 
 
 def plain(value: Any) -> Any:
-    """`value` as a JSON round trip leaves it: lists and tuples become tuples."""
+    """`value` as it is kept, read from JSON or given: lists and tuples become tuples, inside of mappings too."""
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
     return tuple(plain(item) for item in value) if isinstance(value, list | tuple) else value
 
 
@@ -102,8 +104,8 @@ def _at_rest(f: dataclasses.Field[Any], value: Any) -> bool:
     """Whether a field joined later and says nothing yet."""
     if _LATER not in f.metadata:
         return False
-    made = f.default_factory is not dataclasses.MISSING
-    return bool(value == (f.default_factory() if made else f.default))  # type: ignore[misc]
+    default = f.default if f.default_factory is dataclasses.MISSING else f.default_factory()
+    return bool(value == default)
 
 
 def _written(value: Any) -> Any:

@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "966b3f1b1eb3"
+CODE = "ca11ff4e393b"
 COPY = Path.home() / "pat-sweeps"
 
 

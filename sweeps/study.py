@@ -9,7 +9,7 @@ from math import isclose
 from typing import Any, NamedTuple
 
 import pat.methods  # noqa: F401  (declares every method's options)
-from pat.config import NUMERICS, ConfigError, Data, Part, Recipe, complete_options, unknown
+from pat.config import NUMERICS, ConfigError, Data, Part, Recipe, complete_options, plain, unknown
 from pat.data import check_data
 from pat.models import check_model, check_pretrained
 from pat.views.randaugment import parse
@@ -167,7 +167,7 @@ class Study(Part):
     def from_dict(cls, values: Mapping[str, Any]) -> Study:
         """The study of `to_dict`. Raises ConfigError for values that make none."""
         try:
-            values = {key: value for key, value in values.items() if key != "numerics"}
+            values = {key: plain(value) for key, value in values.items() if key != "numerics"}
             return cls(
                 **{
                     **values,
@@ -176,7 +176,6 @@ class Study(Part):
                     "students": {name: value and Recipe.from_dict(value) for name, value in values["students"].items()},
                     "pairs": tuple((teacher, student) for teacher, student in values["pairs"]),
                     "anchors": tuple((teacher, student) for teacher, student in values.get("anchors", ())),
-                    "methods": tuple(values["methods"]),
                     "search": Search.from_dict(values["search"]),
                 }
             )

@@ -29,7 +29,14 @@ PAT_OPTIONS: dict[str, Any] = dict(small_study().options)
 
 
 def test_a_study_survives_its_file(tmp_path: Path) -> None:
-    study = small_study(teachers={CNN_TEACHER: TeacherFile("t", "ab" * 32), VIT_TEACHER: RECIPE}, workers={"pat": 2})
+    study = small_study(
+        teachers={CNN_TEACHER: TeacherFile("t", "ab" * 32), VIT_TEACHER: RECIPE},
+        workers={"pat": 2},
+        options={"pat": {"prompt_depth": (1, 2)}},
+        choices={"kd": {"weight": (1.0, 2.0)}},
+        corrections={f":{MLP_STUDENT}": {"pat": {"prompt_depth": (3, 4)}}},
+        anchors=((CNN_TEACHER, MLP_STUDENT),),
+    )
     folder, _ = open_study(tmp_path, study)
     assert read_study(folder) == study
 

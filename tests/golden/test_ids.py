@@ -1,0 +1,76 @@
+"""Literal run_ids: a default renamed, added or written otherwise would orphan every run that anybody has."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+import pytest
+
+from pat.config import NUMERICS, Data, Method, Recipe, RunConfig, Teacher
+from sweeps.planning.planner import Planner
+from sweeps.presets import PRESETS, preset
+from sweeps.study import Search
+
+RECIPE = Recipe(epochs=6, batch_size=48, lr=3e-3)
+FULL = Recipe(
+    epochs=300, batch_size=1024, lr=5e-4, optimizer="adamw", momentum=0.8, weight_decay=0.05, schedule="step",
+    schedule_per_epoch=True, min_lr=1e-5, warmup_epochs=20, warmup_lr=5e-7, decay_epochs=25, decay_rate=0.2,
+    clip_grad=5.0, label_smoothing=0.1, crop_scale=(0.08, 1.0), crop_ratio=(0.75, 1.25), flip=0.5,
+    interpolation="random", mixup=0.8, cutmix=1.0, mixup_mode="elem", auto_augment="rand-m9-mstd0.5-inc1",
+    color_jitter=0.4, random_erasing=0.25, views="timm", ema_decay=0.9999, precision="bf16",
+)  # fmt: skip
+DATA, TEACHER = Data("cifar100", 224), Teacher("swin_tiny_patch4_window7_224", "run:0123456789abcdef")
+
+LITERAL = {
+    "bef1022d9ea3e0c7": RunConfig("resnet18", DATA, RECIPE),
+    "453552567caf333f": RunConfig("resnet18", DATA, RECIPE, Method("kd"), TEACHER, seed=1),
+    "6c9a4c9ff4d9998d": RunConfig("resnet18", DATA, RECIPE, Method("kd", {"weight": 2, "temperature": 4.0}), TEACHER),
+    "4131dcf6bc19ac39": RunConfig("resnet18", DATA, RECIPE, Method("pat"), TEACHER, seed=2, threads=4),
+    "83972bbd93da1035": RunConfig("resnet18", DATA, RECIPE, Method("pat", {"prompt_depth": (1, 4)}), TEACHER),
+    "88a0169d497bda41": RunConfig("deit_tiny_patch16_224", DATA, RECIPE, Method("ofa"), TEACHER),
+    "4bc6a67cb2a41ad9": RunConfig("resmlp_12_224", DATA, RECIPE, Method("crd", {"negatives": 1024}), TEACHER),
+    "836484f353203f55": RunConfig("resnet18", DATA, FULL, Method("dist"), TEACHER),
+    "774a36f9959f5e6e": RunConfig(
+        "resnet18", Data("folder", 128, 0.2, "ab" * 32, 0.0, "skip"), RECIPE, Method("fitnet"), TEACHER
+    ),
+    "51e30c4352ec88c0": RunConfig(
+        "resnet50", DATA, RECIPE, Method("dkd"), Teacher("resnet50.a1_in1k", f"sha256:{'cd' * 32}"),
+        initial="timm:resnet50.a1_in1k", unsynced_workers=2,
+    ),
+}  # fmt: skip
+PRESET_RUNS = {
+    "digits": 45,
+    "cifar100-small": 66,
+    "cifar100-small-methods": 92,
+    "cifar100-small-gpu": 66,
+    "cifar100": 343,
+    "cifar100-1024": 343,
+    "imagenet": 420,
+    "imagenet-1024": 420,
+}
+PRESETS_DIGEST = "d215fb941e523a88d7daf18bf6a22c3e9580bcc210ef8b86c641f98dee3d8dd4"
+ADVICE = (
+    "every run that anybody has under its old address would be trained again. A field that joins is made by "
+    "`pat.config.later`; where numbers change, NUMERICS is raised: write the new addresses here"
+)
+
+
+@pytest.mark.parametrize("run_id", LITERAL)
+def test_addresses_stay(run_id: str) -> None:
+    """Of numerics 2."""
+    config = LITERAL[run_id]
+    assert config.run_id == run_id, f"{config.run_id} is the new address, at numerics {NUMERICS}: {ADVICE}"
+
+
+def test_addresses_of_all_presets_stay() -> None:
+    """Teachers, baselines and default settings on every seed; what searches draw is Optuna's, see test_ledgers."""
+    assert PRESETS.keys() == PRESET_RUNS.keys(), "write the number of the new preset's runs here, and the new digest"
+    run_ids = []
+    for name, count in PRESET_RUNS.items():
+        planner = Planner(replace(preset(name), search=Search(trials=0)), {})
+        found = {run_id for unit in planner.units.values() for run_id in unit.runs}
+        assert len(found) == count, name
+        run_ids += sorted(found)
+    digest = hashlib.sha256("\n".join(run_ids).encode()).hexdigest()
+    assert digest == PRESETS_DIGEST, f"{digest} is the new digest of all addresses: {ADVICE}"
