@@ -4,7 +4,12 @@ BIN := .venv/bin
 export RAY_USAGE_STATS_ENABLED := 0
 export RAY_AUTH_MODE := disabled
 
-.PHONY: setup demo test cluster-test lint bench clean
+# The fast tests; arithmetic of CPUs without AVX-512, and without vectors, on one that has them.
+FAST := -n 2 -m "not slow and not ray and not cluster"
+AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2
+PLAIN := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2
+
+.PHONY: setup demo test test-cpus cluster-test lint bench mutants clean
 setup: .venv/.ready
 
 # uv (from the package index, inside the environment) is the fastest ordinary installer; the versions are those of constraints.txt.
@@ -18,9 +23,19 @@ setup: .venv/.ready
 demo: setup
 	$(BIN)/python sweeps/hetero_grid.py --preset digits
 
+# Both parts run, whatever the first one says; either makes it fail.
 test: setup
-	$(BIN)/python -m pytest -n 2 -m "not slow and not ray and not cluster"
-	$(BIN)/python -m pytest -m "ray and not slow"
+	@failed=0; set -x; \
+	$(BIN)/python -m pytest $(FAST) || failed=1; \
+	$(BIN)/python -m pytest -m "ray and not slow" || failed=1; \
+	exit $$failed
+
+# By hand and nightly: the fast tests as on other kinds of CPU.
+test-cpus: setup
+	@failed=0; set -x; \
+	$(AVX2) $(BIN)/python -m pytest $(FAST) || failed=1; \
+	$(PLAIN) $(BIN)/python -m pytest $(FAST) || failed=1; \
+	exit $$failed
 
 # Two nodes and a laptop in namespaces of this machine: needs root and a few programs, and says which is not there.
 cluster-test:
@@ -37,6 +52,10 @@ lint: setup
 
 bench: setup
 	$(BIN)/python -m tests.bench
+
+# By hand and nightly: small faults, one at a time, that the tests must find.
+mutants: setup
+	$(BIN)/python -m tests.mutants
 
 clean:
 	rm -rf .venv build *.egg-info
