@@ -27,7 +27,8 @@ STUDY: dict[str, Any] = {
     "students": {"x": {"epochs": 4, "lr": 0.1}},
     "pairs": [["t", "x"]],
     "methods": ["kd"],
-    "search": {"trials": 4, "wave": 4},
+    "search": {"trials": 4, "wave": 4, "failures": 3},
+    "anchors": [],
     "seeds": 2,
     "initial": {},
     "options": {},
@@ -230,7 +231,7 @@ def test_what_may_grow_or_lie_elsewhere_is_no_difference() -> None:
     second = {
         **STUDY,
         "teachers": {"t": {**file, "path": "/b"}, "v": {"epochs": 2}},
-        "search": {"trials": 8, "wave": 4},
+        "search": {"trials": 8, "wave": 4, "failures": 3},
     }
     assert difference(first, second) is None
     united = unite(first, second)
