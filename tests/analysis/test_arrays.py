@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.arrays import blocks, complete, scores, write_arrays
+from analysis.arrays import _rectangle, blocks, complete, scores, write_arrays
+from analysis.cells import seed_gains
 from analysis.frames import Frames, load
 
 Make = Callable[..., Any]
@@ -55,6 +56,10 @@ def test_the_shape_of_rliable(frames: Frames) -> None:
     for method, array in found.items():
         means = [cells[(*name.split(" -> "), method)] for name in names]
         np.testing.assert_allclose(array.mean(axis=0), means)
+    gains = seed_gains(frames.matrix, frames.runs).query("setting == 'tuned' and method == 'pat'")
+    by_seed = gains.set_index(gains["teacher"] + " -> " + gains["student"]).groupby("seed")["gain_over_scratch"]
+    for seed, row in zip(complete(frames).seeds, found["pat"], strict=True):
+        np.testing.assert_allclose(row, by_seed.get_group(seed)[list(names)])
 
 
 def test_accuracies_have_scratch_beside_them(frames: Frames) -> None:
@@ -80,6 +85,11 @@ def test_only_what_all_methods_have(tmp_path: Path, make_square: Make) -> None:
     found = complete(frames)
     assert found.left_out == ("pair vit_mini -> vit_nano", "seed 103")
     assert found.values.shape == (2, 2, 8) and found.seeds == (101, 102) and not np.isnan(found.values).any()
+
+
+def test_of_equal_gaps_the_pair_goes_and_the_seed_stays() -> None:
+    assert _rectangle(np.array([[True, True], [True, False]])) == ([0], [0, 1])
+    assert _rectangle(np.array([[False, True], [True, False]])) == ([0], [1]), "of two pairs the last"
 
 
 def test_nothing_complete(tmp_path: Path, make_square: Make) -> None:

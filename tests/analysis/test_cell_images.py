@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,8 @@ from scipy import stats as scipy_stats
 
 from analysis import LedgerError, read_matrix, read_runs
 from analysis.cells import cells
+from analysis.ledger import read_correct, write_run
+from analysis.schema import CORRECT_COLUMNS, RULES, WEIGHTS
 
 Make = Callable[..., Any]
 
@@ -91,6 +94,16 @@ def test_a_cell_that_lacks_a_run_has_no_image_interval(tmp_path: Path, make_squa
     }
     row = by_cell(cells(matrix, few, correct)).loc[("vit_mini", "resnet_nano", "pat", "tuned")]
     assert math.isnan(row["gain_over_scratch_images_p"]) and row["n"] == 3, "one of its runs saw fewer images"
+
+
+def test_bits_are_those_of_the_rule_and_the_weights_that_are_shown(tmp_path: Path, make_run: Make) -> None:
+    stored = {name: bytes([place]) for place, name in enumerate(CORRECT_COLUMNS)}
+    write_run(tmp_path, make_run("a", **stored))
+    row = {"run_id": "a", "status": "finished"}
+    for rule, weights in itertools.product(RULES, WEIGHTS):
+        name = f"test_correct_{rule}_{weights}"
+        found = read_correct(tmp_path, pd.DataFrame([row | {"rule": rule, "weights": weights}]))
+        assert found == ({"a": stored[name]} if name in stored else {})
 
 
 def test_bits_of_other_images_are_refused(tmp_path: Path, make_square: Make) -> None:

@@ -20,6 +20,7 @@ from analysis.ledger import write_matrix
 from analysis.stats import benjamini_hochberg, holm, moderated_t, paired_t
 
 Make = Callable[..., Any]
+CELL = ["teacher", "student", "method", "setting"]
 SCRATCH = {101: 80.0, 102: 82.0, 103: 84.0}
 GAIN = {("kd", "default"): 1.0, ("kd", "tuned"): 2.0, ("pat", "default"): 4.0, ("pat", "tuned"): 8.0}
 
@@ -130,12 +131,40 @@ def test_columns(tmp_path: Path, make_square: Make) -> None:
         assert frame[f"gain_over_scratch_{part}"].isna().all(), "three seeds, no images: not offered"
 
 
+def test_the_cells_of_a_student_share_its_scratch_runs(tmp_path: Path, make_square: Make) -> None:
+    """And no others do: so many independent cells are there for the moderated t."""
+    frame = table(make_square().write(tmp_path))
+    gains = seed_gains(read_matrix(tmp_path), read_runs(tmp_path))
+    for name, shared in (("gain_over_scratch", ["student"]), ("gain_over_kd", ["teacher", "student", "setting"])):
+        wide = gains.dropna(subset=name).pivot(index=CELL, columns="seed", values=name)
+        baselines = wide.index.to_frame()[shared].agg(" ".join, axis=1)
+        expected = moderated_t(wide.to_numpy(float), list(baselines), 100 / 360)
+        found = frame.set_index(CELL).loc[wide.index]
+        for part in ("low", "high", "df"):
+            np.testing.assert_allclose(found[f"{name}_{part}"], expected[part])
+
+
+def test_no_variance_is_below_that_of_rounding_to_whole_images(tmp_path: Path, make_square: Make) -> None:
+    """Gains that differ by a tenth of a point on 360 images: two accuracies, each rounded to 100 / 360 points."""
+    pat = cell(table(make_square(accuracy=accuracy).write(tmp_path)), "resnet_tiny", "vit_nano", "pat", "tuned")
+    half = scipy_stats.t.ppf(0.975, pat["gain_over_scratch_df"]) * math.sqrt((100 / 360) ** 2 / 6 / 3)
+    assert pat["gain_over_scratch_high"] - pat["gain_over_scratch"] == pytest.approx(half)
+
+
 def test_sign_flips_and_bca_where_seeds_are_many(tmp_path: Path, make_square: Make) -> None:
     study = make_square(("cnn",), seeds=range(20), methods=("kd",), settings=("default",))
     row = table(study.write(tmp_path)).iloc[0]
     assert 0 < row["gain_over_scratch_flip_p"] <= 1 and row["gain_over_kd_n"] == 0
     assert row["gain_over_scratch_bca_low"] < row["gain_over_scratch"] < row["gain_over_scratch_bca_high"]
     assert math.isnan(row["gain_over_kd_flip_p"])
+
+
+def test_sign_flips_stand_where_they_can_pass_the_correction(tmp_path: Path, make_square: Make) -> None:
+    """Six seeds: 2 / 2^6 is below 0.05, but not below 0.05 / 2."""
+    for methods, offered in ((("kd",), True), (("kd", "pat"), False)):
+        study = make_square(("cnn",), seeds=range(6), methods=methods, settings=("default",))
+        frame = table(study.write(tmp_path / str(len(methods))))
+        assert (frame["gain_over_scratch_flip_p"].notna() == offered).all()
 
 
 def test_the_gain_of_each_seed(tmp_path: Path, make_square: Make) -> None:

@@ -15,7 +15,18 @@ import pytest
 from analysis.frames import Frames, load
 from analysis.published import COLUMNS, PAPERS, READ, Ours, differences, disagreements, protocol, read_published
 from analysis.tables import published as table
-from sweeps.published import CIFAR100_CNN, CIFAR100_PAIRS, CIFAR100_VIT_MLP, IMAGENET_CNN, IMAGENET_PAIRS
+from pat.config import Recipe
+from sweeps.published import (
+    CIFAR100_CNN,
+    CIFAR100_CNN_1024,
+    CIFAR100_PAIRS,
+    CIFAR100_VIT_MLP,
+    CIFAR100_VIT_MLP_1024,
+    IMAGENET_CNN,
+    IMAGENET_CNN_1024,
+    IMAGENET_PAIRS,
+    IMAGENET_VIT_MLP_1024,
+)
 
 Make = Callable[..., Any]
 PAIR = ["teacher", "student"]
@@ -121,6 +132,21 @@ def test_recipes_are_those_of_the_presets(published: pd.DataFrame) -> None:
         assert {name: getattr(recipe, name) for name in theirs.recipe} == dict(theirs.recipe)
 
 
+@pytest.mark.parametrize(
+    ("family", "data", "recipe"),
+    [
+        ("cnn", "cifar100", CIFAR100_CNN_1024),
+        ("vit", "cifar100", CIFAR100_VIT_MLP_1024),
+        ("cnn", "imagenet", IMAGENET_CNN_1024),
+        ("mlp", "imagenet", IMAGENET_VIT_MLP_1024),
+    ],
+)
+def test_the_larger_batches_are_those_of_ofa(family: str, data: str, recipe: Recipe) -> None:
+    row = {"paper": "OFA", "dataset": data, "method": "kd", "metric": "top1", "read": "primary"}
+    theirs = protocol(row | {"student_family": family, "student_timm": "", "teacher_family": "cnn"})
+    assert {name: getattr(recipe, name) for name in theirs.recipe} == dict(theirs.recipe)
+
+
 def test_differences_of_pat(published: pd.DataFrame) -> None:
     row = fact(
         published, paper="PAT", dataset="cifar100", student="ResNet18", teacher="Swin-T", method="pat", table="main"
@@ -180,6 +206,16 @@ def test_papers_that_differ_say_so(tmp_path: Path, make_twelve: Make) -> None:
     rows = table.prepare(load(study.write(tmp_path)))
     text = rows.set_index("paper")["differences"]
     assert "FBT has 75.21 for the same cell" in text["PAT"] and "PAT has 81.22 for the same cell" in text["FBT"]
+
+
+def test_only_accuracies_stand_beside_accuracies(tmp_path: Path, make_twelve: Make) -> None:
+    """Not gains, seconds or numbers of parameters; and another rule of the same run is no other value of the cell."""
+    study = make_twelve(methods=("pat",), settings=("default",))
+    study.pairs = [("convnext_tiny", "resmlp_12_224"), ("convnext_tiny", "deit_tiny_patch16_224")]
+    rows = table.prepare(load(study.write(tmp_path)))
+    assert len(rows) > 4 and (rows["published_top1"] > 50).all()
+    assert {"PAT", "PAT reproduction"} <= set(rows["paper"])
+    assert not rows["differences"].str.contains("PAT reproduction has|PAT has").any()
 
 
 def test_other_data_has_nothing_to_compare(tmp_path: Path, make_square: Make) -> None:

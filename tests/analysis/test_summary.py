@@ -42,6 +42,8 @@ def test_the_readable_table(frames: Frames) -> None:
     assert row["tuned gain"].startswith(f"{cell['gain_over_scratch']:+.2f} ± {half:.2f}")
     assert row["tuned gain"].endswith("*") == (cell["gain_over_scratch_p_holm"] < 0.05)
     assert row["teacher top-1"] == "95.00" and row["tuned n"] == "3"
+    uncorrected = readable(cells.assign(gain_over_scratch_p=0.001, gain_over_scratch_p_holm=0.2))
+    assert not uncorrected["tuned gain"].str.contains("*", regex=False).any(), "a star is Holm's"
     lines = markdown(table).split("\n")
     assert len({len(line) for line in lines}) == 1, "aligned"
 
@@ -59,7 +61,7 @@ def test_what_failed_and_what_it_cost(tmp_path: Path, make_square: Make, make_ru
     """One row for each kind of failure with the way to run it again; measures, losses and money are said."""
     folder = make_square(("cnn",), states={CNN_KD: ("failed", "a | b"), CNN_PAT: ("diverged", "NaN")}).write(tmp_path)
     names = {"teacher": "resnet_tiny", "student": "resnet_nano", "phase": "search", "seconds": 3600.0, "device": "H200"}
-    search = {"status": "failed", "failure_class": "oom", "message": "m" * 200, "workers": 2}
+    search = {"status": "failed", "failure_class": "oom", "message": "m" * 200, "workers": 2, "energy_joules": 7.2e6}
     write_run(folder, make_run("s1", method="pat", **names, **search))
     write_run(folder, make_run("s2", **names, memory_measures="checkpointing", retries=1, preemptions=2))
     write_run(folder, make_run("s3", **names, skipped_images=7))
@@ -75,7 +77,8 @@ def test_what_failed_and_what_it_cost(tmp_path: Path, make_square: Make, make_ru
     assert "- checkpointing, 1 of 18 runs: resnet_tiny → resnet_nano kd" in text
     hours = 2 + 0.5 + 0.5 + 15 * 10 / 3600
     assert f"Spent: {hours:.2f} device-hours of training in 18 runs" in text
-    assert f"that is {2.5 * hours:.2f} at 2.5 a device-hour. Processes lost: 1, and 2 more by preemption." in text
+    assert f"that is {2.5 * hours:.2f} at 2.5 a device-hour. Energy, where known: 2.00 kWh. " in text
+    assert "kWh. Processes lost: 1, and 2 more by preemption. Unreadable" in text
     assert text.endswith("Unreadable images left out: up to 7, in 1 of 18 runs.\n")
     cells = load(folder).cells.set_index(["method", "setting"])
     assert cells.loc[("kd", "tuned"), "failure_class"] == "bug" and cells.loc[("kd", "default"), "failure_class"] == ""

@@ -9,7 +9,7 @@ with a standard deviation of 1.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from unittest import mock
 
@@ -34,6 +34,7 @@ from analysis.stats import (
     seeds_and_images,
     trimmed_mean,
 )
+from tests.bench.compare import EXACT
 
 Array = NDArray[np.float64]
 
@@ -46,6 +47,8 @@ _REUSED = 20
 _RESAMPLES = 300
 _THRESHOLDS = np.array([-1.5, -1.0, 0.0, 1.0, 2.0, 3.0, 3.5])
 _FREEDOM = 4
+TOLERANCE = EXACT
+"""Simulated from fixed seeds."""
 
 
 @dataclass(frozen=True)
@@ -76,11 +79,16 @@ class Population:
         return self.truth[:, None] + method - scratch * self.scratch_scale[self.student][:, None]
 
 
-def report() -> None:
-    _intervals()
-    _images()
-    _bootstrap()
-    _corrections()
+def report() -> dict[str, float]:
+    """Prints each line; of each interval and n, and of each correction, the mean over all lines beside the nominal.
+
+    A mean, because a line that changes changes it.
+    """
+    lines: defaultdict[str, list[float]] = defaultdict(list)
+    for found in (_intervals(), _images(), _bootstrap(), _corrections()):
+        for name, ratio in found:
+            lines[name].append(ratio)
+    return {name: float(np.mean(ratios)) for name, ratios in lines.items()}
 
 
 def population(kind: str, students: int, each: int, rng: np.random.Generator) -> Population:
@@ -211,7 +219,7 @@ def _percent(hits: dict[str, list[bool]] | dict[str, list[float]]) -> dict[str, 
     return {name: 100 * float(np.mean(values)) for name, values in hits.items()}
 
 
-def _intervals() -> None:
+def _intervals() -> Iterator[tuple[str, float]]:
     print(f"Coverage of {LEVEL:.0%} intervals in percent, {STUDIES} simulated studies a line, offered or not")
     for students, each in SHAPES:
         for kind in KINDS:
@@ -220,32 +228,43 @@ def _intervals() -> None:
                 with mock.patch.multiple(aggregates, PAIR_SEEDS=2, PROFILE_SEEDS=2):
                     found |= of_aggregates(kind, students, each, n, STUDIES)
                 _line(kind, students, each, n, found)
+                yield from _over_nominal(found, n, LEVEL)
 
 
-def _images() -> None:
+def _images() -> Iterator[tuple[str, float]]:
     print("The same for gains on other test images, 500 of them")
     for students, each in SHAPES:
         for kind in KINDS:
             for n in SEEDS:
-                _line(kind, students, each, n, of_images(kind, students, each, n, STUDIES // 4))
+                found = of_images(kind, students, each, n, STUDIES // 4)
+                _line(kind, students, each, n, found)
+                yield from _over_nominal(found, n, LEVEL)
 
 
-def _bootstrap() -> None:
+def _bootstrap() -> Iterator[tuple[str, float]]:
     with mock.patch.object(paired, "BCA_SEEDS", 2):
         for n in (2, 3, 5, 10, 20, 50):
-            found = "  ".join(f"{kind} {of_bca(kind, n, STUDIES):5.1f}" for kind in ("equal", "heavy"))
-            print(f"BCa of one cell at n = {n:<2}  {found}", flush=True)
+            found = {kind: of_bca(kind, n, STUDIES) for kind in ("equal", "heavy")}
+            text = "  ".join(f"{kind} {value:5.1f}" for kind, value in found.items())
+            print(f"BCa of one cell at n = {n:<2}  {text}", flush=True)
+            for value in found.values():
+                yield from _over_nominal({"BCa": value}, n, LEVEL)
 
 
-def _corrections() -> None:
+def _corrections() -> Iterator[tuple[str, float]]:
     print("Wrong decisions in percent (nominal: at most 5) where all, or 3 of 4, true gains are 0")
     for students, each in SHAPES:
         for kind in KINDS:
             for n in SEEDS:
                 for null in (1.0, 0.75):
-                    _line(
-                        kind, students, each, n, of_corrections(kind, students, each, n, STUDIES, null), f" {null:.2f}"
-                    )
+                    found = of_corrections(kind, students, each, n, STUDIES, null)
+                    _line(kind, students, each, n, found, f" {null:.2f}")
+                    del found["true found"]  # which has no nominal
+                    yield from _over_nominal(found, n, 1 - LEVEL)
+
+
+def _over_nominal(found: dict[str, float], n: int, nominal: float) -> Iterator[tuple[str, float]]:
+    return ((f"{name}, n = {n}/over nominal", percent / 100 / nominal) for name, percent in found.items())
 
 
 def _line(kind: str, students: int, each: int, n: int, found: dict[str, float], more: str = "") -> None:

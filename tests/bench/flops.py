@@ -12,11 +12,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from pat.methods import Method
-from tests.bench.pairs import PAIRS, take_apart
+from tests.bench.compare import EXACT
+from tests.bench.pairs import PAIRS, short, take_apart
 
 EXPECTED_FLOOR_A = {"resnet18": 37.8, "deit_tiny_patch16_224": 34.2, "mobilenetv2_100": 77.2}
 """GFLOP of student step + two teacher forwards + activation backward, counted independently of this code base."""
 BATCH = 2
+TOLERANCE = EXACT
+"""Counted on the device `meta` from shapes alone, which no machine changes."""
 
 
 def _convolution_backward(
@@ -77,21 +80,27 @@ def attention_arithmetic(method: Method) -> float:
     return 3 * 2 * macs / 1e9
 
 
-def report() -> None:
+def report() -> dict[str, float]:
     """Prints counted against expected FLOPs for the three pairs, and what prompts in late stages alone cost."""
     print("GFLOP an image            floor A  expected   diff |  PAT step  arithmetic   diff | prompt_depth 2, 1")
+    ratios = {}
     for teacher, student in PAIRS:
-        method, pieces = take_apart(teacher, student, BATCH)
+        method, pieces = take_apart(teacher, student, BATCH, "meta")
         floor_a = sum(gflop(piece) for piece in pieces.floor_a())
         step = gflop(pieces.step)
         arithmetic = floor_a + prompt_arithmetic(method) + attention_arithmetic(method)
         expected = EXPECTED_FLOOR_A[student]
-        late = [
-            gflop(take_apart(teacher, student, BATCH, prompt_depth=depth, feedback="current")[1].step)
+        late = {
+            depth: gflop(take_apart(teacher, student, BATCH, "meta", prompt_depth=depth, feedback="current")[1].step)
             for depth in (2, 1)
-        ]
+        }
+        pair = short(teacher, student)
         print(
-            f"{teacher.split('_')[0] + ' -> ' + student.split('_')[0]:24} {floor_a:8.1f} {expected:9.1f}"
+            f"{pair:24} {floor_a:8.1f} {expected:9.1f}"
             f" {floor_a / expected - 1:+6.1%} | {step:9.1f} {arithmetic:11.1f} {step / arithmetic - 1:+6.1%} | "
-            + ", ".join(f"{value:.1f}" for value in late)
+            + ", ".join(f"{value:.1f}" for value in late.values())
         )
+        ratios[f"{pair}/floor A over expected"] = floor_a / expected
+        ratios[f"{pair}/step over arithmetic"] = step / arithmetic
+        ratios |= {f"{pair}/prompt_depth {depth} over the default": value / step for depth, value in late.items()}
+    return ratios

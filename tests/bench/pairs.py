@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,6 +22,11 @@ PAIRS = (
 CLASSES, SIZE = 100, 224
 
 
+def short(teacher: str, student: str) -> str:
+    """A pair as it stands in tables."""
+    return f"{teacher.split('_')[0]} -> {student.split('_')[0]}"
+
+
 @dataclass(frozen=True)
 class Pieces:
     """A PAT step and, as separate calls on the same models and batch, what it cannot do without."""
@@ -35,15 +41,20 @@ class Pieces:
         return self.student_step, self.teacher_forward, self.prompted_pass
 
 
-def take_apart(teacher_name: str, student_name: str, batch: int, **options: Any) -> tuple[Method, Pieces]:
-    """PAT for a pair with random weights, and its pieces for one fixed batch of `batch` images."""
+def take_apart(
+    teacher_name: str, student_name: str, batch: int, device: str = "cpu", **options: Any
+) -> tuple[Method, Pieces]:
+    """PAT for a pair with random weights, and its pieces for one fixed batch of `batch` images.
+
+    On the device `meta` nothing is computed: enough to count what would be.
+    """
     torch.manual_seed(0)
     student, teacher = (create_model(name, CLASSES, SIZE) for name in (student_name, teacher_name))
-    method = create_method("pat", student, teacher, Task(SIZE), **options).train()
+    method = create_method("pat", student, teacher, Task(SIZE), **options).train().to(device)
     for block in method.prompts.values():
         nn.init.constant_(block.strength, 0.1)
-    images = torch.randn(batch, 3, SIZE, SIZE)
-    targets = torch.eye(CLASSES)[torch.arange(batch)]
+    images = torch.randn(batch, 3, SIZE, SIZE, device=device)
+    targets = torch.eye(CLASSES, device=device)[:batch]
     method(images, targets)
     return method, Pieces(
         step=lambda: _clear(method, method(images, targets)["loss"].backward()),
@@ -85,14 +96,14 @@ def _prompted_pass(method: Method, images: Tensor) -> Callable[[], Any]:
 
 def _blocks(method: Method, images: Tensor) -> Callable[[], Any]:
     """Forward and backward of attention, aligners and prompt blocks alone, on inputs of the true shapes."""
-    batch = len(images)
     stages = method.teacher_taps.stages
-    maps = [torch.randn(batch, s.channels, *s.size, requires_grad=True) for s in method.student_taps.stages]
+    noise = partial(torch.randn, len(images), device=images.device)
+    maps = [noise(s.channels, *s.size, requires_grad=True) for s in method.student_taps.stages]
     entering = {
-        i: torch.randn(batch, stages[i].in_channels, *stages[i].in_size, requires_grad=i != method.prompted_stages[0])
+        i: noise(stages[i].in_channels, *stages[i].in_size, requires_grad=i != method.prompted_stages[0])
         for i in method.prompted_stages
     }
-    told = {i: torch.randn(batch, stages[i].channels, *stages[i].size) for i in method.prompted_stages}
+    told = {i: noise(stages[i].channels, *stages[i].size) for i in method.prompted_stages}
 
     def run() -> None:
         aligned = method._aligned(maps)

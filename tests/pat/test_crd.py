@@ -43,7 +43,7 @@ def test_negatives_are_of_other_classes_and_all_of_them() -> None:
 
 def test_the_loss_is_the_paper_s_contrast() -> None:
     """One step by hand: rows of the memories as they were at the start, one anchor after the other."""
-    method = build()
+    method = build(momentum=0.8)
     images, targets, indices = batch(3, 8, 21)
     memory_student, memory_teacher = method.memory_student.clone(), method.memory_teacher.clone()
     losses = method(images, targets, indices)
@@ -58,7 +58,7 @@ def test_the_loss_is_the_paper_s_contrast() -> None:
             scores = torch.stack([(memory[row] @ v / 0.07).exp() for row, v in zip(compared, side, strict=True)])
             total += nce_loss(scores / (scores.mean() * 30), 30)
     torch.testing.assert_close(losses["loss"], total, rtol=1e-5, atol=1e-5)
-    expected = F.normalize(0.5 * memory_student[indices] + 0.5 * anchors[0], dim=1)
+    expected = F.normalize(0.8 * memory_student[indices] + 0.2 * anchors[0], dim=1)
     torch.testing.assert_close(method.memory_student[indices], expected, rtol=1e-5, atol=1e-6)
     untouched = torch.ones(30, dtype=torch.bool).index_fill(0, indices, False)
     assert torch.equal(method.memory_student[untouched], memory_student[untouched])

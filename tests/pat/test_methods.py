@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from pat.config import ConfigError
+from pat.losses import cross_entropy, dist_loss, dkd_loss, kd_loss
 from pat.methods import Task, create_method, list_methods, method_options
 from pat.models import create_model, normalisation
 from tests import tiny
@@ -39,6 +40,8 @@ def test_contract(name: str, student: str, teacher: str) -> None:
     totals = []
     for _ in range(5):
         losses = method.train()(images, targets, torch.arange(8))
+        assert method.student.training
+        assert method.teacher is None or not any(module.training for module in method.teacher.modules())
         assert losses["output"].shape == (8, 10) and losses["loss"].ndim == 0
         optimizer.zero_grad()
         losses["loss"].backward()
@@ -63,6 +66,69 @@ def test_options_are_checked() -> None:
         create_method("kd", student, teacher, TASK, temprature=4)
     with pytest.raises(ConfigError, match="unknown method 'kdd'; did you mean .*kd"):
         create_method("kdd", student, teacher, TASK)
+
+
+WEIGHTS: dict[str, dict[str, str]] = {
+    **{name: {name: "weight"} for name in ("kd", "cc", "crd", "dkd", "dist")},
+    "fitnet": {"hint": "weight", "kd": "kd_weight"},
+    "rkd": {"distance": "distance_weight", "angle": "angle_weight"},
+    "ofa": {"ofa": "weight", "kd": "kd_weight"},
+    "pat": {"feature": "feature_weight", "kd": "kd_weight", "regularisation": "regularisation_weight"},
+    "scratch": {},
+}
+"""Each part of a method's loss and the option that weighs it."""
+
+
+@pytest.mark.parametrize("name", list_methods())
+def test_the_loss_is_the_weighted_sum_of_its_parts(name: str) -> None:
+    images, targets = batch()
+    models = create_model(tiny.BATCHNORM, 10, 32), None if name == "scratch" else create_model(tiny.VIT, 10, 32)
+    weights = {part: 0.3 + 0.4 * place for place, part in enumerate(WEIGHTS[name])}
+    options = {option: weights[part] for part, option in WEIGHTS[name].items()}
+    losses = create_method(name, *models, TASK, **{**tiny.SMALL.get(name, {}), **options})(
+        images, targets, torch.arange(8)
+    )
+    ce = cross_entropy(losses["output"], targets)
+    torch.testing.assert_close(losses["loss"], ce + sum(weight * losses[part] for part, weight in weights.items()))
+
+
+def test_the_options_of_losses_of_logits_stand_in_their_places() -> None:
+    images, targets = batch()
+    for name, loss, options in (
+        ("kd", kd_loss, {"temperature": 3.0}),
+        ("dkd", dkd_loss, {"alpha": 2.0, "beta": 3.0, "temperature": 4.0}),
+        ("dist", dist_loss, {"beta": 2.0, "gamma": 3.0, "temperature": 4.0}),
+    ):
+        torch.manual_seed(0)
+        student, teacher = create_model(tiny.BATCHNORM, 10, 32), create_model(tiny.CNN, 10, 32)
+        method = create_method(name, student, teacher, TASK, weight=0.5, **options)
+        losses = method(images, targets)
+        labels = {"labels": targets.argmax(1)} if name == "dkd" else {}
+        expected = loss(losses["output"], method.teach(images), **labels, **options)
+        torch.testing.assert_close(losses[name], expected)
+        torch.testing.assert_close(losses["loss"], losses["ce"] + 0.5 * expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [(name, key) for name in list_methods() for key, value in method_options(name).items() if isinstance(value, float)],
+)
+def test_no_number_is_without_effect(name: str, option: str) -> None:
+    """Within two steps, as CRD's memory shows in the second one; FitNet's temperature is that of its KD."""
+    images, targets = batch()
+    default = tiny.SMALL.get(name, {}) | ({"kd_weight": 1.0} if name == "fitnet" else {})
+    totals = []
+    for factor in (1.0, 1.5):
+        torch.manual_seed(0)
+        models = create_model(tiny.BATCHNORM, 10, 32), create_model("vit_micro_patch8_32", 10, 32)
+        changed = {option: factor * float(method_options(name, default)[option])}
+        torch.nn.init.normal_(models[0].get_classifier().weight)
+        torch.nn.init.normal_(models[1].get_classifier().weight)
+        method = create_method(name, *models, TASK, **{**default, **changed})
+        for block in getattr(method, "prompts", torch.nn.ModuleDict()).values():
+            torch.nn.init.ones_(block.strength)  # at 0, where it starts, a prompt does nothing
+        totals.append([method(images, targets, torch.arange(8))["loss"].item() for _ in range(2)])
+    assert totals[0] != pytest.approx(totals[1], rel=1e-5)
 
 
 def test_method_modules_have_a_generator_of_their_own() -> None:

@@ -7,6 +7,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
+from pat.align import pair_stages
 from pat.config import ConfigError
 from pat.losses import cross_entropy, hcl_loss, kd_loss
 from pat.methods import Method, Task, create_method
@@ -138,6 +139,11 @@ def test_a_non_square_input_and_any_region_count() -> None:
     losses = method(*batch(2, size=(64, 96)))
     losses["loss"].backward()
     assert torch.isfinite(losses["loss"])
+
+
+def test_stages_are_paired_from_the_last_one_backwards() -> None:
+    assert pair_stages("abcd", 4) == list("abcd") and pair_stages("abcd", 3) == list("bcd")
+    assert pair_stages("abc", 4) == list("aabc"), "the first may repeat"
 
 
 def test_prompted_stages() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import os
 import subprocess
@@ -18,10 +19,10 @@ import torch
 import pat.data.base
 from pat.config import ConfigError, RunConfig, Teacher
 from pat.data import Dataset, Split, load
-from pat.evaluate import results
+from pat.evaluate import Score, results
 from pat.io import CHECKPOINT, STUDENT, LocalIO
 from pat.models import create_student, normalisation, sha256
-from pat.train import Outcome, epoch_batches, train
+from pat.train import Outcome, epoch_batches, train, train_step
 from pat.training import Training
 from pat.views import train_views
 from tests import tiny
@@ -99,6 +100,22 @@ def test_methods_share_initial_weights_order_and_views(tmp_path: Path, teacher_f
             for m, o in (("scratch", {}), ("kd", {}), ("kd", {"weight": 3.0}), ("pat", tiny.SMALL_PAT))
         }
         assert len(seen) == 1
+
+
+def test_what_a_step_draws_depends_on_seed_and_step_alone(tmp_path: Path) -> None:
+    """So dropout differs from step to step, and a continued run draws what it would have drawn."""
+    config, drawn = tiny.config(), list[float]()
+    training = Training(config, LocalIO(tmp_path), load(config.data, tmp_path), None, None)
+
+    def step_module(*batch: torch.Tensor) -> dict[str, torch.Tensor]:
+        drawn.append(torch.rand(()).item())
+        return {"loss": training.trainable[0].sum()}
+
+    training.step_module = step_module  # type: ignore[assignment]
+    batch = torch.zeros(16, 3, 32, 32), torch.zeros(16, 10), torch.arange(16)
+    for seed, step in ((0, 0), (0, 1), (0, 0), (1, 0)):
+        train_step(training, dataclasses.replace(config, seed=seed), *batch, step)
+    assert drawn[2] == drawn[0] and len(set(drawn)) == 3
 
 
 def test_test_labels_change_nothing_but_test_scores(
@@ -206,6 +223,22 @@ def test_selection_rules_by_hand() -> None:
     found = results(rows)
     assert (found["test_last_raw"], found["test_best_val_raw"], found["test_best_test_raw"]) == (64.0, 60.0, 66.0)
     assert found["val_best_test_raw"] == 70.0 and math.isnan(found["test_last_ema"])
+    averaged = results([{**row, "val_top1_ema": 100 - row["val_top1_raw"], "test_top1_ema": 1.0} for row in rows])
+    assert (averaged["val_best_val_ema"], averaged["val_best_val_raw"], averaged["test_last_ema"]) == (50.0, 70.0, 1.0)
+
+
+def test_the_bits_that_are_kept_are_those_of_the_chosen_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each epoch has one image more right; the second is best on validation, and the third as good."""
+    calls, top1 = itertools.count(), [50.0, 70.0, 70.0]
+
+    def scored(*given: object) -> Score:
+        epoch = next(calls) // 4  # validation and test, raw and EMA
+        return Score(1.0, top1[epoch], torch.arange(48) <= epoch)
+
+    monkeypatch.setattr("pat.train.evaluate", scored)
+    outcome = tiny.run(tiny.config(epochs=3), tmp_path)
+    right = {rule: int(np.unpackbits(np.frombuffer(b, np.uint8)).sum()) for rule, b in outcome.test_correct.items()}
+    assert right == {"last_raw": 3, "last_ema": 3, "best_val_raw": 2, "best_val_ema": 2}
 
 
 def test_no_validation_split(tmp_path: Path) -> None:

@@ -16,13 +16,14 @@ from small import CNN_STUDENT, CNN_TEACHER, MLP_STUDENT, RECIPE, VIT_TEACHER, si
 
 from pat.config import ConfigError, RunConfig
 from sweeps.configs import default_options
+from sweeps.costs.speeds import Speeds
 from sweeps.planning.anchors import anchors_of
 from sweeps.planning.planner import Planner, plan
 from sweeps.planning.search import draw_wave
 from sweeps.planning.spaces import lies_in_space
 from sweeps.planning.units import Runs
 from sweeps.store import open_study
-from sweeps.study import Cell, Search, Study
+from sweeps.study import Cell, Search, Study, TeacherFile
 
 ANCHOR, SAME, NONE = (CNN_TEACHER, MLP_STUDENT), (VIT_TEACHER, MLP_STUDENT), (VIT_TEACHER, CNN_STUDENT)
 AKIN = ("convnext_milli_32", "mixer_micro_patch8_32")
@@ -189,6 +190,16 @@ def test_a_study_file_from_before_still_opens(tmp_path: Path) -> None:
     del values["anchors"], values["search"]["failures"]
     (folder / "study.json").write_text(json.dumps(values))
     assert open_study(tmp_path, small_study())[1] == small_study()
+
+
+def test_the_search_of_an_anchor_goes_before_longer_work() -> None:
+    """Until its first wave has ended: then nobody waits for it any more."""
+    study = anchored(teachers=dict.fromkeys((CNN_TEACHER, VIT_TEACHER, AKIN[0]), TeacherFile("t", "c" * 64)))
+    speeds = Speeds(probed={cell: 1.0 if cell[:2] == ANCHOR else 100.0 for cell in study.cells()})
+    planner = Planner(study, {}, speeds=speeds)
+    first = [planner.take(1) for _ in range(5)]
+    assert [segment is not None and segment.cell[:2] == ANCHOR for segment in first] == [True] * 4 + [False]
+    assert all(segment is not None and segment.phase == "search" for segment in first[:4])
 
 
 def test_the_first_plan_is_that_of_anchors() -> None:

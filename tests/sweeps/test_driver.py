@@ -150,11 +150,11 @@ def test_a_run_is_retried_by_its_id_as_often_as_one_likes(tmp_path: Path, replay
         retry(folder, "nobody")
 
 
-def lose(driver: Driver, run_id: str, begun: bool = True) -> None:
-    """The process of a run dies, while it trains or before."""
+def lose(driver: Driver, run_id: str, begun: bool = True, preempted: bool = False) -> None:
+    """The process of a run dies, while it trains or before, alone or with its machine."""
     if begun:
         storage.write_file(driver.folder, f"runs/{run_id}/{WHERE}", b"{}")
-    driver.lost(run_id, "killed")
+    driver.lost(run_id, "killed", preempted)
 
 
 @pytest.mark.usefixtures("replayed")
@@ -178,7 +178,7 @@ def test_a_run_whose_process_is_lost_too_often_fails(tmp_path: Path) -> None:
         for preemption in range(2):
             job = driver.next_job(1)
             assert job is not None and (job.retries, job.preemptions) == (attempt, 2 * attempt + preemption)
-            driver.lost(job.run.run_id, "its machine is gone", preempted=True)
+            lose(driver, job.run.run_id, begun=bool(preemption), preempted=True)
         job = driver.next_job(1)
         assert job is not None and job.retries == attempt
         lose(driver, job.run.run_id)

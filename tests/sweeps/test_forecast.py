@@ -122,6 +122,11 @@ def test_disk_by_what_is_kept() -> None:
     assert found.peak == {keep: count * 1000 + records + running + waiting for keep, count in most.items()}
 
 
+def test_a_longer_search_lets_no_more_runs_wait_at_a_rung() -> None:
+    short, long = (foresee(Planner(small_study(search=Search(trials=t, wave=4)), {})).disk for t in (4, 8))
+    assert short and long and short.peak["none"] - short.end["none"] == long.peak["none"] - long.end["none"]
+
+
 def test_disk_is_unknown_where_a_size_is() -> None:
     planner = Planner(small_study(), {})
     expected = replace(hourly(planner.scope), sizes={})
@@ -136,6 +141,7 @@ def needing(peak_bytes: int | None, workers: int = 1) -> Probe:
     ("probes", "cpus", "threads", "share"),
     [
         ([needing(10 * GB), needing(20 * GB)], 16, 1, 1 / 3),  # 20 GB, margin and context: three in 80 GB
+        ([needing(17 * GB)], 16, 1, 1 / 3),  # four would fit without a context each
         ([needing(50 * GB)], 16, 1, 1.0),
         ([needing(1 * GB)], 16, 1, 1 / 8),  # never more than eight
         ([needing(1 * GB)], 16, 4, 1 / 4),  # four CPUs for each
@@ -147,6 +153,11 @@ def needing(peak_bytes: int | None, workers: int = 1) -> Probe:
 )
 def test_one_share_for_all(probes: list[Probe], cpus: int, threads: int, share: float) -> None:
     assert gpu_share(probes, 80 * GB, cpus, threads) == share
+
+
+def test_what_fits() -> None:
+    """More workers than the study gives a run, or none at all: it does not fit."""
+    assert [needing(GB, workers=workers).fits for workers in (1, 2, 4, 0)] == [True, False, False, False]
 
 
 def test_above_ten_device_hours_a_question_is_asked() -> None:

@@ -26,7 +26,7 @@ from sweeps.costs.devices import cluster_devices
 from sweeps.costs.probe_file import read_probes
 from sweeps.engine.cluster import Node, address, preempted, slots, why_lost
 from sweeps.engine.driver import Driver, Fatal
-from sweeps.engine.launch import launch
+from sweeps.engine.launch import _share, launch
 from sweeps.engine.lock import locked
 from sweeps.store import open_study
 from sweeps.study import Cell, Search, Study, TeacherFile
@@ -179,6 +179,10 @@ def test_where_a_study_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     assert address(None) == "local" and address("ray://head:1") == "ray://head:1"
     monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
     assert address(None) == "auto"
+
+
+def test_a_run_of_several_workers_takes_whole_gpus() -> None:
+    assert (_share(0.25, 1), _share(0.25, 2), _share(1.0, 4)) == (0.25, 1.0, 1.0)
 
 
 def test_slots() -> None:

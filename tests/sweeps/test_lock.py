@@ -63,14 +63,16 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
         assert read_pulse(tmp_path)["pid"] == os.getpid()
 
 
-def test_a_driver_on_another_machine_that_gives_signs_of_life_is_respected(tmp_path: Path) -> None:
+@pytest.mark.parametrize("behind", [0, 300, -300])
+def test_a_driver_on_another_machine_that_gives_signs_of_life_is_respected(tmp_path: Path, behind: int) -> None:
+    """Also one whose clock is minutes behind or ahead."""
     stop = threading.Event()
 
     def beat() -> None:
         while not stop.wait(0.05):
-            elsewhere(tmp_path)
+            elsewhere(tmp_path, behind)
 
-    elsewhere(tmp_path)
+    elsewhere(tmp_path, behind)
     thread = threading.Thread(target=beat)
     thread.start()
     try:
@@ -97,12 +99,14 @@ def test_a_damaged_sign_of_life_is_none(tmp_path: Path, content: str) -> None:
         pass
 
 
-def test_of_two_that_begin_at_once_the_first_notices(tmp_path: Path) -> None:
-    pulse = Pulse(tmp_path)
+@pytest.mark.parametrize("same", [False, True])
+def test_of_two_that_begin_at_once_the_first_notices(tmp_path: Path, same: bool) -> None:
+    """Also where both have the same pid by chance."""
+    pulse, pid = Pulse(tmp_path), os.getpid() if same else 4711
     pulse.beat()
-    elsewhere(tmp_path)
+    elsewhere(tmp_path, pid=pid)
     pulse.beat()
-    assert pulse.usurper == "pid 4711 on node7" and read_pulse(tmp_path)["host"] == "node7"
+    assert pulse.usurper == f"pid {pid} on node7" and read_pulse(tmp_path)["host"] == "node7"
 
 
 def test_the_last_beat_says_how_it_ended(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from small import CNN_STUDENT, CNN_TEACHER, MLP_STUDENT, VIT_TEACHER, small_stud
 
 import sweeps.costs.expect
 from pat.config import Data
-from sweeps.costs.expect import configs, counted_seconds, expect, images_of
+from sweeps.costs.expect import Images, configs, counted_seconds, expect, images_of, probed_seconds
 from sweeps.costs.flops import Count, Work
 from sweeps.costs.plan_text import plan_text
 from sweeps.costs.probe_file import Probe, write_probes
@@ -117,6 +117,27 @@ def test_seconds_from_flops() -> None:
     slow = counted_seconds(config, replace(work, step=Work(0, 10**6), score=Work()), images, gpus=True)
     assert slow == pytest.approx(25_000 // 32 * 10.0)
     assert counted_seconds(config, work, images, gpus=False) > 100 * slow / 10
+
+
+def test_threads_share_what_is_computed_and_an_ema_is_scored_too() -> None:
+    cells, images = configs(small_study()), Images(330, 60, 40, 10)
+    plain, averaged = cells[Cell("", CNN_STUDENT, "scratch")], cells[Cell("", MLP_STUDENT, "scratch")]
+    step = Count(Work(60e9, 0), Work(), 0, 0)
+    one, two = (counted_seconds(replace(plain, threads=n), step, images, gpus=False) for n in (1, 2))
+    assert one - two == pytest.approx(330 // 32 * 32 / 2)
+    score = Count(Work(), Work(20e12, 0), 0, 0)
+    assert counted_seconds(plain, score, images, gpus=True) == pytest.approx(60 + 40)
+    assert counted_seconds(averaged, score, images, gpus=True) == pytest.approx(2 * (60 + 40))
+
+
+def test_only_runs_of_one_worker_share_a_device() -> None:
+    """A probe has the device for itself; what fits on none says no time."""
+    cells = small_study().cells()[:3]
+    probes = {
+        cell: Probe(*cell, "GPU", asked_workers=asked, workers=workers, epoch_seconds=10.0)
+        for cell, asked, workers in zip(cells, (1, 2, 1), (1, 2, 0), strict=True)
+    }
+    assert probed_seconds(probes, 0.25) == {cells[0]: 40.0, cells[1]: 10.0}
 
 
 def test_the_planner_and_the_plan_agree(tmp_path: Path) -> None:

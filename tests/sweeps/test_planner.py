@@ -221,6 +221,8 @@ def test_batchnorm_on_several_cpu_workers_is_part_of_the_identity() -> None:
     plain, split = plan(study, {}).ready, plan(study, {}, frozenset({CNN_STUDENT})).ready
     changed = {a.config.student for a, b in zip(plain, split, strict=True) if a.run_id != b.run_id}
     assert changed == {CNN_STUDENT}
+    assert {a.config.unsynced_workers for a in plain} == {1}
+    assert {b.config.unsynced_workers for b in split if b.config.student == CNN_STUDENT} == {2}
 
 
 def test_confirmation_may_use_other_data_than_the_search() -> None:

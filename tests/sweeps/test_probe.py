@@ -17,7 +17,7 @@ from pat.io import CHECKPOINT, LocalIO
 from pat.train import train_step
 from pat.training import Training
 from sweeps.configs import default_options, student_run
-from sweeps.costs.flops import Work, count
+from sweeps.costs.flops import Work, _counted, count
 from sweeps.costs.probe import device_name, probe
 from sweeps.costs.probe_file import FILE, Probe, read_probes, write_probes
 from sweeps.costs.sizes import checkpoint_bytes, student_bytes
@@ -161,6 +161,17 @@ def test_the_arithmetic_of_a_step(cell: Cell, gflop: float) -> None:
     found = count(student_run(study, cell, options, 0, "run:none" if cell.teacher else ""), 100)
     assert found.step.flop / 1e9 == pytest.approx(gflop, rel=0.02)
     assert found.score.flop < found.step.flop / 2
+
+
+def test_a_gradient_that_nobody_asks_for_costs_nothing() -> None:
+    """Of a first convolution that of its weights alone: one more forward pass, not two."""
+    with torch.device("meta"):
+        convolution, images = torch.nn.Conv2d(3, 8, 3, padding=1), torch.empty(2, 3, 16, 16)
+    forward = 2 * 3 * 8 * 9 * 16 * 16
+    assert _counted(lambda: convolution(images)).flop == forward
+    assert _counted(lambda: convolution(images).sum().backward()).flop == 2 * forward
+    images.requires_grad_()
+    assert _counted(lambda: convolution(images).sum().backward()).flop == 3 * forward
 
 
 def test_work_adds_up() -> None:

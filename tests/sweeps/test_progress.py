@@ -6,9 +6,10 @@ import io
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from simulate import Timeline
-from small import CNN_TEACHER, MLP_STUDENT, small_study
+from small import CNN_TEACHER, MLP_STUDENT, simulate, small_study
 
 from analysis import read_runs
 from sweeps.engine.progress import Progress
@@ -93,6 +94,20 @@ def test_the_time_left_comes_from_the_speeds(tmp_path: Path) -> None:
     assert progress.seconds_left() == pytest.approx(2.0 * epochs / 4)
     cells = [*small_study().cells(), Cell("", CNN_TEACHER, "scratch"), Cell("", MLP_STUDENT, "scratch")]
     assert progress.planner.left().keys() >= set(cells)
+
+
+def test_the_best_gain_is_the_largest_mean_over_seeds() -> None:
+    """Not the largest single one, and paired by seed: scratch has 80 and 70."""
+    planner = simulate(small_study())
+    steady, lucky = (cell for cell in planner.study.cells() if cell.method == "kd")
+    gains = {(steady, 1): 2.0, (steady, 2): 3.0, (lucky, 1): 9.0, (lucky, 2): -5.0}
+    ended = [
+        {"run_id": row.run_id, "exported": "raw", "test_last_ema": None}
+        | {"test_last_raw": {1: 80.0, 2: 70.0}[row.seed] + gains.get((row.cell, row.seed), 0.0)}
+        for row in planner.rows()
+    ]
+    found = Progress(planner, pd.DataFrame(ended)).best_gain()
+    assert found.startswith(f"best gain so far +2.50 points ({steady}, ") and found.endswith("n = 2)")
 
 
 def test_idle_shares_of_a_timeline() -> None:

@@ -57,6 +57,9 @@ def test_flops_are_taken_at_the_throughput_that_was_reached() -> None:
     assert (speeds.seconds(SWIN), speeds.source(SWIN)) == (4.0, "flops")
     speeds.note(SCRATCH, 30.0, 10)
     assert (speeds.seconds(SWIN), speeds.source(SWIN)) == (12.0, "flops")
+    speeds = Speeds(counted={SCRATCH: 0.5, SWIN: 4.0})
+    speeds.note(SCRATCH, 30.0, 10)
+    assert speeds.seconds(SWIN) == 24.0, "3 s where half a second was expected"
 
 
 def test_a_cell_of_which_nothing_is_known_takes_as_long_as_the_others() -> None:

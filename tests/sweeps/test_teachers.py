@@ -12,7 +12,7 @@ import torch
 from small import CNN_TEACHER, RECIPE, VIT_TEACHER, small_study
 
 from analysis import read_runs
-from pat.config import ConfigError
+from pat.config import ConfigError, Data
 from pat.models import create_student, create_teacher, sha256
 from sweeps.__main__ import main as train_main
 from sweeps.cli import main
@@ -82,6 +82,8 @@ def test_a_tag_is_fetched_once_and_recorded(tag: str, tmp_path: Path, capsys: py
     assert resolve(source, folder, 10, 32) == found and provide(CNN_TEACHER, found, folder, 10, 32) == file
     assert recorded(with_teacher(source), folder).given_teachers() == {CNN_TEACHER: found}
     assert not recorded(with_teacher(source), tmp_path / "other").given_teachers()[CNN_TEACHER].sha256
+    larger = replace(with_teacher(source), data=Data("digits", 64))
+    assert not recorded(larger, folder).given_teachers()[CNN_TEACHER].sha256, "timm fits weights to the image size"
     file.unlink()
     with pytest.raises(ConfigError, match=f"with weights {tag}: .*; a file can be given instead"):
         provide(CNN_TEACHER, found, folder, 10, 32)

@@ -9,9 +9,11 @@ from small import VIT_TEACHER, fake_train, small_study
 from test_driver import drive
 
 import sweeps.engine.runs
+from analysis import ledger
 from pat.config import RunConfig
 from pat.train import Outcome
-from sweeps.planning.planner import rungs_of
+from sweeps.engine.records import epoch_rows
+from sweeps.planning.planner import plan, rungs_of
 from sweeps.planning.view import RunState, read_state, read_view
 
 
@@ -31,6 +33,15 @@ def test_all_runs_at_once_are_as_one_by_one(tmp_path: Path, monkeypatch: pytest.
     assert {len(state.scores["raw"]) for state in driver.planner.view.values()} == {0, 1, 2}
     failed = [state for state in view.values() if state.status == "failed"]
     assert [(state.failure_class, state.message) for state in failed] == [("bug", "made to fail")]
+
+
+def test_raw_and_ema_scores_are_kept_apart(tmp_path: Path) -> None:
+    study = small_study()
+    segment = plan(study, {}).ready[0]
+    rows = epoch_rows(segment.config, fake_train(segment.config, None, until=2).history)  # type: ignore[arg-type]
+    ledger.write_epochs(tmp_path, segment.run_id, [{**row, "val_top1_raw": 7.0, "val_top1_ema": 9.0} for row in rows])
+    view = read_view(tmp_path)
+    assert view == {segment.run_id: RunState("", 2, {"raw": {1: 7.0, 2: 7.0}, "ema": {1: 9.0, 2: 9.0}})}
 
 
 def test_scores_that_are_not_there_or_not_finite() -> None:

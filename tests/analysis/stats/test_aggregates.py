@@ -87,6 +87,24 @@ def test_cells_of_a_student_are_drawn_together() -> None:
     assert together.high - together.low > apart.high - apart.low
 
 
+def test_cells_of_different_students_are_drawn_apart() -> None:
+    """What all cells of a seed share averages out over students with seeds of their own."""
+    x = np.random.default_rng(4).normal(0, 1, 4) + np.random.default_rng(5).normal(0, 0.01, (9, 4))
+    apart, together = interquartile_mean(x, range(9)), interquartile_mean(x, ["s"] * 9)
+    errors = [(found.high - found.low) / scipy_stats.t.ppf(0.975, df) for found, df in ((apart, 9 * 3), (together, 3))]
+    assert errors[0] < errors[1] / 2
+
+
+def test_bands_of_a_profile_are_score_intervals_of_one_effective_number() -> None:
+    """At either end the share is z standard errors of that end away; the number behind them is the same everywhere."""
+    gains = np.hstack([GAINS, GAINS[:, :1] - 0.5])
+    profile = performance_profile(gains, STUDENTS, [-0.5, 0.5, 1.0, 2.0])
+    z = scipy_stats.norm.ppf(0.975)
+    ends, shares = profile[["low", "high"]].to_numpy(), profile[["share"]].to_numpy()
+    numbers = z**2 * ends * (1 - ends) / (shares - ends) ** 2
+    assert_allclose(numbers, numbers[0, 0])
+
+
 def test_performance_profile() -> None:
     thresholds = [-50.0, 0.0, 1.0, 50.0]
     gains = np.hstack([GAINS, GAINS[:, :1] - 0.5])
@@ -114,6 +132,8 @@ def test_nothing_to_say() -> None:
     assert mean_gain(one).value == one.mean() and math.isnan(mean_gain(none).value)
     assert math.isnan(interquartile_mean(none, range(9)).value)
     assert math.isnan(mean_gain_of_pairs(GAINS[:3], STUDENTS[:3]).low), "three pairs are no sample"
+    two, three = (mean_gain_of_pairs(GAINS[:, :seeds], STUDENTS) for seeds in (2, 3))
+    assert math.isnan(two.low) and not math.isnan(three.low), "two seeds do not tell other pairs from other seeds"
 
 
 @settings(max_examples=40, deadline=None)

@@ -32,6 +32,8 @@ def test_effective_cells() -> None:
 def test_equal_variances_are_pooled_fully() -> None:
     prior = estimate_prior([1.0, 1.1, 0.9, 1.0], [4, 4, 4, 4], "abcd")
     assert math.isinf(prior.df) and prior.variance == pytest.approx(1.0) and prior.cap == 16
+    uneven = estimate_prior([1.0, 1.1, 0.9, 1.4], [4, 4, 4, 8], "abcd")
+    assert math.isinf(uneven.df) and uneven.variance == pytest.approx((4 * 3.0 + 8 * 1.4) / 20)
 
 
 def test_the_prior_matches_the_moments_of_log_variances() -> None:
@@ -46,12 +48,29 @@ def test_the_prior_matches_the_moments_of_log_variances() -> None:
     assert prior.cap == 10
 
 
-def test_the_prior_is_found_in_many_cells() -> None:
-    rng = np.random.default_rng(3)
+@pytest.mark.parametrize("own", [(2, 2), (1, 8)])
+def test_the_prior_is_found_in_many_cells(own: tuple[int, int]) -> None:
+    """Also where cells have different numbers of seeds."""
+    rng, df = np.random.default_rng(3), np.tile(own, 10_000)
     true = 2.0 * 6 / rng.chisquare(6, 20_000)
-    s2 = true * rng.chisquare(2, 20_000) / 2
-    prior = estimate_prior(s2, [2] * 20_000, range(20_000))
+    s2 = true * rng.chisquare(df) / df
+    prior = estimate_prior(s2, df, range(20_000))
     assert prior.df == pytest.approx(6, rel=0.1) and prior.variance == pytest.approx(2.0, rel=0.05)
+
+
+def test_cells_of_a_student_bring_fewer_degrees_of_freedom() -> None:
+    assert estimate_prior([1.0, 1.1, 0.9], [4, 4, 4], "aab").cap == pytest.approx(4 * 9 / (3 + 2 * 0.25))
+
+
+def test_a_variance_lies_between_the_cells_own_and_that_of_all() -> None:
+    """(d0 s0² + d s²) / (d0 + d) on d0 + d degrees of freedom: the more seeds a cell has, the more it counts itself."""
+    differences = [[0.0, 0.1, 0.2], [0.0, 3.0, 5.0, 4.0], [1.0, 2.0, 9.0], [0.0, 20.0, -20.0], [4.0, 4.5]]
+    s2, n = np.array([np.var(x, ddof=1) for x in differences]), np.array(list(map(len, differences)))
+    prior = estimate_prior(s2, n - 1, "abcde")
+    assert 0 < prior.df < prior.cap
+    table = moderated_t(differences, "abcde")
+    assert_allclose(table["error"] ** 2 * n, (prior.df * prior.variance + (n - 1) * s2) / (prior.df + n - 1))
+    assert_allclose(table["df"], np.minimum(prior.df + n - 1, prior.cap))
 
 
 def test_moderated_t_by_hand_with_full_pooling() -> None:

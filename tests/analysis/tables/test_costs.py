@@ -36,7 +36,7 @@ RUNS = [
     run("c3", "confirm", "big", "small", "kd", seconds=36000.0, status="diverged"),
     run("f1", "confirm", "file", "small", "kd"),
 ]
-EPOCHS = [("a1", 1.0), ("c1", 2.0), ("c1", 4.0), ("c2", 5.0), ("s1", 0.5), ("running", 99.0)]
+EPOCHS = [("a1", 1.0), ("c1", 2.0), ("c1", 4.0), ("c2", 8.0), ("s1", 0.5), ("running", 99.0)]
 
 
 def hand_made(price: float | None = None) -> Frames:
@@ -64,6 +64,14 @@ def test_costs_by_hand() -> None:
     assert np.isnan(file["teacher_hours"]) and np.isnan(file["energy_joules"]) and np.isnan(file["seconds_per_epoch"])
     assert scratch["confirm_hours"] == 0.5 + 1.0 and scratch["search_runs"] == 0 and scratch["seconds_per_epoch"] == 0.5
     assert teacher["hours"] == teacher["teacher_hours"] == 1.0 and teacher["confirm_runs"] == 1
+
+
+def test_only_runs_of_one_worker_share_a_gpu() -> None:
+    """CPUs are not shared, nor is a device that is not known; several workers take a whole one each."""
+    runs = pd.DataFrame(
+        {"seconds": 3600.0, "workers": [1, 1, 1, 2, np.nan], "device": ["cuda", "cpu", None, "cuda", "cuda"]}
+    )
+    assert device_hours(runs, 0.25).to_list() == [0.25, 1.0, 1.0, 2.0, 0.25]
 
 
 def test_rows_add_up_to_what_was_spent() -> None:

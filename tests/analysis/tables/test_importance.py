@@ -7,6 +7,7 @@ import pytest
 from scipy.stats import kruskal
 from searched import Trial, study
 
+from analysis.searches import Parameter
 from analysis.tables import importance
 
 CELL = ("resnet_big", "resnet_small", "kd")
@@ -44,6 +45,18 @@ def test_the_formula_is_that_of_kruskal_and_wallis() -> None:
 def test_a_curved_response_is_seen() -> None:
     trials: list[Trial] = [({"weight": 10.0 ** (i / 6 - 1)}, -abs(i - 5.5), "finished") for i in range(12)]
     assert importance.prepare(study({CELL: trials}))["importance"].item() > 0.4
+
+
+def test_groups_do_not_depend_on_the_direction_of_the_values() -> None:
+    """Eight trials make thirds of 3, 2 and 3: the middle one is the one that is smaller."""
+    values = np.random.default_rng(1).permutation(8).astype(float)
+    up, down = (importance._groups(Parameter("x", "linear", sign * values), np.arange(8)) for sign in (1, -1))
+    assert (up == 2 - down).all() and np.bincount(up).tolist() == [3, 2, 3]
+
+
+def test_no_p_is_zero() -> None:
+    """The observed order is one of those that chance could have given."""
+    assert importance._p(5.0, np.zeros(999)) == 1 / 1000 and importance._p(0.0, np.zeros(999)) == 1.0
 
 
 def test_nothing_is_said_of_few_trials() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from analysis.cells import seed_gains
 from analysis.frames import Frames, load
 from analysis.ledger import write_epochs, write_run
 from analysis.schema import RESULT_COLUMNS
@@ -75,6 +77,38 @@ def test_methods(frames: Frames) -> None:
     assert (pat["low"], pat["high"]) == pytest.approx(expected)
 
 
+def test_families_count_the_seeds_that_all_their_pairs_have(tmp_path: Path, make_twelve: Make) -> None:
+    study = make_twelve(seeds=(1, 2, 3), methods=("kd",), settings=("default",))
+    study.states = {(*study.pairs[0], "kd", "default", 2): ("running", "")}
+    table = families.prepare(load(study.write(tmp_path)))
+    (lacking,) = table.index[table["seeds"] == 2]
+    teacher, student = (study.families[name] for name in study.pairs[0])
+    assert (table["teacher_family"][lacking], table["student_family"][lacking]) == (teacher, student)
+    assert set(table["seeds"].drop(lacking)) == {3}
+
+
+def test_what_is_better_is_counted_after_the_correction(frames: Frames) -> None:
+    """Over KD by sign, over scratch by sign where Holm's p says so."""
+    cells = frames.cells.assign(gain_over_scratch_p=0.001, gain_over_scratch_p_holm=0.9)
+    pat = cells.index[(cells["method"] == "pat") & (cells["setting"] == "tuned")]
+    cells.loc[pat, "gain_over_scratch"] = [1.0, 1.0, -1.0, 1.0]
+    cells.loc[pat, "gain_over_scratch_p_holm"] = [0.01, 0.06, 0.01, 0.049]
+    cells.loc[pat, "gain_over_kd"] = [-1.0, 2.0, -1.0, 0.0]
+    other = replace(frames)
+    other.__dict__["cells"] = cells
+    found = methods.prepare(other).set_index(["setting", "method"])
+    assert found.loc[("tuned", "pat"), ["better", "worse", "wins", "losses"]].to_list() == [2, 1, 1, 2]
+    assert found.loc[("tuned", "kd"), ["better", "worse"]].to_list() == [0, 0]
+
+
+def test_the_interquartile_mean_leaves_out_the_ends(tmp_path: Path, make_square: Make) -> None:
+    frames = load(make_square(methods=("kd",), settings=("default",)).write(tmp_path))
+    row = methods.prepare(frames).iloc[0]
+    gains = seed_gains(frames.matrix, frames.runs)["gain_over_scratch"]
+    assert row["iqm"] == pytest.approx(stats.trim_mean(gains, 0.25)) and row["gain"] == pytest.approx(gains.mean())
+    assert row["iqm_low"] < row["iqm"] < row["iqm_high"] and abs(row["iqm"] - row["gain"]) > 0.01
+
+
 def test_methods_are_compared_on_the_same_pairs(tmp_path: Path, make_square: Make) -> None:
     states = {
         ("vit_mini", "vit_nano", "pat", "tuned"): ("failed", "why"),
@@ -113,6 +147,40 @@ def test_trials_are_in_their_order(frames: Frames) -> None:
     assert cell["score"].to_list() == pytest.approx(reached.to_list())
 
 
+def test_the_optimism_of_the_search_reads_no_test_score(frames: Frames) -> None:
+    nothing = {name: 0.0 for name in RESULT_COLUMNS if name.startswith("test_")}
+    other = replace(frames, runs=frames.runs.assign(**nothing))
+    columns = ["trials", "search_score", "confirmed_validation", "search_optimism"]
+    pd.testing.assert_frame_equal(settings.prepare(other)[columns], settings.prepare(frames)[columns])
+
+
+def test_a_trial_that_did_not_finish_is_never_the_best(frames: Frames) -> None:
+    """A pruned or failed one may have scored more where it stopped."""
+    early = frames.runs.loc[(frames.runs["phase"] == "search") & (frames.runs["status"] != "finished"), "run_id"]
+    score = frames.epochs["val_top1_raw"].where(~frames.epochs["run_id"].isin(early), 99.5)
+    other = replace(frames, epochs=frames.epochs.assign(val_top1_raw=score))
+    assert (trials.prepare(other)["score"] == 99.5).sum() == len(early)
+    pd.testing.assert_series_equal(trials.prepare(other)["best"], trials.prepare(frames)["best"])
+    assert settings.prepare(other)["search_score"].equals(settings.prepare(frames)["search_score"])
+
+
+def test_the_score_of_a_trial_is_that_of_its_last_epoch(frames: Frames) -> None:
+    score = frames.epochs["val_top1_raw"].where(frames.epochs["epoch"] > 1, 99.5)
+    other = replace(frames, epochs=frames.epochs.assign(val_top1_raw=score))
+    pd.testing.assert_series_equal(trials.prepare(other)["score"], trials.prepare(frames)["score"])
+
+
+def test_trials_are_in_the_order_of_their_drawing_not_of_time(
+    tmp_path: Path, make_run: Make, make_square: Make
+) -> None:
+    folder = make_square(("cnn",), methods=("kd",)).write(tmp_path)
+    start = make_run("x")["started"]
+    names = {"teacher": "resnet_tiny", "student": "resnet_nano", "phase": "search", "method": "kd"}
+    for minute, (run_id, place) in enumerate({"c": 2, "a": 0, "b": 1}.items()):
+        write_run(folder, make_run(run_id, **names, started=start.replace(minute=minute), trial=place))
+    assert trials.prepare(load(folder))["run_id"].to_list() == ["a", "b", "c"]
+
+
 def test_trials_without_a_place_are_in_order_of_time(tmp_path: Path, make_run: Make, make_square: Make) -> None:
     folder = make_square(("cnn",), methods=("kd",)).write(tmp_path)
     start = make_run("x")["started"]
@@ -126,6 +194,10 @@ def test_optimism(frames: Frames) -> None:
     table = optimism.prepare(frames).set_index("method")
     assert dict(table["runs"]) == {"kd": 24, "pat": 24, "scratch": 6}
     assert table["over_last"].to_list() == table["over_best_val"].to_list() == pytest.approx([0.5] * 3)
+    lucky = frames.runs["run_id"] == frames.matrix.query("method == 'kd'")["run_id"].iloc[0]
+    best = frames.runs["test_best_test_raw"] + 2.4 * lucky
+    table = optimism.prepare(replace(frames, runs=frames.runs.assign(test_best_test_raw=best))).set_index("method")
+    assert (table.loc["kd", "over_last"], table.loc["kd", "largest"]) == pytest.approx((0.5 + 2.4 / 24, 2.9))
 
 
 def test_optimism_reads_the_weights_that_are_shown(tmp_path: Path, make_square: Make, make_run: Make) -> None:

@@ -63,6 +63,9 @@ def test_words_are_the_same_or_not() -> None:
     }
     row = transfer.prepare(study(cells)).query("source == 'cell' and student_b == 'vit_small'").iloc[0]
     assert row["distance"] == pytest.approx(np.sqrt(0.5)) and row["regret"] in (0.0, 5.0)
+    cells[B] = [({"form": "y", "weight": weight}, 60.0 + weight, "finished") for weight in (1.0, 10.0)]
+    row = transfer.prepare(study(cells)).query("source == 'cell' and student_b == 'vit_small'").iloc[0]
+    assert row["distance"] == pytest.approx(np.sqrt(0.5)) and row["regret"] == 9.0, "another word is 1 away, not more"
 
 
 def test_rank_correlation_of_shared_settings() -> None:
@@ -81,6 +84,16 @@ def test_rank_correlation_of_shared_settings() -> None:
     rows = transfer.prepare(study(cells)).set_index(["source", "student_a", "student_b"])
     few = rows.loc[("cell", "mixer_small", "resnet_small")]
     assert np.isnan(few["spearman"]) and few["common"] == 3
+
+
+def test_a_rank_correlation_asks_for_the_order_alone_and_for_four_settings() -> None:
+    for weights, known in (([0.1, 1.0, 2.0, 5.0], True), ([0.1, 1.0, 2.0], False)):
+        cells: dict[tuple[str, str, str], list[Trial]] = {
+            A: [({"weight": weight}, 10.0 + weight, "finished") for weight in weights],
+            B: [({"weight": weight}, 10.0 + weight**4 / 10, "finished") for weight in weights],
+        }
+        found = transfer.prepare(study(cells)).query("source == 'cell'")["spearman"].to_numpy()
+        assert found == pytest.approx([1.0] * 2) if known else np.isnan(found).all()
 
 
 def test_cells_without_a_finished_trial_are_in_no_row() -> None:

@@ -1,0 +1,134 @@
+"""Which tests answer for which source file, the likeliest to notice a fault first; stated here once."""
+
+from __future__ import annotations
+
+GOLDEN = "tests/golden/test_runs.py"
+
+
+def _golden(*names: str) -> tuple[str, ...]:
+    """Golden runs by their names without the precision; of a bare method that of its CNN."""
+    runs = (name if " " in name else f"{name} cnn" for name in names)
+    return tuple(f"{GOLDEN}::test_a_run_gives_what_was_recorded[{run} fp32]" for run in runs)
+
+
+METHODS = ("dist", "dkd", "kd", "ofa", "rkd", "scratch")
+"""Those whose golden runs at the defaults and the contract of all say enough."""
+
+ANSWERS: dict[str, tuple[str, ...]] = {
+    "analysis/arrays.py": ("tests/analysis/test_arrays.py",),
+    "analysis/bulk.py": ("tests/analysis/test_bulk.py", "tests/analysis/test_ledger.py"),
+    "analysis/cells.py": ("tests/analysis/test_cells.py", "tests/analysis/test_cell_images.py"),
+    "analysis/cost.py": ("tests/analysis/tables/test_costs.py",),
+    "analysis/identity.py": ("tests/analysis/test_merge.py", "tests/sweeps/test_store.py"),
+    "analysis/ledger.py": ("tests/analysis/test_cell_images.py", "tests/analysis/test_ledger.py"),
+    "analysis/merge.py": ("tests/analysis/test_merge.py",),
+    "analysis/published.py": ("tests/analysis/test_published.py",),
+    "analysis/schema.py": ("tests/analysis/test_ledger.py",),
+    "analysis/searches.py": ("tests/analysis/test_searches.py", "tests/analysis/tables/test_transfer.py"),
+    "analysis/stats/": ("tests/analysis/stats",),
+    "analysis/stats/aggregates.py": ("tests/analysis/stats/test_aggregates.py",),
+    "analysis/stats/cellwise.py": ("tests/analysis/test_cells.py", "tests/analysis/test_cell_images.py"),
+    "analysis/stats/images.py": ("tests/analysis/stats/test_images.py",),
+    "analysis/stats/moderated.py": ("tests/analysis/stats/test_moderated.py",),
+    "analysis/stats/multiple.py": ("tests/analysis/stats/test_multiple.py",),
+    "analysis/stats/offered.py": ("tests/analysis/stats/test_aggregates.py", "tests/analysis/stats/test_paired.py"),
+    "analysis/stats/paired.py": ("tests/analysis/stats/test_paired.py",),
+    "analysis/stats/ranks.py": ("tests/analysis/stats/test_ranks.py",),
+    "analysis/summary.py": ("tests/analysis/test_summary.py",),
+    "analysis/tables/": ("tests/analysis/tables/test_study_tables.py",),
+    "analysis/tables/costs.py": ("tests/analysis/tables/test_costs.py",),
+    "analysis/tables/importance.py": ("tests/analysis/tables/test_importance.py",),
+    "analysis/tables/published.py": ("tests/analysis/test_published.py",),
+    "analysis/tables/transfer.py": ("tests/analysis/tables/test_transfer.py",),
+    "pat/": (GOLDEN,),
+    "pat/align.py": ("tests/pat/test_pat.py", GOLDEN),
+    "pat/config.py": ("tests/pat/test_config.py", GOLDEN),
+    "pat/counter.py": ("tests/pat/test_counter.py", "tests/pat/test_views.py"),
+    "pat/data/base.py": ("tests/pat/test_data.py", GOLDEN),
+    "pat/evaluate.py": ("tests/pat/test_train.py::test_selection_rules_by_hand", GOLDEN),
+    "pat/losses.py": (
+        "tests/pat/test_losses.py",
+        "tests/pat/test_logit_losses.py",
+        "tests/pat/test_feature_losses.py",
+        GOLDEN,
+    ),
+    "pat/memory.py": ("tests/pat/test_memory.py",),
+    "pat/methods/": ("tests/pat/test_methods.py", GOLDEN),
+    **{f"pat/methods/{name}.py": (*_golden(name), "tests/pat/test_methods.py") for name in METHODS},
+    "pat/methods/crd.py": (*_golden("crd"), "tests/pat/test_crd.py"),
+    "pat/methods/pat.py": (*_golden("pat", "pat-current vit", "pat-none mlp"), "tests/pat/test_pat.py"),
+    "pat/methods/fitnet.py": (*_golden("fitnet", "fitnet-kd mlp"), "tests/pat/test_methods.py"),
+    "pat/methods/cc.py": (*_golden("cc", "cc-kernel vit"), "tests/pat/test_methods.py"),
+    "pat/train.py": (
+        GOLDEN,
+        "tests/pat/test_train.py::test_what_a_step_draws_depends_on_seed_and_step_alone",
+        "tests/pat/test_train.py::test_the_bits_that_are_kept_are_those_of_the_chosen_epoch",
+        "tests/pat/test_memory.py",
+    ),
+    "pat/training.py": (
+        "tests/pat/test_train.py::test_outcome_is_complete",
+        "tests/pat/test_train.py::test_teacher_identity",
+        GOLDEN,
+        "tests/pat/test_train.py::test_interrupted_and_resumed_equals_uninterrupted",
+    ),
+    "pat/views/": ("tests/pat/test_views.py", GOLDEN),
+    "pat/views/colour_jitter.py": ("tests/pat/test_augment_draws.py", GOLDEN),
+    "pat/views/erasing.py": ("tests/pat/test_augment_draws.py", GOLDEN),
+    "pat/views/pipeline.py": ("tests/pat/test_views.py", GOLDEN, "tests/pat/test_streams.py"),
+    "pat/views/randaugment.py": ("tests/pat/test_augment_draws.py", GOLDEN),
+    "sweeps/configs.py": ("tests/sweeps/test_search.py", "tests/sweeps/test_planner.py"),
+    "sweeps/costs/": ("tests/sweeps/test_forecast.py",),
+    "sweeps/costs/expect.py": ("tests/sweeps/test_plan_text.py",),
+    "sweeps/costs/flops.py": ("tests/sweeps/test_probe.py",),
+    "sweeps/costs/probe_file.py": ("tests/sweeps/test_forecast.py",),
+    "sweeps/costs/speeds.py": ("tests/sweeps/test_speeds.py",),
+    "sweeps/engine/driver.py": (
+        "tests/sweeps/test_driver.py::test_a_process_that_dies_before_the_run_begins_is_no_fault_of_the_run",
+        "tests/sweeps/test_driver.py::test_a_run_whose_process_is_lost_too_often_fails",
+        "tests/sweeps/test_driver.py::test_losses_of_a_run_that_gets_on_do_not_add_up",
+        "tests/sweeps/test_keep.py",
+        "tests/sweeps/test_handing_out.py",
+    ),
+    "sweeps/engine/keep.py": ("tests/sweeps/test_keep.py", "tests/sweeps/test_records.py"),
+    "sweeps/engine/launch.py": ("tests/sweeps/test_launch.py",),
+    "sweeps/engine/lock.py": ("tests/sweeps/test_lock.py",),
+    "sweeps/engine/progress.py": ("tests/sweeps/test_progress.py",),
+    "sweeps/engine/records.py": ("tests/sweeps/test_records.py",),
+    "sweeps/engine/runs.py": (
+        "tests/sweeps/test_keep.py",
+        "tests/sweeps/test_faults.py::test_memory_that_does_not_suffice_is_saved",
+        "tests/sweeps/test_faults.py::test_memory_that_nothing_saves_fails_with_the_workers_it_needs",
+        "tests/sweeps/test_driver.py::test_losses_of_a_run_that_gets_on_do_not_add_up",
+    ),
+    "sweeps/planning/": ("tests/sweeps/test_search.py", "tests/sweeps/test_planner.py"),
+    "sweeps/planning/anchors.py": ("tests/sweeps/test_anchors.py",),
+    "sweeps/planning/cells.py": ("tests/sweeps/test_search.py", "tests/sweeps/test_forecast.py"),
+    "sweeps/planning/halving.py": (
+        "tests/sweeps/test_search.py",
+        "tests/sweeps/test_forecast.py",
+        "tests/sweeps/test_planner.py",
+    ),
+    "sweeps/planning/planner.py": (
+        "tests/sweeps/test_search.py",
+        "tests/sweeps/test_handing_out.py",
+        "tests/sweeps/test_anchors.py",
+    ),
+    "sweeps/planning/spaces.py": (
+        "tests/sweeps/test_search.py",
+        "tests/sweeps/test_store.py",
+        "tests/sweeps/test_anchors.py",
+    ),
+    "sweeps/planning/urgency.py": ("tests/sweeps/test_handing_out.py",),
+    "sweeps/planning/view.py": ("tests/sweeps/test_view.py",),
+    "sweeps/published.py": ("tests/analysis/test_published.py", "tests/sweeps/test_store.py"),
+    "sweeps/store.py": ("tests/sweeps/test_store.py",),
+    "sweeps/study.py": ("tests/sweeps/test_search.py", "tests/sweeps/test_store.py"),
+    "sweeps/teachers.py": ("tests/sweeps/test_teachers.py",),
+}
+"""A source file, or a folder that ends in "/", and its tests; of several that fit a file the longest counts."""
+
+
+def answering(file: str) -> tuple[str, ...]:
+    """The tests that answer for a source file; none where nothing is stated."""
+    fitting = [place for place in ANSWERS if file == place or (place.endswith("/") and file.startswith(place))]
+    return ANSWERS[max(fitting, key=len)] if fitting else ()

@@ -1,0 +1,102 @@
+"""What becomes of runs that are lost, retried and kept; what a study is expected to cost; what it starts from."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import of
+
+MUTANTS = [
+    *of(
+        "sweeps/engine/driver.py",
+        ("if count >= limit:", "if count > limit:"),
+        ("if epochs > losses.epochs:", "if epochs >= losses.epochs:"),
+        ("losses.retries += not preempted", "losses.retries += 1"),
+        ("losses.begun += begun and not preempted", "losses.begun += begun"),
+        ("sha256 = self.planner.view[run_id].student_sha256", 'sha256 = ""'),
+        ("        if self.planner.complete:\n            drop_students", "        if True:\n            drop_students"),
+        ("if gpus or not several:", "if not several:"),
+    ),
+    *of(
+        "sweeps/engine/keep.py",
+        ('(keep == "best" and phase != "search")', 'keep == "best"'),
+        ("best = {max(runs, key", "best = {min(runs, key"),
+        ("if not (own / CHECKPOINT).exists():", "if (own / CHECKPOINT).exists():"),
+        ('for weights in ("ema", "raw")]', 'for weights in ("raw", "ema")]'),
+    ),
+    *of(
+        "sweeps/engine/lock.py",
+        ("if age > CLOCKS_AGREE_SECONDS:", "if age > CLOCKS_AGREE_SECONDS / 1000:"),
+        ('.get("beat") != other["beat"]:', '.get("beat") == other["beat"]:'),
+        ('if other and other.get("token") != self._token:', 'if other and other.get("pid") != os.getpid():'),
+    ),
+    *of(
+        "sweeps/engine/records.py",
+        ('if outcome.status != "failed":', 'if outcome.status == "finished":'),
+        ('sum(row["seconds"] for row in outcome.history)', 'max(row["seconds"] for row in outcome.history)'),
+        ('"retries": job.retries,', '"retries": job.preemptions,'),
+        ('"epochs_done": outcome.epoch,', '"epochs_done": job.run.recipe.epochs,'),
+    ),
+    *of(
+        "sweeps/engine/runs.py",
+        ('record_end(job, "failed", "oom"', 'record_end(job, "failed", "bug"'),
+        ("until=job.until,", "until=None,"),
+        ("teacher_sha256=job.teacher_sha256 or None,", "teacher_sha256=None,"),
+    ),
+    *of("sweeps/engine/launch.py", ("return gpu_share if workers == 1 else 1.0", "return gpu_share")),
+    *of(
+        "sweeps/engine/progress.py",
+        ("return seconds / max(1, self.slots)", "return seconds"),
+        ("key=lambda item: fmean(item[1]))", "key=lambda item: max(item[1]))"),
+        ("self._score(row) - self._score(base)", "self._score(base) - self._score(row)"),
+    ),
+    *of(
+        "sweeps/costs/speeds.py",
+        ("self._over_counted.add(seconds, self.counted[cell] * epochs)", "self._over_counted.add(seconds, epochs)"),
+        ("return expected[cell] * total.ratio", "return total.ratio"),
+        ("self._own[cell].add(seconds, epochs)", "self._own[cell].add(seconds / epochs, 1)"),
+    ),
+    *of(
+        "sweeps/costs/expect.py",
+        ("steps = train // recipe.batch_size", "steps = -(-train // recipe.batch_size)"),
+        ("(2 if recipe.ema_decay else 1)", "1"),
+        ("(share if probes[cell].asked_workers == 1 else 1.0)", "share"),
+        ("return Images(train - held, held,", "return Images(train, held,"),
+        ("(CPU_FLOPS * config.threads)", "CPU_FLOPS"),
+    ),
+    *of(
+        "sweeps/costs/forecast.py",
+        ("/ (slots * self.share)", "/ slots"),
+        ("shared + self.chain_seconds * (1 - 1 / slots)", "shared + self.chain_seconds / slots"),
+        ("return hours > ASK_ABOVE", "return hours >= ASK_ABOVE"),
+        ("(max(known) * MARGIN + CONTEXT_BYTES)", "(max(known) * MARGIN)"),
+        ("return share if workers == 1 else workers", "return share * workers"),
+        ("return unit.longest * speeds.seconds(cell) + max(needed)", "return unit.longest * speeds.seconds(cell)"),
+    ),
+    *of(
+        "sweeps/costs/disk.py",
+        ("running = 2 * max(1, slots) * largest", "running = max(1, slots) * largest"),
+        ("return min(search.wave, search.trials) if", "return search.trials if"),
+    ),
+    *of(
+        "sweeps/costs/flops.py",
+        ("* sum(output_mask[:2])", "* len(output_mask[:2])"),
+        ('moments = 2 if "adam"', 'moments = 1 if "adam"'),
+    ),
+    *of("sweeps/costs/probe_file.py", ("self.workers == self.asked_workers", "self.workers >= self.asked_workers")),
+    *of(
+        "sweeps/costs/predicted.py",
+    ),
+    *of(
+        "sweeps/teachers.py",
+        ('return f"{source.tag} {image_size}px"', "return source.tag"),
+        ('if source.sha256 not in ("", digest):', "if not digest:"),
+    ),
+    *of(
+        "sweeps/published.py",
+        (
+            "CIFAR100_CNN_1024 = replace(CIFAR100_CNN, batch_size=1024)",
+            "CIFAR100_CNN_1024 = replace(CIFAR100_CNN, lr=0.4)",
+        ),
+        ('optimizer="adamw",\n    weight_decay=0.05,', 'optimizer="adamw",\n    weight_decay=0.5,'),
+        ("IMAGENET_CNN_1024 = replace(IMAGENET_CNN, batch_size=512)", "IMAGENET_CNN_1024 = IMAGENET_CNN"),
+    ),
+]

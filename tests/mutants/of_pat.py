@@ -1,0 +1,171 @@
+"""What a run is and what it learns: identity, views, batches, losses, methods, optimiser, EMA, selection."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import of
+
+MUTANTS = [
+    *of(
+        "pat/config.py",
+        ("return json.dumps(self.to_dict(), sort_keys=True,", "return json.dumps(self.to_dict(),"),
+        ("    if _LATER not in f.metadata:\n        return False\n", ""),
+    ),
+    *of(
+        "pat/training.py",
+        ("lr=recipe.lr,", "lr=recipe.lr * 0.9,"),
+        ("weight_decay=recipe.weight_decay,", "weight_decay=recipe.weight_decay * 0.5,"),
+        ("warmup_epochs=recipe.warmup_epochs,", "warmup_epochs=0,"),
+        ("step_on_epochs=recipe.schedule_per_epoch,", "step_on_epochs=False,"),
+        ("updates_per_epoch=steps,", "updates_per_epoch=steps + 1,"),
+        ("decay=recipe.ema_decay, use_warmup=True)", "decay=recipe.ema_decay, use_warmup=False)"),
+        ('return "ema" if self.ema else "raw"', 'return "raw"'),
+        ('        self.optimizer.load_state_dict(state["optimizer"])\n', ""),
+        ('value if kind == "sha256" else expected', "expected"),
+    ),
+    *of(
+        "pat/train.py",
+        ("return permutation(images, seed, _ORDER, epoch)", "return permutation(images, seed, _ORDER, 0)"),
+        ("start=epoch * training.steps_per_epoch)", "start=0)"),
+        ("training.schedule.step(epoch)", "training.schedule.step(epoch + 1)"),
+        ("if config.recipe.clip_grad:", "if config.recipe.clip_grad > 1:"),
+        ("training.ema.update(training.student, step=step + 1)", "training.ema.update(training.student, step=step)"),
+        ('(losses["loss"] / parts).backward()', 'losses["loss"].backward()'),
+        ('enabled=config.recipe.precision == "bf16"', "enabled=False"),
+        (
+            "torch.manual_seed(int(hash64(config.seed, _STEP, step)))",
+            "torch.manual_seed(int(hash64(config.seed, _STEP)))",
+        ),
+        ("if chosen_epoch(training.history, rule, weights) is row:", "if True:"),
+    ),
+    *of(
+        "pat/evaluate.py",
+        (
+            "return max(rows, key=lambda row: row[key], default=None)",
+            "return max(reversed(rows), key=lambda row: row[key], default=None)",
+        ),
+        ('"best_val": f"val_top1_{weights}"', '"best_val": f"test_top1_{weights}"'),
+        ('row[f"{split}_top1_{weights}"] if row', 'row[f"{split}_top1_raw"] if row'),
+        ("    model.eval()\n", ""),
+    ),
+    *of(
+        "pat/losses.py",
+        (
+            'F.kl_div(log_student, log_teacher, reduction="batchmean", log_target=True) * temperature**2',
+            'F.kl_div(log_student, log_teacher, reduction="batchmean", log_target=True) * temperature',
+        ),
+        ("return F.kl_div(log_student, log_teacher,", "return F.kl_div(log_teacher, log_student,"),
+        ("        weight /= 2\n", "        weight /= 3\n"),
+        ("count = (distances > 0).sum()", "count = torch.ones_like(distances).sum()"),
+        ("noise = negative.shape[1] / images", "noise = 1 / images"),
+        ("1 - pearson(p_student.T, p_teacher.T).mean()", "1 - pearson(p_student, p_teacher).mean()"),
+        ("((p_teacher + target) ** epsilon - target)", "((p_teacher + target) ** epsilon)"),
+    ),
+    *of(
+        "pat/methods/base.py",
+        ("loss = ce + sum(weight * part for weight, part", "loss = sum(weight * part for weight, part"),
+        ("            self.teacher.eval()\n", "            self.teacher.train(mode)\n"),
+        ('return {f"student.{name}" for name in names()}', "return set(names())"),
+    ),
+    *of(
+        "pat/methods/scratch.py", ("loss = cross_entropy(logits, targets)", "loss = cross_entropy(logits, targets) / 2")
+    ),
+    *of("pat/methods/kd.py", ("kd_loss(logits, teacher, self.temperature)", "kd_loss(logits, teacher, 1.0)")),
+    *of(
+        "pat/methods/cc.py",
+        (
+            'FORMS = {"adjacent": correlation_loss, "kernel": kernel_correlation_loss}',
+            'FORMS = {"adjacent": kernel_correlation_loss, "kernel": correlation_loss}',
+        ),
+    ),
+    *of(
+        "pat/methods/rkd.py",
+        ('"angle": (self.angle_weight, rkd_angle_loss)', '"angle": (self.distance_weight, rkd_angle_loss)'),
+    ),
+    *of(
+        "pat/methods/crd.py",
+        ("given, self.memory_student, compared, 1", "given, self.memory_teacher, compared, 1"),
+        (
+            "self.momentum * memory[everywhere] + (1 - self.momentum)",
+            "(1 - self.momentum) * memory[everywhere] + self.momentum",
+        ),
+        ("        self.step += 1\n", ""),
+        ("if self.step == 0:", "if True:"),
+    ),
+    *of("pat/methods/dkd.py", ("targets.argmax(1), self.alpha, self.beta", "targets.argmax(1), self.beta, self.alpha")),
+    *of(
+        "pat/methods/dist.py",
+        (
+            "dist_loss(gather_batch(logits), teacher, self.beta, self.gamma",
+            "dist_loss(gather_batch(logits), teacher, self.gamma, self.beta",
+        ),
+    ),
+    *of(
+        "pat/methods/fitnet.py",
+        ("torch.stack(hints).sum())}", "torch.stack(hints).mean())}"),
+        (
+            "kd_loss(student.logits, teacher.logits, self.temperature)",
+            "kd_loss(teacher.logits, student.logits, self.temperature)",
+        ),
+    ),
+    *of(
+        "pat/methods/ofa.py",
+        ("kd=(self.kd_weight, final), ofa=(self.weight, ofa))", "kd=(self.weight, final), ofa=(self.kd_weight, ofa))"),
+        ("width = max(widths) if convolutional", "width = min(widths) if convolutional"),
+        ("len(stages) - place, width", "len(stages) - place + 1, width"),
+    ),
+    *of(
+        "pat/methods/pat.py",
+        (
+            "(self.feature_weight, torch.stack([*map(hcl_loss, aligned, prompted.maps)]).sum())",
+            "(self.feature_weight, torch.stack([*map(hcl_loss, aligned, plain.maps)]).sum())",
+        ),
+        (
+            "kd_loss(prompted.logits, plain.logits, temperature=1.0)",
+            "kd_loss(plain.logits, prompted.logits, temperature=1.0)",
+        ),
+        ("(aligned[i] - prompted.maps[i]).detach().float()", "(prompted.maps[i] - aligned[i]).detach().float()"),
+        ("return {i: (aligned[i] - plain[i]).detach() for", "return {i: aligned[i].detach() for"),
+    ),
+    *of("pat/attention.py", ("self._split_heads(k + self.position)", "self._split_heads(k)")),
+    *of("pat/prompts.py", ("return x + self.strength * self.prompt(", "return x + self.prompt(")),
+    *of("pat/align.py", ("student[max(0, stage + lead)]", "student[min(stage, len(student) - 1)]")),
+    *of(
+        "pat/heads.py",
+        ("for stride, target in ((2, channels), (1, out)):", "for stride, target in ((1, channels), (2, out)):"),
+    ),
+    *of(
+        "pat/views/batch.py",
+        ("smoothing / num_classes", "smoothing / (num_classes - 1)"),
+    ),
+    *of(
+        "pat/views/pipeline.py",
+        ("slots.FLIP) < recipe.flip", "slots.FLIP) < recipe.flip / 2"),
+        ("flip = uniform(seed, epoch, indices, slots.FLIP)", "flip = uniform(seed, 0, indices, slots.FLIP)"),
+        ('"bicubic": 1.0, "random"', '"bicubic": 0.0, "random"'),
+        ("short = math.floor(image_size / crop_pct)", "short = image_size"),
+    ),
+    *of(
+        "pat/views/crop.py",
+        ("(width - box_width + 1)).floor(), left)", "(width - box_width)).floor(), left)"),
+    ),
+    *of(
+        "pat/views/mix.py",
+        ("torch.where(cut, left_over, kept), box", "kept, box"),
+        (
+            "targets * kept.float() + targets[partners] * (1 - kept)",
+            "targets * (1 - kept).float() + targets[partners] * kept",
+        ),
+    ),
+    *of("pat/views/erasing.py", ("slots.ERASE) < probability)", "slots.ERASE) < probability / 2)")),
+    *of(
+        "pat/views/randaugment.py",
+        ("applied=applied < policy.probability", "applied=applied < policy.probability / 2"),
+    ),
+    *of("pat/views/colour_jitter.py", ("low + (1 + strength - low) * uniform(", "low + strength * uniform(")),
+    *of("pat/data/base.py", ("round(len(members) * share)]", "int(len(members) * share)]")),
+    *of(
+        "pat/memory.py",
+        ("return not method.couples_samples and not any(", "return not any("),
+    ),
+    *of("pat/counter.py", ("11).to(torch.float64) * 2.0**-53", "11).to(torch.float64) * 2.0**-52")),
+]

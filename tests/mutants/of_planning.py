@@ -1,0 +1,95 @@
+"""What a study is and what it decides: rungs, waves, seeds, warm starts, the order of work, how studies grow."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import of
+
+MUTANTS = [
+    *of(
+        "sweeps/study.py",
+        ("max(1, round(share * full))", "max(1, int(share * full))"),
+        ('self.students[student].ema_decay > 0 else "raw"', 'self.students[student].ema_decay > 1 else "raw"'),
+    ),
+    *of(
+        "sweeps/configs.py",
+        ("if seed != SEARCH_SEED and study.confirm", "if seed == SEARCH_SEED and study.confirm"),
+        ("seed=SEARCH_SEED,", "seed=SEARCH_SEED + 1,"),
+        ("        seed=seed,\n", "        seed=max(1, seed),\n"),
+        (
+            'for key in (f":{cell.student}", f"{cell.teacher}:{cell.student}"):',
+            'for key in (f"{cell.teacher}:{cell.student}", f":{cell.student}"):',
+        ),
+    ),
+    *of(
+        "sweeps/planning/cells.py",
+        ("range(SEARCH_SEED + 1, SEARCH_SEED + 1 + study.seeds)", "range(SEARCH_SEED, SEARCH_SEED + study.seeds)"),
+        ("        if run.run_id not in unit.runs:\n            unit.train", "        if seed:\n            unit.train"),
+        ("unit.left += study.seeds * study.recipe", "unit.left += study.recipe"),
+    ),
+    *of(
+        "sweeps/planning/halving.py",
+        ("key=lambda result: result.scores[-1][1]", "key=lambda result: result.scores[0][1]"),
+        ("best = max(finished, key", "best = max(reversed(finished), key"),
+        ("key=lambda index: (-scores[index], index)", "key=lambda index: (-scores[index], -index)"),
+        (
+            "kept = ranked if last else ranked[: max(1, len(alive) // study.search.eta)]",
+            "kept = ranked if last else ranked[: max(1, len(ranked) // study.search.eta)]",
+        ),
+        ("if len(failed) >= study.search.failures:", "if len(failed) > study.search.failures:"),
+        ('for state in bad if state.status == "failed"]', "for state in bad]"),
+        ("options, SEARCH_SEED) for options in settings]", "options, SEARCH_SEED + 1) for options in settings]"),
+        ('if all(result.status == "failed" for', 'if any(result.status == "failed" for'),
+        ('rung, "search", drawn + index)', 'rung, "search", index)'),
+        ("total += alive * (high - low)", "total += alive * high"),
+        ("return study.search.wave * rungs[0] +", "return study.search.wave * rungs[-1] +"),
+    ),
+    *of(
+        "sweeps/planning/search.py",
+        ("text = json.dumps([study.name, *cell, wave])", "text = json.dumps([study.name, *cell])"),
+        ('direction="maximize"', 'direction="minimize"'),
+        ("startup = study.search.wave\n", "startup = 2 * study.search.wave\n"),
+        ("for result in earlier} | {_key(default)}", "for result in earlier}"),
+        ("value=result.scores[-1][1] if", "value=result.scores[0][1] if"),
+        ("{} if state == TrialState.FAIL else dict(result.scores)", "{}"),
+    ),
+    *of(
+        "sweeps/planning/spaces.py",
+        ("low, high, log=True)", "low, high, log=False)"),
+        ("kind.low <= value <= kind.high for", "kind.low < value for"),
+    ),
+    *of(
+        "sweeps/planning/units.py",
+        ("self.left += max(0, until - state.epochs)", "self.left += until"),
+        ('return f"sha256:{source.sha256}"', 'return f"sha256:{source.path}"'),
+        ("if model in self._unsynced else 1", "if model not in self._unsynced else 1"),
+    ),
+    *of(
+        "sweeps/planning/anchors.py",
+        ("in (*same, *akin)]", "in (*akin, *same)]"),
+        ("and _kinds(*pair) == kinds]", "and _kinds(*pair)[1] == kinds[1]]"),
+    ),
+    *of("sweeps/planning/urgency.py", ("return self._line[0] if", "return self._line[-1] if")),
+    *of(
+        "sweeps/planning/view.py",
+        ('row["epoch"]: row[f"val_top1_{weights}"] for', 'row["epoch"]: row["val_top1_raw"] for'),
+        ("if value is not None and math.isfinite(value) else None", "if value is not None else None"),
+    ),
+    *of(
+        "sweeps/planning/planner.py",
+        ("return Urgency(rank, -seconds,", "return Urgency(rank, seconds,"),
+        ("rank = 2 if first else 3", "rank = 3"),
+        ('"rule": "last",', '"rule": "best_test",'),
+        ('"weights": study.weights(row.cell.student),', '"weights": "raw",'),
+    ),
+    *of(
+        "sweeps/store.py",
+        ("seeds=max(stored.seeds, asked.seeds)", "seeds=asked.seeds"),
+        ("trials=max(stored.search.trials, asked.search.trials)", "trials=asked.search.trials"),
+    ),
+    *of(
+        "analysis/identity.py",
+        ('"seeds", "gpu_share")', '"seeds", "gpu_share", "threads")'),
+        ("        return list(second)\n", "        return list(first)\n"),
+        ('not str(value.get("path")).startswith("timm:")', 'str(value.get("path")).startswith("timm:")'),
+    ),
+]

@@ -1,0 +1,87 @@
+"""Intervals, p-values and corrections; which run is paired with which; which trial a search chose."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import of
+
+MUTANTS = [
+    *of(
+        "analysis/stats/paired.py",
+        ("special.stdtrit(freedom, (1 + level) / 2)", "special.stdtrit(freedom, level)"),
+        ("x.var(ddof=1) / len(x), len(x) - 1, level", "x.var(ddof=0) / len(x), len(x) - 1, level"),
+        ("2.0 ** (1 - n) * max(tests, 1)", "2.0 ** (1 - n)"),
+        ("np.sum(above + below)", "np.sum(above)"),
+        ("if len(x) < BCA_SEEDS or", "if len(x) <= BCA_SEEDS or"),
+    ),
+    *of(
+        "analysis/stats/images.py",
+        ("rest / ((n - 1) * (images - 1))\n", "rest / (n * (images - 1))\n"),
+        ("ms_images**2 / (images - 1) +", "ms_images**2 / images +"),
+    ),
+    *of(
+        "analysis/stats/moderated.py",
+        ("SHARED_VARIANCE_CORRELATION = 0.25", "SHARED_VARIANCE_CORRELATION = 0.0"),
+        ("MIN_POOLED_CELLS = 3", "MIN_POOLED_CELLS = 2"),
+        ("special.digamma(d / 2) + np.log(d / 2)", "special.digamma(d / 2)"),
+        ("cap = float(d.mean()) * count", "cap = float(d.sum())"),
+        ("own / (prior.df + own)", "prior.df / (prior.df + own)"),
+        ("np.minimum(prior.df + own, prior.cap)", "prior.df + own"),
+        ("floor = max(resolution**2 / 6,", "floor = max(0.0,"),
+        ("variance = posterior / np.maximum(n, 1)", "variance = posterior"),
+        ("np.average(s2, weights=d)", "np.median(s2)"),
+    ),
+    *of(
+        "analysis/stats/multiple.py",
+        ("np.arange(len(order), 0, -1)", "np.full(len(order), len(order))"),
+        ("np.maximum.accumulate(p[order] * factors)", "p[order] * factors"),
+    ),
+    *of(
+        "analysis/stats/cellwise.py",
+        ('table["p_holm"], table["p_bh"] = holm(table["p"]),', 'table["p_holm"], table["p_bh"] = table["p"],'),
+        ('table["error"] ** 2,', 'table["std"] ** 2,'),
+        ('tests = int(table["p"].notna().sum())', "tests = 1"),
+    ),
+    *of("analysis/stats/offered.py", ("PAIR_SEEDS = 3", "PAIR_SEEDS = 2"), ("PROFILE_SEEDS = 5", "PROFILE_SEEDS = 4")),
+    *of(
+        "analysis/stats/aggregates.py",
+        ("+ (pairs * over_seeds - own) / (pairs - 1)", ""),
+        ("float(min(df, most)), level", "float(df), level"),
+        ("len(set(students)) * (x.shape[1] - 1)", "len(students) * (x.shape[1] - 1)"),
+        ("np.count_nonzero(x > limit", "np.count_nonzero(x >= limit"),
+        ("z**2 / (4 * number**2)", "z**2 / number**2"),
+        ("size=(resamples, len(names), n - 1)", "size=(resamples, len(names), n)"),
+        ("draws[:, student]", "draws[:, np.zeros_like(student)]"),
+    ),
+    *of(
+        "analysis/stats/ranks.py",
+        ("f, k - 1, (k - 1) * (n - 1)", "f, k - 1, n - 1"),
+        ("/ math.sqrt(2)\n", "\n"),
+        ("(6 * blocks)", "(12 * blocks)"),
+        ("if end > last and", "if end >= last and"),
+    ),
+    *of(
+        "analysis/cells.py",
+        (
+            'wide[cell, seed] = pairs["accuracy"] - pairs["accuracy_baseline"]',
+            'wide[cell, seed] = pairs["accuracy_baseline"] - pairs["accuracy"]',
+        ),
+        ('group = [*on, "rule", "weights"]', "group = on"),
+        (
+            'methods[kd], ["teacher", "student", "setting"])',
+            'methods[kd].query("setting == \'default\'"), ["teacher", "student"])',
+        ),
+        ('return left.merge(right, on=[*group, "seed"]', 'return left.drop(columns="seed").merge(right, on=group'),
+        ('.transform("first")', '.transform("nunique")'),
+        ("return 100.0 / float(images)", "return 1.0 / float(images)"),
+        ("differences[same] = np.nan", "differences[same] = 0.0"),
+        ('shown["accuracy", part].where(paired > 0, own[part])', "own[part]"),
+        ("position, distinct = pd.factorize(names)", "position, distinct = pd.factorize(pd.Series(range(len(names))))"),
+    ),
+    *of(
+        "analysis/searches.py",
+        ('finished.groupby(CELL)["score"].idxmax()', 'finished.groupby(CELL)["score"].idxmin()'),
+        ('finished = rows[(rows["status"] == "finished") &', 'finished = rows[(rows["status"] != "failed") &'),
+        ("distinct[-1] / distinct[0] >= _WIDE", "distinct[-1] / distinct[0] > 100 * _WIDE"),
+        ("/ (len(known) - 1)", "/ len(known)"),
+    ),
+]
