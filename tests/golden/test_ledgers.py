@@ -124,10 +124,9 @@ def test_what_is_decided_does_not_depend_on_the_order(tmp_path: Path) -> None:
     assert steps[-1][1] == {"ready": [], "pruned": [], "complete": True}
 
 
-@every_release_of_today
-def test_the_planner_after_any_number_of_runs_in_order_of_their_ends(folder: Path) -> None:
+def test_the_planner_after_any_number_of_runs_in_order_of_their_ends(tmp_path: Path) -> None:
     """Whatever a driver finds at its start, it asks for recorded runs alone, and never for one that has ended."""
-    study = golden_study()
+    folder, study = ledgers.unpack(TODAYS[-1], tmp_path), golden_study()
     ended = read_runs(folder, ["run_id", "ended"]).sort_values("ended")["run_id"].to_list()
     view = read_view(folder, rungs_of(study))
     for count in range(0, len(ended) + 1, 3):
