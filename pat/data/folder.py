@@ -72,13 +72,18 @@ def _parts(path: Path) -> tuple[Path, Path]:
     return train, test
 
 
-def _images(part: Path, label: str) -> list[str]:
-    """The sorted names, relative to `part`, of a class' images; folders in it may hold more."""
+def image_names(folder: Path) -> list[str]:
+    """The sorted names, relative to `folder`, of the images in it and in the folders below."""
     names = []
-    for folder, _, found in os.walk(part / label):
-        within = os.path.relpath(folder, part)
-        names += [f"{within}/{name}" for name in found if name.lower().endswith(IMG_EXTENSIONS) and name[0] != "."]
+    for path, _, found in os.walk(folder):
+        within = "" if path == str(folder) else f"{os.path.relpath(path, folder)}/"
+        names += [f"{within}{name}" for name in found if name.lower().endswith(IMG_EXTENSIONS) and name[0] != "."]
     return sorted(names)
+
+
+def _images(part: Path, label: str) -> list[str]:
+    """The names, relative to `part`, of a class' images."""
+    return [f"{label}/{name}" for name in image_names(part / label)]
 
 
 def _read(part: Path, classes: list[str], unreadable: str) -> FileSplit:
