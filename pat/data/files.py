@@ -7,10 +7,10 @@ import io
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +20,8 @@ from torch import Tensor
 from pat.config import DataError
 from pat.data.ahead import ahead, default_workers
 from pat.data.part import FilePart, FileSplit, Pictures
+
+T = TypeVar("T")
 
 HELD_BYTES = 1 << 29
 """Splits of at most this many decoded bytes are decoded once and stay in memory."""
@@ -32,18 +34,25 @@ class UnreadableImage(DataError):
 
 
 def decode(path: Path) -> Tensor:
-    """RGB pixels uint8 [h, w, 3] of an image file, as timm and torchvision read it.
+    """RGB pixels uint8 [h, w, 3] of an image file, as timm and torchvision read it; see `read_image`.
 
     Grey, palette and CMYK images are converted, an alpha channel is dropped, an orientation noted in EXIF is ignored.
+    """
+    return read_image(path, lambda image: torch.from_numpy(np.array(image.convert("RGB"))))
+
+
+def read_image(path: Path, read: Callable[[Image.Image], T], whole: bool = True) -> T:
+    """What `read` makes of an image file; with `whole` false, of its header.
+
     Raises UnreadableImage for what is no whole image, DataError for a file that cannot be read at all.
     """
     try:
-        data = path.read_bytes()
+        source = io.BytesIO(path.read_bytes()) if whole else path.open("rb")
     except OSError as error:
         raise DataError(f"image {str(path)!r} cannot be read: {error.strerror}") from error
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            return torch.from_numpy(np.array(image.convert("RGB")))
+        with source, Image.open(source) as image:
+            return read(image)
     except UnidentifiedImageError as error:
         raise UnreadableImage(f"image {str(path)!r} cannot be decoded: no known format") from error
     except MemoryError:
@@ -80,6 +89,9 @@ class Files:
 
     @classmethod
     def of(cls, root: Path, names: Sequence[str]) -> Files:
+        """Raises DataError where there are no names."""
+        if not names:
+            raise DataError(f"data set folder {str(root)!r} holds no images")
         encoded = [os.fsencode(name) for name in names]
         line = torch.frombuffer(bytearray(b"".join(encoded)), dtype=torch.uint8)
         return cls(str(root), line, torch.tensor([len(name) for name in encoded]).cumsum(0))

@@ -37,6 +37,19 @@ class Pixels(NamedTuple):
         place = torch.arange(count, device=images.device)
         return cls([(place, images)], torch.full_like(place, height), torch.full_like(place, width))
 
+    def pictures(self, sizes: Tensor) -> list[Tensor]:
+        """Each image of a batch from files, uint8 [C, h, w], without padding.
+
+        `sizes` [B, 2], on the CPU, are known already, so that nothing waits for the device.
+        """
+        layout = _layout(sizes, self.blocks[0][1].shape[1])
+        found: dict[int, Tensor] = {}
+        for (places, *_), (_, images) in zip(layout, self.blocks, strict=True):
+            for place, image in zip(places.tolist(), images, strict=True):
+                height, width = sizes[place].tolist()
+                found[place] = image[:, :height, :width]
+        return [found[place] for place in range(len(sizes))]
+
 
 class Packed(NamedTuple):
     """`Pixels` on the way from the process that decoded it: all blocks in one line of bytes, and the sizes [B, 2]."""
