@@ -109,7 +109,9 @@ def load_ade20k(root: Path, data: Data) -> tuple[Source, Source, int]:
 def _check(path: Path) -> None:
     for folder in ("images/train", "images/val", "masks/train", "masks/val"):
         if not (path / folder).is_dir():
-            raise DataError(f"data set {str(path)!r}: masks need images/ and masks/, each with train/ and val/")
+            raise DataError(
+                f"data set {str(path)!r} lacks {folder}/: images/ and masks/ are needed, each with train/ and val/"
+            )
 
 
 def _own(path: Path, classes: int, values: Values, unreadable: str) -> tuple[Source, Source, int]:
