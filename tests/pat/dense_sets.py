@@ -82,3 +82,14 @@ def mask_folder(path: Path) -> Path:
                 mask.putpalette([*range(256)] * 3)
             mask.save(path / "masks" / part / f"{name}.png")
     return path
+
+
+def shortest_edge(height: int, width: int, short: int, longest: int) -> tuple[int, int]:
+    """detectron2's ResizeShortestEdge.get_output_shape, word for word."""
+    size = short * 1.0
+    scale = size / min(height, width)
+    new_height, new_width = (size, scale * width) if height < width else (scale * height, size)
+    if max(new_height, new_width) > longest:
+        scale = longest * 1.0 / max(new_height, new_width)
+        new_height, new_width = new_height * scale, new_width * scale
+    return int(new_height + 0.5), int(new_width + 0.5)

@@ -160,10 +160,22 @@ WRONG: list[tuple[str, Callable[[Content], Any], str]] = [
     ("train", of_annotation(bbox=[1, 2, 3]), r"annotation 1004: bbox = \[1, 2, 3\] is not four numbers"),
     ("train", of_annotation(bbox="1 2 3 4"), r"annotation 1004: bbox = '1 2 3 4' is not a list"),
     ("train", of_annotation(bbox=[3, 2, 5, 0]), r"the box of annotation 1004, x 3.0 to 8.0 and y 2.0 to 2.0, has no e"),
-    ("val", of_annotation(bbox=[500, 2, 5, 4]), r"annotation 1004, x 500.0 to 505.0 and .* extent in its image '.*png'"),
+    (
+        "val",
+        of_annotation(bbox=[500, 2, 5, 4]),
+        r"annotation 1004, x 500.0 to 505.0 and .* extent in its image '.*png'",
+    ),
     ("train", of_annotation(bbox=[float("nan"), 2, 5, 4]), "the box of annotation 1004, x nan to nan"),
-    ("val", lambda c: c["categories"].append({"id": 8, "name": "owl"}), r"category 8 \('owl'\) is not one of instances_t"),
-    ("val", lambda c: c["categories"][0].update(name="owl"), r"category 7 \('owl'\) is not one of instances_train.json"),
+    (
+        "val",
+        lambda c: c["categories"].append({"id": 8, "name": "owl"}),
+        r"category 8 \('owl'\) is not one of instances_t",
+    ),
+    (
+        "val",
+        lambda c: c["categories"][0].update(name="owl"),
+        r"category 7 \('owl'\) is not one of instances_train.json",
+    ),
     ("train", lambda content: content["categories"].append("owl"), "category 'owl' is no object of fields"),
     ("train", no_boxes, "instances_train.json': no image has a box"),
 ]

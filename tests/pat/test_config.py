@@ -84,7 +84,7 @@ def test_every_field_changes_the_identity() -> None:
 class LongerRecipe(Recipe):
     """A recipe of some later release."""
 
-    milestones: tuple[int, ...] = later(())
+    landmarks: tuple[int, ...] = later(())
     inner: Data = later(Data("digits", 32))
     by_name: Mapping[str, Any] = later(default_factory=dict)
 
@@ -102,13 +102,13 @@ def test_a_field_that_joins_later_leaves_old_identities_alone() -> None:
     run = LongerRun(**{**values, "recipe": recipe})
     assert run.to_json() == old.to_json() and run.run_id == old.run_id
     assert LongerRun.from_json(old.to_json()) == run, "what an old release wrote is read with the default"
-    spelled = dataclasses.replace(recipe, milestones=(), inner=Data("digits", 32), by_name={})
+    spelled = dataclasses.replace(recipe, landmarks=(), inner=Data("digits", 32), by_name={})
     assert LongerRun(**{**values, "recipe": spelled, "task": "classification"}).run_id == old.run_id
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"task": "detection"}, {"milestones": (3,)}, {"inner": Data("digits", 16)}, {"by_name": {"a": Data("b", 1)}}],
+    [{"task": "detection"}, {"landmarks": (3,)}, {"inner": Data("digits", 16)}, {"by_name": {"a": Data("b", 1)}}],
 )
 def test_a_field_that_joined_later_counts_where_it_says_something(change: dict[str, Any]) -> None:
     old = tiny.config(method="kd")
@@ -134,7 +134,7 @@ def test_a_part_is_written_through_its_parts() -> None:
     recipe = LongerRecipe(epochs=1, batch_size=1, lr=0.1)
     found = Holder({"a": recipe}, (recipe, {"b": recipe})).to_dict()
     assert found == {"by_name": {"a": recipe.to_dict()}, "listed": (recipe.to_dict(), {"b": recipe.to_dict()})}
-    assert "milestones" not in recipe.to_dict() and recipe.to_dict()["crop_scale"] == (1.0, 1.0)
+    assert "landmarks" not in recipe.to_dict() and recipe.to_dict()["crop_scale"] == (1.0, 1.0)
 
 
 @pytest.mark.parametrize(

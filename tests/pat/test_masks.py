@@ -119,12 +119,18 @@ WRONG: list[tuple[Callable[[Path], Any], str]] = [
         lambda p: save(p / "masks/val/4.png", np.full((64, 64), 5, np.uint8)),
         r"mask '.*masks/val/4.png' holds the value 5: a class or void is one of 0-4, 255",
     ),
-    (lambda p: save(p / "masks/val/4.png", pixels(64, 64, 0)), r"masks/val/4.png' is of Pillow's mode RGB: 8-bit class"),
+    (
+        lambda p: save(p / "masks/val/4.png", pixels(64, 64, 0)),
+        r"masks/val/4.png' is of Pillow's mode RGB: 8-bit class",
+    ),
     (
         lambda p: save(p / "masks/train/4.png", np.zeros((64, 64), np.uint16)),
         r"masks/train/4.png' is of Pillow's mode I;16: 8-bit class numbers \(L or P\) needed",
     ),
-    (lambda p: (p / "masks/train/4.png").write_bytes(b"no"), r"image '.*masks/train/4.png' cannot be decoded: no known"),
+    (
+        lambda p: (p / "masks/train/4.png").write_bytes(b"no"),
+        r"image '.*masks/train/4.png' cannot be decoded: no known",
+    ),
     (lambda p: (p / "images/val/4.bmp").write_bytes(b"no"), r"image '.*images/val/4.bmp' cannot be decoded: no known"),
     (lambda p: [file.unlink() for file in (p / "images/val").rglob("*.bmp")], r"mask '.*png' has no image in '.*val'"),
     (
@@ -169,11 +175,15 @@ def test_the_three_kinds_of_own_data(tmp_path: Path) -> None:
         save(classes / part / "cat" / "0.png", pixels(9, 9, 0))
     assert own_data(classes, 32, 0.0) == folder_data(classes, 32, 0.0) and truths_of(own_data(classes, 32)) == "labels"
     assert [truths_of(own_data(path, 32)) for path in (masks, boxes)] == ["masks", "boxes"]
-    with pytest.raises(DataError, match=r"'.*nothing': neither a known name nor a folder with train/<class>/ and") as no:
+    with pytest.raises(
+        DataError, match=r"'.*nothing': neither a known name nor a folder with train/<class>/ and"
+    ) as no:
         own_data(tmp_path / "nothing", 32)
     assert "\n" not in str(no.value)
     (masks / "masks" / "val").rename(masks / "masks" / "test")
-    with pytest.raises(DataError, match="masks' lacks masks/val/: images/ and masks/ are needed, each with train/ and v"):
+    with pytest.raises(
+        DataError, match="masks' lacks masks/val/: images/ and masks/ are needed, each with train/ and v"
+    ):
         own_data(masks, 32)
 
 
@@ -203,7 +213,9 @@ def test_pascal_voc(tmp_path: Path) -> None:
 
 
 def test_ade20k(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="data set ade20k not found in '.*ADEChallengeData2016': images/{training,valid"):
+    with pytest.raises(
+        DataError, match="data set ade20k not found in '.*ADEChallengeData2016': images/{training,valid"
+    ):
         load(Data("ade20k", 32), tmp_path)
     path = tmp_path / "ADEChallengeData2016"
     for part, ids in (("training", (0, 1, 2)), ("validation", (3, 4))):
@@ -221,7 +233,9 @@ def test_ade20k(tmp_path: Path) -> None:
 
 
 def test_camvid_is_asked_for(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="data set '.*camvid' lacks images/train/: images/ and masks/ are needed, each w"):
+    with pytest.raises(
+        DataError, match="data set '.*camvid' lacks images/train/: images/ and masks/ are needed, each w"
+    ):
         load(Data("camvid", 32), tmp_path)
 
 
