@@ -70,8 +70,7 @@ class Values:
         meaning, allowed = torch.full((256,), VOID, dtype=torch.uint8), torch.zeros(256, dtype=torch.bool)
         meaning[first : first + num_classes] = torch.arange(num_classes, dtype=torch.uint8)
         allowed[first : first + num_classes] = True
-        for value in void:
-            meaning[value], allowed[value] = VOID, True
+        allowed[list(void)] = True
         return cls(meaning, allowed)
 
     def classes(self, mask: np.ndarray, path: Path) -> np.ndarray:

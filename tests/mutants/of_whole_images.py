@@ -23,7 +23,7 @@ MUTANTS: list[Mutant] = [
     *of(
         "pat/data/masks.py",
         ("torch.cat([self.images[index], mask[..., None]], 2)", "torch.cat([mask[..., None], self.images[index]], 2)"),
-        ("meaning[value], allowed[value] = VOID, True", "allowed[value] = True"),
+        ("        allowed[list(void)] = True\n", ""),
         ("    if image != mask:\n", "    if False:\n"),
     ),
     *of("pat/data/mask_folder.py", ("largest_value(path, masks) + 1 if", "largest_value(path, masks) if")),
