@@ -1,6 +1,17 @@
 """Data sets by name: whole in memory as uint8 images, or in files that worker processes decode."""
 
-from pat.data.base import Dataset, Source, Split, check_data, data_folder, list_datasets, load, register_dataset
+from pat.data.base import (
+    Dataset,
+    Labelled,
+    Source,
+    Split,
+    check_data,
+    data_folder,
+    list_datasets,
+    load,
+    register_dataset,
+    truths_of,
+)
 from pat.data.cifar import load_cifar10, load_cifar100
 from pat.data.digits import load_digits
 from pat.data.files import FileSplit
@@ -11,6 +22,7 @@ from pat.data.pixels import Pixels
 __all__ = [
     "Dataset",
     "FileSplit",
+    "Labelled",
     "Pixels",
     "Source",
     "Split",
@@ -26,4 +38,5 @@ __all__ = [
     "load_folder",
     "load_imagenet",
     "register_dataset",
+    "truths_of",
 ]

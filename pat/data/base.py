@@ -17,13 +17,17 @@ from pat.data.pixels import Pixels
 
 
 class Source(Protocol):
-    """A part of a data set. `labels` int64 [N] lie on the device that the images are wanted on.
+    """A part of a data set, its images wanted on `device`.
 
+    `strata` int64 [N]: validation is cut evenly from each (the classes, where images have one; else zeros).
     `skipped`: how many files of the source are left out because they could not be read.
     """
 
     @property
-    def labels(self) -> Tensor: ...
+    def device(self) -> torch.device: ...
+
+    @property
+    def strata(self) -> Tensor: ...
 
     @property
     def skipped(self) -> int: ...
@@ -43,6 +47,13 @@ class Source(Protocol):
         """The images of each batch of indices, on the device. Raises ConfigError for one that cannot be read."""
 
 
+class Labelled(Source, Protocol):
+    """Images of one class each: `labels` int64 [N]."""
+
+    @property
+    def labels(self) -> Tensor: ...
+
+
 @dataclass(frozen=True)
 class Split:
     """A part in memory: `images` uint8 [N, 3, H, W] and `labels` int64 [N], in the order of the source."""
@@ -51,6 +62,14 @@ class Split:
     labels: Tensor
 
     skipped = 0
+
+    @property
+    def device(self) -> torch.device:
+        return self.labels.device
+
+    @property
+    def strata(self) -> Tensor:
+        return self.labels
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -93,16 +112,17 @@ Loader = Callable[[Path, Data], tuple[Source, Source, int]]
 
 _loaders: dict[str, Loader] = {}
 _folders: dict[str, str] = {}
+_truths: dict[str, str] = {}
 
 
-def register_dataset(name: str, folder: str = "") -> Callable[[Loader], Loader]:
+def register_dataset(name: str, folder: str = "", truths: str = "labels") -> Callable[[Loader], Loader]:
     """Makes a loader known by name; a name ending in ':' serves every name with that prefix, in folders so called.
 
     `folder`: where below the root its files lie; empty for a set that needs none.
     """
 
     def register(loader: Loader) -> Loader:
-        _loaders[name], _folders[name] = loader, folder
+        _loaders[name], _folders[name], _truths[name] = loader, folder, truths
         return loader
 
     return register
@@ -116,6 +136,12 @@ def check_data(data: Data) -> None:
     """Raises ConfigError with the nearest names unless the data set exists."""
     if _key(data.name) not in _loaders:
         raise unknown("data set", data.name, _loaders)
+
+
+def truths_of(data: Data) -> str:
+    """What is known of the images of a data set: "labels", "boxes" or "masks"."""
+    check_data(data)
+    return _truths[_key(data.name)]
 
 
 def data_folder(data: Data) -> str:
@@ -140,7 +166,7 @@ def load(data: Data, root: Path) -> Dataset:
 def _load(data: Data, root: Path) -> Dataset:
     """The last set stays in memory: segments in a reused process read the same one again and again."""
     train, test, num_classes = _loaders[_key(data.name)](root, data)
-    held_out = validation_mask(train.labels, data.validation if len(train) else 0.0)
+    held_out = validation_mask(train.strata, data.validation if len(train) else 0.0)
     return Dataset(train.take(~held_out), train.take(held_out), test, num_classes, train.skipped + test.skipped)
 
 

@@ -128,6 +128,14 @@ class FileSplit:
     workers: int
     skipped: int = 0
 
+    @property
+    def device(self) -> torch.device:
+        return self.labels.device
+
+    @property
+    def strata(self) -> Tensor:
+        return self.labels
+
     def __len__(self) -> int:
         return len(self.labels)
 

@@ -5,6 +5,7 @@ within rounding: 8-bit values after each pass, so a view does not depend on batc
 """
 
 from pat.views.crop import crop_boxes, resized_crop, resized_middle
+from pat.views.order import epoch_batches
 from pat.views.pipeline import Views, eval_batch, train_views
 
-__all__ = ["Views", "crop_boxes", "eval_batch", "resized_crop", "resized_middle", "train_views"]
+__all__ = ["Views", "crop_boxes", "epoch_batches", "eval_batch", "resized_crop", "resized_middle", "train_views"]

@@ -101,7 +101,7 @@ def _found(outcome: Outcome) -> dict[str, Any]:
         "student_params": outcome.student_params if finished else None,
         "extra_params": outcome.extra_params if finished else None,
         "teacher_sha256": outcome.teacher_sha256 or None,
-        "teacher_top1": outcome.teacher_top1 if finished else None,
+        "teacher_top1": outcome.teacher_score if finished else None,
         "seconds": sum(row["seconds"] for row in outcome.history),
         "message": outcome.message or None,
     }

@@ -14,9 +14,9 @@ from pat.io import LocalIO
 from pat.memory import Measures, OutOfMemory
 from pat.methods import list_methods
 from pat.models import normalisation
-from pat.train import epoch_batches, train
+from pat.train import train
 from pat.training import Training
-from pat.views import train_views
+from pat.views import epoch_batches, train_views
 from tests import tiny
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
