@@ -82,12 +82,12 @@ def results(history: list[dict[str, Any]]) -> dict[str, float]:
         for rule in RULES:
             row = chosen_epoch(history, rule, weights)
             for split in ("val", "test"):
-                found[f"{split}_{rule}_{weights}"] = row[f"{split}_top1_{weights}"] if row else math.nan
+                found[f"{split}_{rule}_{weights}"] = row[f"{split}_score_{weights}"] if row else math.nan
     return found
 
 
 def chosen_epoch(history: list[dict[str, Any]], rule: str, weights: str) -> dict[str, Any] | None:
     """The row of `history` that a rule selects (the earliest of equals), None where the rule has no numbers."""
-    key = {"last": "epoch", "best_val": f"val_top1_{weights}", "best_test": f"test_top1_{weights}"}[rule]
-    rows = [row for row in history if not math.isnan(row[key]) and not math.isnan(row[f"test_top1_{weights}"])]
+    key = {"last": "epoch", "best_val": f"val_score_{weights}", "best_test": f"test_score_{weights}"}[rule]
+    rows = [row for row in history if not math.isnan(row[key]) and not math.isnan(row[f"test_score_{weights}"])]
     return max(rows, key=lambda row: row[key], default=None)

@@ -35,6 +35,8 @@ class Outcome:
 
     `status` is paused, finished or diverged; `history` has one row an epoch; `results` is `evaluate.results`;
     `test_correct` holds, per rule and weights, the packed correctness of each test image in the order of the set;
+    `details`, per rule and weights, the test set's further scores in percent by name, where the task has any;
+    `initial_sha256` is that of the file that the training started from;
     `measures` says what was done to fit the memory, `peak_memory` is in bytes of a GPU, 0 on the CPU.
     """
 
@@ -44,12 +46,14 @@ class Outcome:
     message: str = ""
     results: dict[str, float] = field(default_factory=dict)
     test_correct: dict[str, bytes] = field(default_factory=dict)
+    details: dict[str, dict[str, float]] = field(default_factory=dict)
     test_images: int = 0
+    initial_sha256: str = ""
     student_sha256: str = ""
     student_params: int = 0
     extra_params: int = 0
     teacher_sha256: str = ""
-    teacher_top1: float = math.nan
+    teacher_score: float = math.nan
     exported: str = "raw"
     measures: str = ""
     peak_memory: int = 0
@@ -239,7 +243,7 @@ def _score_epoch(training: Training, config: RunConfig, dataset: Dataset, row: d
                 evaluate(model, split, config.data, EVAL_BATCH, io.rank, io.world_size)
                 for split in (dataset.val, dataset.test)
             )
-        row |= {f"val_loss_{weights}": val.loss, f"val_top1_{weights}": val.top1, f"test_top1_{weights}": test.top1}
+        row |= {f"val_loss_{weights}": val.loss, f"val_score_{weights}": val.top1, f"test_score_{weights}": test.top1}
         bits[weights] = test.correct
     training.history.append(row)
     training.epoch += 1
@@ -268,9 +272,9 @@ def _finish(training: Training, config: RunConfig, dataset: Dataset) -> Outcome:
     io, teacher = training.io, training.method.teacher
     digest = io.export(training.product().state_dict())
     own = sum(p.numel() for p in training.student.parameters())
-    teacher_top1 = math.nan
+    teacher_score = math.nan
     if teacher is not None:
-        teacher_top1 = evaluate(teacher, dataset.test, config.data, EVAL_BATCH, io.rank, io.world_size).top1
+        teacher_score = evaluate(teacher, dataset.test, config.data, EVAL_BATCH, io.rank, io.world_size).top1
     return _outcome(
         "finished",
         training,
@@ -278,10 +282,11 @@ def _finish(training: Training, config: RunConfig, dataset: Dataset) -> Outcome:
         results=results(training.history),
         test_correct={rule: np.packbits(bits.numpy()).tobytes() for rule, bits in training.best_bits.items()},
         test_images=len(dataset.test),
+        initial_sha256=training.initial_sha256,
         student_sha256=digest,
         student_params=own,
         extra_params=sum(p.numel() for p in training.trainable) - own,
         teacher_sha256=training.teacher_sha256,
-        teacher_top1=teacher_top1,
+        teacher_score=teacher_score,
         exported=training.exported,
     )

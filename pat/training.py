@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from pat.io import IO
 from pat.memory import NO_MEASURES, Measures
 from pat.methods import Task, create_method
 from pat.models import create_student, create_teacher, has_batchnorm
+from pat.weights import sha256
 
 State = dict[str, Any]
 
@@ -39,6 +41,7 @@ class Training:
         initial_file: Path | None = None,
     ) -> None:
         recipe, size = config.recipe, config.data.image_size
+        self.initial_sha256 = sha256(initial_file) if initial_file is not None else ""
         if io.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(io.device)
         student = create_student(config.student, dataset.num_classes, size, config.seed, config.initial, initial_file)
@@ -120,7 +123,7 @@ class Training:
         self.optimizer.load_state_dict(state["optimizer"])
         if self.ema:
             self.ema.module.load_state_dict(state["ema"])
-        self.epoch, self.history = state["epoch"], state["history"]
+        self.epoch, self.history = state["epoch"], _renamed(state["history"])
         self.best_bits, self.last_losses = state["best_bits"], state["last_losses"]
 
     def share_statistics(self) -> None:
@@ -130,6 +133,11 @@ class Training:
                 for name, buffer in module.named_buffers():
                     if not name.startswith("teacher") and name not in self.method.per_sample:
                         dist.broadcast(buffer, src=0)
+
+
+def _renamed(history: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of a checkpoint by today's names: until version 4 of the ledger a score was called top1."""
+    return [{name.replace("_top1_", "_score_"): value for name, value in row.items()} for row in history]
 
 
 def check_workers(config: RunConfig, io: IO, train_images: int, student: nn.Module) -> None:

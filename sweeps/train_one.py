@@ -13,6 +13,7 @@ from typing import Any
 import timm
 
 from analysis import ledger
+from analysis.metrics import METRICS
 from pat.config import ConfigError, Data, Method, Recipe, RunConfig, Teacher, unknown
 from pat.data import folder_data, list_datasets, load
 from pat.io import STUDENT, LocalIO
@@ -24,6 +25,7 @@ from sweeps.engine.lock import locked
 from sweeps.engine.runs import Job, execute, run_folder
 from sweeps.flags import Parser
 from sweeps.study import TIMM, TeacherFile
+from sweeps.tasks import METRIC
 from sweeps.teachers import provide, resolve
 
 FOLDER = "train"
@@ -102,9 +104,11 @@ def _train(flags: argparse.Namespace) -> int:
         config = RunConfig(flags.student, data, recipe, method, teacher, flags.seed, flags.threads)
         row = _run(config, folder, root, "confirm" if teacher else "scratch", file, digest)
     path = run_folder(folder, config.run_id) / STUDENT
+    metric = METRICS[row["metric"]]
     if teacher:
-        print(f"{flags.teacher}: {row['teacher_top1']:.2f} % on test, the teacher")
-    print(f"{flags.student}: {row['test_last_' + row['exported']]:.2f} % on test after {row['epochs_done']} epochs")
+        print(f"{flags.teacher}: {metric.number(row['teacher_score'])} on test, the teacher")
+    score = metric.number(row[f"test_last_{row['exported']}"])
+    print(f"{flags.student}: {score} on test after {row['epochs_done']} epochs")
     arguments = f"{flags.student!r}, {_size(config)}num_classes={num_classes}, checkpoint_path={str(path)!r}"
     print(f"import pat, timm; timm.create_model({arguments})")
     return 0
@@ -196,7 +200,7 @@ def _talking(folder: Path, on_epoch: Any, stop: Callable[[], bool]) -> LocalIO:
     def tell(history: list[dict[str, Any]]) -> None:
         on_epoch(history)
         row = history[-1]
-        scores = f"loss {row['train_loss']:.3f}, validation {row['val_top1_raw']:.2f} %"
+        scores = f"loss {row['train_loss']:.3f}, validation {METRICS[METRIC].number(row['val_score_raw'])}"
         print(f"  epoch {row['epoch']}: {scores}, {row['seconds']:.1f} s", flush=True)
 
     return LocalIO(folder, tell, stop)

@@ -22,6 +22,7 @@ from sweeps.planning.units import ENDED, Row, Runs, Segment, Unit
 from sweeps.planning.urgency import Queue, Urgency
 from sweeps.planning.view import RunState, View
 from sweeps.study import SCRATCH, Cell, Study, TeacherFile
+from sweeps.tasks import METRIC
 
 FIRST_RESORT = 16
 """After so many updates all units are ordered anew by what is known of their speeds, then after twice as many."""
@@ -274,6 +275,7 @@ def matrix_rows(
         {
             "study": study.name,
             "data": study.data.name,
+            "metric": METRIC,
             "teacher": row.cell.teacher,
             "teacher_family": families.get(row.cell.teacher),
             "student": row.cell.student,

@@ -56,7 +56,7 @@ def test_outcome_is_complete(tmp_path: Path, teacher_file: Path) -> None:
     configuration = tiny.config(method="pat", recipe={"ema_decay": 0.9})
     outcome = tiny.run(configuration, tmp_path, teacher_file)
     assert outcome.status == "finished" and outcome.epoch == 2 and outcome.exported == "ema"
-    assert outcome.teacher_sha256 == sha256(teacher_file) and 0 <= outcome.teacher_top1 <= 100
+    assert outcome.teacher_sha256 == sha256(teacher_file) and 0 <= outcome.teacher_score <= 100
     assert outcome.extra_params > 0 and outcome.test_images == 48
     bits = np.unpackbits(np.frombuffer(outcome.test_correct["last_ema"], np.uint8))[:48]
     assert 100 * bits.mean() == pytest.approx(outcome.results["test_last_ema"])
@@ -217,13 +217,13 @@ def test_storage_that_cannot_be_written(tmp_path: Path) -> None:
 
 def test_selection_rules_by_hand() -> None:
     rows = [
-        {"epoch": e, "val_top1_raw": v, "test_top1_raw": t, "val_top1_ema": math.nan, "test_top1_ema": math.nan}
+        {"epoch": e, "val_score_raw": v, "test_score_raw": t, "val_score_ema": math.nan, "test_score_ema": math.nan}
         for e, v, t in ((1, 50.0, 55.0), (2, 70.0, 60.0), (3, 70.0, 66.0), (4, 60.0, 64.0))
     ]
     found = results(rows)
     assert (found["test_last_raw"], found["test_best_val_raw"], found["test_best_test_raw"]) == (64.0, 60.0, 66.0)
     assert found["val_best_test_raw"] == 70.0 and math.isnan(found["test_last_ema"])
-    averaged = results([{**row, "val_top1_ema": 100 - row["val_top1_raw"], "test_top1_ema": 1.0} for row in rows])
+    averaged = results([{**row, "val_score_ema": 100 - row["val_score_raw"], "test_score_ema": 1.0} for row in rows])
     assert (averaged["val_best_val_ema"], averaged["val_best_val_raw"], averaged["test_last_ema"]) == (50.0, 70.0, 1.0)
 
 

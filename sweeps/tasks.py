@@ -1,0 +1,3 @@
+"""What a run learns, and by which metric it is scored."""
+
+TASK, METRIC = "classification", "top1"
