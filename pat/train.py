@@ -33,8 +33,9 @@ class Outcome:
 
     `status` is paused, finished or diverged; `history` has one row an epoch; `results` is `evaluate.results`;
     `test_correct` holds, per rule and weights, the packed correctness of each test image in the order of the set,
-    `details` the further scores that the task has, in percent; `metric` says what the scores are;
-    `measures` says what was done to fit the memory, `peak_memory` is in bytes of a GPU, 0 on the CPU.
+    `details`, per rule and weights, the test set's further scores in percent by name, where the task has any;
+    `initial_sha256` is that of the file that the training started from; `measures` says what was done to fit the
+    memory, `peak_memory` is in bytes of a GPU, 0 on the CPU.
     """
 
     status: str
@@ -43,9 +44,8 @@ class Outcome:
     message: str = ""
     results: dict[str, float] = field(default_factory=dict)
     test_correct: dict[str, bytes] = field(default_factory=dict)
-    test_images: int = 0
     details: dict[str, dict[str, float]] = field(default_factory=dict)
-    metric: str = "top1"
+    test_images: int = 0
     initial_sha256: str = ""
     student_sha256: str = ""
     student_params: int = 0
@@ -242,7 +242,6 @@ def _outcome(status: str, training: Training, dataset: Dataset, **rest: Any) -> 
         status,
         training.epoch,
         training.history,
-        metric=training.task.metric,
         measures=str(training.measures),
         peak_memory=peak,
         skipped_images=dataset.skipped,
@@ -266,6 +265,7 @@ def _finish(training: Training, dataset: Dataset) -> Outcome:
         test_correct={rule: np.packbits(bits.numpy()).tobytes() for rule, bits in training.best_bits.items()},
         test_images=len(dataset.test),
         details=training.best_details,
+        initial_sha256=training.initial_sha256,
         student_sha256=digest,
         student_params=own,
         extra_params=sum(p.numel() for p in training.trainable) - own,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from pat.memory import NO_MEASURES, Measures
 from pat.methods import create_method
 from pat.models import has_batchnorm
 from pat.tasks import Score, Task, task_on
+from pat.weights import sha256
 
 State = dict[str, Any]
 
@@ -40,6 +42,7 @@ class Training:
         initial_file: Path | None = None,
     ) -> None:
         recipe, method = config.recipe, config.method
+        self.initial_sha256 = sha256(initial_file) if initial_file is not None else ""
         if io.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(io.device)
         self.task = task_on(config.task, config.data, dataset)
@@ -130,7 +133,7 @@ class Training:
         self.optimizer.load_state_dict(state["optimizer"])
         if self.ema:
             self.ema.module.load_state_dict(state["ema"])
-        self.epoch, self.history = state["epoch"], state["history"]
+        self.epoch, self.history = state["epoch"], _renamed(state["history"])
         self.best_bits, self.last_losses = state["best_bits"], state["last_losses"]
         self.best_details = state.get("best_details", {})  # checkpoints of ledger version 3 have none
 
@@ -141,6 +144,11 @@ class Training:
                 for name, buffer in module.named_buffers():
                     if not name.startswith("teacher") and name not in self.method.per_sample:
                         dist.broadcast(buffer, src=0)
+
+
+def _renamed(history: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of a checkpoint by today's names: until version 4 of the ledger a score was called top1."""
+    return [{name.replace("_top1_", "_score_"): value for name, value in row.items()} for row in history]
 
 
 def check_workers(config: RunConfig, io: IO, train_images: int, student: nn.Module) -> None:

@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "1165e7e80f99"
+CODE = "28168fd49600"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -7,18 +7,20 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import timm
 
 from analysis import ledger
+from analysis.metrics import METRICS, Metric
 from pat.config import ConfigError, Data, Method, Recipe, RunConfig, Teacher, unknown
 from pat.data import folder_data, list_datasets, load
 from pat.io import STUDENT, LocalIO
 from pat.methods import list_methods
 from pat.models import check_model, check_pretrained, family
-from pat.tasks import Task, default_task, task_on
+from pat.tasks import Task, default_task, task_class, task_on
 from pat.weights import is_url, sha256
 from sweeps.cli import guarded
 from sweeps.engine.lock import locked
@@ -103,9 +105,11 @@ def _train(flags: argparse.Namespace) -> int:
         config = RunConfig(flags.student, data, recipe, method, teacher, flags.seed, flags.threads)
         row = _run(config, folder, root, "confirm" if teacher else "scratch", file, digest)
     path = run_folder(folder, config.run_id) / STUDENT
+    metric = METRICS[row["metric"]]
     if teacher:
-        print(f"{flags.teacher}: {row['teacher_score']:.2f} % on test, the teacher")
-    print(f"{flags.student}: {row['test_last_' + row['exported']]:.2f} % on test after {row['epochs_done']} epochs")
+        print(f"{flags.teacher}: {metric.number(row['teacher_score'])} on test, the teacher")
+    score = metric.number(row[f"test_last_{row['exported']}"])
+    print(f"{flags.student}: {score} on test after {row['epochs_done']} epochs")
     arguments = f"{flags.student!r}, {_size(config)}num_classes={task.num_classes}, checkpoint_path={str(path)!r}"
     print(f"import pat, timm; timm.create_model({arguments})")
     return 0
@@ -183,7 +187,7 @@ def _run(
         teacher_sha256=teacher_sha256,
     )
     print(f"{phase} {config.student}, method {config.method.name}, seed {config.seed}: run {config.run_id}", flush=True)
-    execute(job, _talking)
+    execute(job, partial(_talking, METRICS[task_class(config.task.name).metric]))
     row = ledger.read_run(folder, config.run_id)
     assert row is not None  # a segment to the full length always ends the run
     if row["status"] != "finished":
@@ -191,13 +195,13 @@ def _run(
     return row
 
 
-def _talking(folder: Path, on_epoch: Any, stop: Callable[[], bool]) -> LocalIO:
+def _talking(metric: Metric, folder: Path, on_epoch: Any, stop: Callable[[], bool]) -> LocalIO:
     """A `LocalIO` that also prints a line an epoch."""
 
     def tell(history: list[dict[str, Any]]) -> None:
         on_epoch(history)
         row = history[-1]
-        scores = f"loss {row['train_loss']:.3f}, validation {row['val_score_raw']:.2f} %"
+        scores = f"loss {row['train_loss']:.3f}, validation {metric.number(row['val_score_raw'])}"
         print(f"  epoch {row['epoch']}: {scores}, {row['seconds']:.1f} s", flush=True)
 
     return LocalIO(folder, tell, stop)

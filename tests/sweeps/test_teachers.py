@@ -249,7 +249,7 @@ def test_one_pair_with_a_teacher_from_anywhere(
     runs = read_runs(tmp_path / "runs" / "train").set_index("teacher")
     assert set(runs.index) == {CNN_TEACHER, tag}
     assert runs.loc[CNN_TEACHER, "teacher_weights"] == f"sha256:{sha256(weights)}"
-    assert 0 <= runs.loc[tag, "teacher_top1"] <= 100
+    assert 0 <= runs.loc[tag, "teacher_score"] <= 100
 
 
 @pytest.mark.parametrize(
