@@ -172,6 +172,10 @@ class Recipe(Part):
     `auto_augment` is timm's text (`rand-m9-mstd0.5-inc1`); where it is set, `color_jitter` does nothing, as in timm.
     `mixup_mode`: one lambda for a whole batch ("batch", timm's default) or one for each sample ("elem").
     `views`: "batched" (ours, on the device) or "timm" (timm's own loader: the reference input).
+
+    For tasks on whole images: `sizes` are the lengths in pixels of the shorter side, one of which is drawn for each
+    view (none: the data's image size), `scale` the range of a factor on it, uniform. `milestones`: where a schedule
+    of several steps decays. `warmup_steps` is warm-up in steps.
     """
 
     epochs: int
@@ -202,6 +206,10 @@ class Recipe(Part):
     views: str = "batched"
     ema_decay: float = 0.0
     precision: str = "fp32"
+    sizes: tuple[int, ...] = later(())
+    scale: tuple[float, float] = later((1.0, 1.0))
+    milestones: tuple[int, ...] = later(())
+    warmup_steps: int = later(0)
 
     def __post_init__(self) -> None:
         _check(self.epochs > 0, "recipe.epochs", self.epochs, "a positive number")
@@ -232,6 +240,13 @@ class Recipe(Part):
         _check(self.mixup_mode in ("batch", "elem"), "recipe.mixup_mode", self.mixup_mode, "batch or elem")
         _check(self.views in ("batched", "timm"), "recipe.views", self.views, "batched or timm")
         _check(self.precision in ("fp32", "bf16"), "recipe.precision", self.precision, "fp32 or bf16")
+        _check(all(size > 0 for size in self.sizes), "recipe.sizes", self.sizes, "positive numbers of pixels")
+        _check(0 < self.scale[0] <= self.scale[1], "recipe.scale", self.scale, "0 < low <= high")
+        rising = all(a < b for a, b in zip((0, *self.milestones), self.milestones, strict=False))
+        _check(rising, "recipe.milestones", self.milestones, "positive numbers, each larger than the one before")
+        _check(self.warmup_steps >= 0, "recipe.warmup_steps", self.warmup_steps, "not negative")
+        once = not (self.warmup_steps and self.warmup_epochs)
+        _check(once, "recipe.warmup_steps", self.warmup_steps, "0 where warmup_epochs is set")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "28168fd49600"
+CODE = "534245725833"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -17,10 +17,10 @@ from pat.data.pixels import Pixels
 
 
 class Source(Protocol):
-    """A part of a data set, its images wanted on `device`.
+    """A part of a data set: N images. What is true of them - labels, boxes, masks - is its own kind's business.
 
-    `strata` int64 [N]: validation is cut evenly from each (the classes, where images have one; else zeros).
-    `skipped`: how many files of the source are left out because they could not be read.
+    `device` is the one that the images are wanted on. `strata` int64 [N]: what validation is cut evenly from; all 0
+    where it is one heap. `skipped`: how many files of the source are left out because they could not be read.
     """
 
     @property
@@ -41,14 +41,14 @@ class Source(Protocol):
         """The same samples, images wanted on `device`."""
 
     def picture(self, index: int) -> Tensor:
-        """One image as decoded, uint8 [h, w, 3]."""
+        """One image as decoded, uint8 [h, w, C]."""
 
     def stream(self, batches: Sequence[Tensor]) -> Iterator[Pixels]:
         """The images of each batch of indices, on the device. Raises ConfigError for one that cannot be read."""
 
 
 class Labelled(Source, Protocol):
-    """Images of one class each: `labels` int64 [N]."""
+    """A part whose images have one class each: `labels` int64 [N], on `device`. They are its strata."""
 
     @property
     def labels(self) -> Tensor: ...
@@ -118,7 +118,8 @@ _truths: dict[str, str] = {}
 def register_dataset(name: str, folder: str = "", truths: str = "labels") -> Callable[[Loader], Loader]:
     """Makes a loader known by name; a name ending in ':' serves every name with that prefix, in folders so called.
 
-    `folder`: where below the root its files lie; empty for a set that needs none.
+    `folder`: where below the root its files lie; empty for a set that needs none. `truths`: what is known of each
+    image, which says what can be learnt from it: "labels" (`Labelled`), "boxes" (`BoxSplit`), "masks" (`MaskSplit`).
     """
 
     def register(loader: Loader) -> Loader:
@@ -138,17 +139,17 @@ def check_data(data: Data) -> None:
         raise unknown("data set", data.name, _loaders)
 
 
-def truths_of(data: Data) -> str:
-    """What is known of the images of a data set: "labels", "boxes" or "masks"."""
-    check_data(data)
-    return _truths[_key(data.name)]
-
-
 def data_folder(data: Data) -> str:
     """The folder below the root that holds all files of a data set; empty for one that needs none."""
     check_data(data)
     prefix, colon, rest = data.name.partition(":")
     return rest if colon else _folders[prefix]
+
+
+def truths_of(data: Data) -> str:
+    """What is known of each image of a data set: "labels", "boxes" or "masks"."""
+    check_data(data)
+    return _truths[_key(data.name)]
 
 
 def _key(name: str) -> str:
