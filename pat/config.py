@@ -7,64 +7,34 @@ workers share the batch and which device computes it are not part of a run. Stan
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self, get_type_hints
 
+from pat.errors import ConfigError, DataError, StorageError, unknown
+from pat.options import complete_options, declared, plain
+
+__all__ = [
+    "NUMERICS",
+    "ConfigError",
+    "Data",
+    "DataError",
+    "Method",
+    "Part",
+    "Recipe",
+    "RunConfig",
+    "StorageError",
+    "Task",
+    "Teacher",
+    "later",
+    "plain",
+    "unknown",
+]
+
 NUMERICS = 2
 """Raised, with a line in the CHANGELOG, whenever the same configuration would give other numbers."""
-
-_method_defaults: dict[str, dict[str, Any]] = {}
-
-
-class ConfigError(ValueError):
-    """A setting that cannot be used; the message is one line naming field, value and what is allowed."""
-
-
-class DataError(ConfigError):
-    """A file that a run needs - an image, a data set, a teacher's weights - is missing or damaged. It is named."""
-
-
-class StorageError(ConfigError):
-    """What a run has found cannot be kept: the disk is full, or the folder cannot be written."""
-
-
-def unknown(what: str, name: str, valid: Iterable[str], of: str = "") -> ConfigError:
-    """The error for a name that does not exist, with the nearest names that do."""
-    options = sorted(valid)
-    near = difflib.get_close_matches(name, options, n=3, cutoff=0.5)
-    known = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(options[:12]) or 'none'}"
-    return ConfigError(f"unknown {what} {name!r}{of}; {known}")
-
-
-def declare_method(name: str, defaults: Mapping[str, Any]) -> None:
-    """Make a method's options and defaults known, so that a configuration can be completed and checked."""
-    _method_defaults[name] = {key: plain(value) for key, value in defaults.items()}
-
-
-def plain(value: Any) -> Any:
-    """`value` as it is kept, read from JSON or given: lists and tuples become tuples, inside of mappings too."""
-    if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
-    return tuple(plain(item) for item in value) if isinstance(value, list | tuple) else value
-
-
-def complete_options(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """All options of `method`, defaults filled in. Raises ConfigError for an unknown method or option."""
-    if method not in _method_defaults:
-        raise unknown("method", method, _method_defaults)
-    defaults = _method_defaults[method]
-    for key in given:
-        if key not in defaults:
-            raise unknown("option", key, defaults, of=f" of method {method!r}")
-    filled = {key: plain(given.get(key, default)) for key, default in defaults.items()}
-    return {
-        key: float(value) if isinstance(defaults[key], float) and type(value) is int else value
-        for key, value in filled.items()
-    }
 
 
 def later(default: Any = dataclasses.MISSING, *, default_factory: Any = dataclasses.MISSING) -> Any:
@@ -152,7 +122,21 @@ class Method(Part):
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "options", complete_options(self.name, self.options))
+        object.__setattr__(self, "options", complete_options("method", self.name, self.options))
+
+    def __hash__(self) -> int:
+        return hash((self.name, tuple(sorted(self.options.items()))))
+
+
+@dataclass(frozen=True)
+class Task(Part):
+    """What is learnt, by name, with all of its options; options left out take the task's defaults."""
+
+    name: str = "classification"
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "options", complete_options("task", self.name, self.options))
 
     def __hash__(self) -> int:
         return hash((self.name, tuple(sorted(self.options.items()))))
@@ -284,11 +268,12 @@ class RunConfig(Part):
     initial: str = ""
     unsynced_workers: int = 1
     numerics: int = NUMERICS
+    task: Task = later(default_factory=Task)
 
     def __post_init__(self) -> None:
         _check(self.threads > 0, "threads", self.threads, "a positive number")
         _check(self.seed >= 0, "seed", self.seed, "not negative")
-        teacherless = self.method.name == "scratch"
+        teacherless = declared("method", self.method.name).teacherless
         _check(
             teacherless == (self.teacher is None),
             "teacher",

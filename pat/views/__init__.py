@@ -6,7 +6,7 @@ within rounding: 8-bit values after each pass, so a view does not depend on batc
 
 from pat.views.crop import crop_boxes, resized_crop, resized_middle
 from pat.views.dense import Shown, dense_eval, dense_views, mask_eval
-from pat.views.order import aspect_batches
+from pat.views.order import aspect_batches, epoch_batches
 from pat.views.pipeline import Views, eval_batch, train_views
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "crop_boxes",
     "dense_eval",
     "dense_views",
+    "epoch_batches",
     "eval_batch",
     "mask_eval",
     "resized_crop",

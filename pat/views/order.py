@@ -1,4 +1,4 @@
-"""Which images make up the batches of an epoch, where they are of different shapes."""
+"""Which images make up the batches of an epoch."""
 
 from __future__ import annotations
 
@@ -9,6 +9,12 @@ from pat.counter import permutation
 
 ORDER = 0x6F72646572
 """The key of every epoch's order, whatever is learnt."""
+
+
+def epoch_batches(images: int, batch_size: int, seed: int, epoch: int) -> Tensor:
+    """Indices [steps, batch_size] of one epoch: a permutation by (seed, epoch), the last short batch left out."""
+    steps = images // batch_size
+    return permutation(images, seed, ORDER, epoch)[: steps * batch_size].view(steps, batch_size)
 
 
 def aspect_batches(sizes: Tensor, batch_size: int, seed: int, epoch: int) -> Tensor:

@@ -15,9 +15,9 @@ from pat.io import LocalIO
 from pat.memory import Measures, OutOfMemory
 from pat.methods import list_methods
 from pat.models import normalisation
-from pat.train import epoch_batches, train
+from pat.train import train
 from pat.training import Training
-from pat.views import dense_views, train_views
+from pat.views import dense_views, epoch_batches, train_views
 from tests import tiny
 from tests.pat.dense_sets import box_folder, mask_folder
 
