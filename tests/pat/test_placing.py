@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pat.config import Recipe
-from pat.train import epoch_batches
-from pat.views import aspect_batches
+from pat.views import aspect_batches, epoch_batches
 from pat.views.dense import _nearest
 from pat.views.placing import Placing, resized, train_placing
 from tests.pat.dense_sets import shortest_edge
