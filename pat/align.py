@@ -15,6 +15,7 @@ from torch import Tensor, nn
 class GlobalBatchNorm2d(nn.BatchNorm2d):
     """BatchNorm2d whose statistics are those of the global batch on any backend (torch's own needs GPUs)."""
 
+    synchronised = True
     running_mean: Tensor
     running_var: Tensor
     num_batches_tracked: Tensor

@@ -36,16 +36,17 @@ def create_model(
     image_size: int | tuple[int, int],
     initial: str = "",
     initial_file: Path | None = None,
+    **kwargs: Any,
 ) -> nn.Module:
     """A model on the CPU for inputs of `image_size` pixels; random weights from torch's generator.
 
     `initial` = `timm:<name.tag>` loads timm's pretrained weights (all but the classifier, if its size differs), from
-    `initial_file` (`native_file`) where that is given. Raises ConfigError where timm has no such name, size or weights.
+    `initial_file` (`native_file`) where that is given. `kwargs` go to timm. Raises ConfigError where timm has no
+    such name, size or weights.
     """
     check_model(name)
     size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
     cfg = timm.get_pretrained_cfg(name)
-    kwargs: dict[str, Any] = {}
     if cfg is not None and cfg.fixed_input_size and tuple(cfg.input_size[1:]) != size:
         kwargs["img_size"] = size
     tag = initial.removeprefix("timm:")
@@ -205,8 +206,12 @@ def normalisation(model: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...
 
 
 def has_batchnorm(model: nn.Module) -> bool:
-    """Whether the model's training step couples the samples of a batch through running statistics."""
-    return any(name.endswith("running_mean") for name, _ in model.named_buffers())
+    """Whether the model's training step couples the samples of a worker's batch through running statistics.
+
+    Frozen ones count no batches; where `synchronised`, statistics are those of all workers.
+    """
+    counting = (m for m in model.modules() if getattr(m, "num_batches_tracked", None) is not None)
+    return not all(getattr(module, "synchronised", False) for module in counting)
 
 
 def family(name: str) -> str:

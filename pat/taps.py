@@ -99,7 +99,7 @@ class StageTaps:
         self.model = model
         self.image_size = (image_size, image_size) if isinstance(image_size, int) else image_size
         self._resumptions: dict[int, _Resumption] = {}
-        with _probing(model), torch.no_grad():
+        with probing(model), torch.no_grad():
             self._calls, self._spans = find_spans(model, self._images())
         self.stages = tuple(
             Stage(
@@ -201,7 +201,7 @@ class StageTaps:
         start = next(call for call in self._calls if call.key == self._spans[before].start.key)
         keys = tuple(finished_before(self._calls, start))
         images = self._images()
-        with _probing(self.model), torch.inference_mode(False), torch.enable_grad():
+        with probing(self.model), torch.inference_mode(False), torch.enable_grad():
             copies = _Pass(keep={key: lambda out: (map_tensors(_leaf, out), versions(out)) for key in keys})
             clean = self._forward(images, copies).detach()
             memory = {key: value for key, (value, _) in copies.kept.items()}
@@ -254,7 +254,7 @@ def _alike(a: Tensor, b: Tensor) -> bool:
 
 
 @contextmanager
-def _probing(model: nn.Module) -> Iterator[None]:
+def probing(model: nn.Module) -> Iterator[None]:
     """The model in eval mode, and afterwards every module in the mode it had."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()

@@ -1,1 +1,1 @@
-"""Models of dense tasks around timm backbones: pyramids, detectors, segmenters, and what scores them."""
+"""Models and measures of dense tasks: detection and segmentation on the stages of any strided timm backbone."""

@@ -62,7 +62,8 @@ class Method(nn.Module):
     def for_teacher(self, images: Tensor, sizes: Tensor | None = None) -> Tensor:
         """The same images, normalised for the teacher; what lies beyond their `sizes` (`Seen.sizes`) stays 0."""
         renormalised = images * self.teacher_scale + self.teacher_shift
-        return renormalised if sizes is None else renormalised * valid_area(sizes, images.shape[-2:], images.shape[-2:])
+        canvas = (images.shape[2], images.shape[3])
+        return renormalised if sizes is None else renormalised * valid_area(sizes, canvas, canvas)
 
     def see(self, images: Tensor, targets: Any, taps: StageTaps | None = None) -> Seen:
         """What the student makes of images; with its `taps`, their maps too."""

@@ -93,6 +93,9 @@ class Task(ABC):
         self.labels = torch.zeros(0, dtype=torch.int64) if labels is None else labels
         self.canvas = (data.image_size, data.image_size)
 
+    couples_images: ClassVar[bool] = False
+    """Whether an image's loss depends on the others of its batch, so that a batch cannot be done in parts."""
+
     @classmethod  # noqa: B027  (most tasks can use any recipe)
     def check(cls, data: config.Data, recipe: config.Recipe) -> None:
         """Raises ConfigError naming a setting that the task has no use for."""
