@@ -205,12 +205,13 @@ def _schedule(config: RunConfig, optimizer: torch.optim.Optimizer, steps: int) -
             sched=recipe.schedule,
             num_epochs=recipe.epochs,
             min_lr=recipe.min_lr,
-            warmup_epochs=recipe.warmup_epochs,
+            warmup_epochs=recipe.warmup_steps / steps if recipe.warmup_steps else recipe.warmup_epochs,
             warmup_lr=recipe.warmup_lr,
             decay_epochs=recipe.decay_epochs,
             decay_rate=recipe.decay_rate,
             step_on_epochs=recipe.schedule_per_epoch,
             updates_per_epoch=steps,
+            **({"decay_milestones": list(recipe.milestones)} if recipe.milestones else {}),
         )
     except ValueError as error:
         raise ConfigError(f"recipe.schedule = {recipe.schedule!r}: {error}") from error

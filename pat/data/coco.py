@@ -23,7 +23,7 @@ from pat.data.boxes import Boxes, BoxSplit, read_boxes
 from pat.data.fingerprints import check_fingerprint, digest
 from pat.data.folder import image_names
 
-NAME, PREFIX = "coco", "boxes:"
+NAME, TINY, PREFIX = "coco", "coco-tiny", "boxes:"
 ANNOTATIONS = "annotations"
 _LAYOUTS = (("train2017", "val2017"), ("train", "val"))
 _KINDS = {int: "a whole number", str: "a text", list: "a list"}
@@ -62,14 +62,15 @@ def box_fingerprint(path: Path) -> str:
 
 
 @register_dataset(NAME, NAME, truths="boxes")
+@register_dataset(TINY, TINY, truths="boxes")
 def load_coco(root: Path, data: Data) -> tuple[Source, Source, int]:
-    """COCO 2017 as its archives unpack in ROOT/coco: train2017, and val2017 as the test split; 80 classes."""
-    train, test = (
-        Part(root / NAME / name, root / NAME / ANNOTATIONS / f"instances_{name}.json") for name in _LAYOUTS[0]
-    )
+    """COCO 2017 as its archives unpack in ROOT/coco: train2017, and val2017 as the test split; 80 classes. Or a few of
+    its images, in ROOT/coco-tiny."""
+    path = root / data.name
+    train, test = (Part(path / name, path / ANNOTATIONS / f"instances_{name}.json") for name in _LAYOUTS[0])
     if not (train.images.is_dir() and test.images.is_dir()):
         raise DataError(
-            f"data set coco not found in {str(root / NAME)!r}: train2017/, val2017/ and "
+            f"data set {data.name} not found in {str(path)!r}: train2017/, val2017/ and "
             "annotations/instances_{train2017,val2017}.json needed"
         )
     return _read(train, test, data.unreadable, own=False)
