@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,15 @@ from torchvision.ops.feature_pyramid_network import ExtraFPNBlock
 
 from pat.config import ConfigError
 from pat.layouts import Size, sizes_at
-from pat.models import check_model, create_model
+from pat.models import check_model, create_model, has_batchnorm
 from pat.taps import StageTaps, TapError, probing
 
 ANY_CANVAS = {"dynamic_img_size": True, "always_partition": True}
 """Arguments by which a timm model takes images of any size and, where it has windows, shifts them at every size as
 at a large one. A Swin built for 224 px would else not shift those of its last stage, whose map is one window there."""
 
+TRACED: Size = (224, 320)
+"""Height and width at which stages are found. They are the same at any canvas, so it is a small one."""
 _OTHER: Size = (96, 160)
 
 
@@ -44,6 +47,13 @@ def create_backbone(
             raise _refused(name, "its grid is fixed")
     model = create_model(name, 0, canvas, initial, initial_file, **given)
     return freeze_batch_norm_2d(model) if freeze_norm else model
+
+
+@lru_cache(maxsize=256)
+def check_backbone(name: str) -> bool:
+    """Whether timm's model `name` has BatchNorm. Raises ConfigError where it cannot be a backbone; computes nothing."""
+    with torch.device("meta"):
+        return has_batchnorm(Pyramid(create_backbone(name, TRACED), TRACED, width=1).backbone)
 
 
 class Pyramid(nn.Module):

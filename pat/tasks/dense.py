@@ -7,22 +7,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 from torch import Tensor, nn
 
 from pat.config import Data, Recipe
-from pat.dense.fpn import create_backbone
+from pat.dense.fpn import TRACED, check_backbone, create_backbone
 from pat.dense.valid import valid_area
 from pat.errors import ConfigError
-from pat.layouts import Size
-from pat.models import check_model, has_batchnorm, normalisation
+from pat.models import normalisation
 from pat.taps import StageTaps
 from pat.tasks.base import Shape, Task
 from pat.views import Views, aspect_batches, dense_views
 
-TRACED: Size = (224, 320)
-"""Height and width at which stages are found. They are the same at any canvas, so it is a small one."""
 EVAL_BATCH = 4
 MULTIPLE = 32
 UNUSED = (
@@ -75,7 +71,7 @@ class DenseTask(Task):
         self.refuse(recipe, UNUSED)
         if self.data.crop_pct != 1:
             raise ConfigError(f"data.crop_pct = {self.data.crop_pct}: {self.name} scores whole images, leave it at 1.0")
-        if self.freeze_norm and not initial and _has_norm(name):
+        if check_backbone(name) and self.freeze_norm and not initial:
             raise ConfigError(
                 f"task.freeze_norm = True: BatchNorm of {name!r} would stay untrained; "
                 f"start it from pretrained weights (initial), or train its statistics (freeze_norm=False)"
@@ -124,9 +120,3 @@ class DenseTask(Task):
 
 def _padded(pixels: int) -> int:
     return math.ceil(pixels / MULTIPLE) * MULTIPLE
-
-
-def _has_norm(name: str) -> bool:
-    check_model(name)
-    with torch.device("meta"):
-        return has_batchnorm(timm.create_model(name))

@@ -14,10 +14,11 @@ from pat.config import Data, Recipe
 from pat.data import BoxSplit, BoxTargets
 from pat.dense.ap import Truths, box_ap, check_evaluator
 from pat.dense.detector import POOLED, Detections, Detector, Samples
+from pat.dense.fpn import TRACED
 from pat.models import normalisation
 from pat.taps import StageTaps, Tapped
 from pat.tasks.base import NO_SCORE, Score, Seen, Shape, register_task
-from pat.tasks.dense import EVAL_BATCH, TRACED, DenseTask
+from pat.tasks.dense import EVAL_BATCH, DenseTask
 from pat.views import Views, dense_eval
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pat.config import Data
 from pat.data import VOID, MaskSplit, MaskTargets
+from pat.dense.fpn import TRACED
 from pat.dense.miou import confusion, mean_iou, pixel_accuracy
 from pat.dense.segmenter import STRIDE, Segmenter
 from pat.errors import ConfigError
@@ -19,7 +20,7 @@ from pat.gather import share_of
 from pat.models import normalisation
 from pat.taps import Tapped
 from pat.tasks.base import NO_SCORE, Score, Seen, register_task
-from pat.tasks.dense import EVAL_BATCH, MULTIPLE, TRACED, DenseTask
+from pat.tasks.dense import EVAL_BATCH, MULTIPLE, DenseTask
 from pat.views import Views, mask_eval
 
 
