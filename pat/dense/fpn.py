@@ -69,23 +69,22 @@ class Pyramid(nn.Module):
 def _taps(backbone: nn.Module, canvas: Size) -> StageTaps:
     """Taps on the four stages of `backbone`, tried out at a canvas that is not the nominal one."""
     name = (getattr(backbone, "pretrained_cfg", None) or {}).get("architecture", type(backbone).__name__)
+    size = canvas
     try:
         taps = StageTaps(backbone, canvas)
+        strides = [stage.stride for stage in taps.stages]
+        if strides != [strides[0] * 2**stage for stage in range(4)]:
+            raise TapError(f"its stages have strides {', '.join(map(str, strides))}")
+        size = _OTHER if tuple(canvas) != _OTHER else _OTHER[::-1]
+        with probing(backbone), torch.no_grad():
+            maps = taps(next(backbone.parameters()).new_zeros(2, 3, *size)).maps
+        grids = [tuple(x.shape[2:]) for x in maps]
+        if any(grid not in sizes_at(size, stride) for grid, stride in zip(grids, strides, strict=True)):
+            raise TapError(f"its maps of {size[0]}x{size[1]} px are not of strides {', '.join(map(str, strides))}")
     except TapError as error:
         raise _refused(name, str(error)) from error
-    strides = [stage.stride for stage in taps.stages]
-    if strides != [strides[0] * 2**stage for stage in range(4)]:
-        raise _refused(name, f"its stages have strides {', '.join(map(str, strides))}")
-    other = _OTHER if tuple(canvas) != _OTHER else _OTHER[::-1]
-    weight = next(backbone.parameters())
-    try:
-        with probing(backbone), torch.no_grad():
-            maps = taps(weight.new_zeros(2, 3, *other)).maps
-        fits = all(tuple(x.shape[2:]) in sizes_at(other, stride) for x, stride in zip(maps, strides, strict=True))
-    except Exception:  # whatever a model raises for images that it was not built for
-        fits = False
-    if not fits:
-        raise _refused(name, "its grid is fixed")
+    except Exception as error:  # a model raises many kinds where a size does not suit it
+        raise _refused(name, f"it takes no images of {size[0]}x{size[1]} px") from error
     return taps
 
 

@@ -45,6 +45,12 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "pat/config.py": ("tests/pat/test_config.py", GOLDEN),
     "pat/counter.py": ("tests/pat/test_counter.py", "tests/pat/test_views.py"),
     "pat/data/base.py": ("tests/pat/test_data.py", GOLDEN),
+    "pat/dense/": ("tests/pat/test_dense_models.py",),
+    "pat/dense/anchors.py": ("tests/pat/test_sampling.py", "tests/pat/test_detector.py"),
+    "pat/dense/ap.py": ("tests/pat/test_dense_measures.py",),
+    "pat/dense/detector.py": ("tests/pat/test_detector.py",),
+    "pat/dense/miou.py": ("tests/pat/test_dense_measures.py",),
+    "pat/dense/sampling.py": ("tests/pat/test_sampling.py", "tests/pat/test_detector.py"),
     "pat/evaluate.py": ("tests/pat/test_train.py::test_selection_rules_by_hand", GOLDEN),
     "pat/losses.py": (
         "tests/pat/test_losses.py",

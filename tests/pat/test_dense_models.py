@@ -103,6 +103,9 @@ def test_windows_shift_at_every_size_as_at_a_large_one() -> None:
         ("resmlp_12_224", "its grid is fixed"),
         ("twins_pcpvt_small", "its grid is fixed"),
         ("test_coatnet", "its grid is fixed"),
+        ("shvit_s1", "its stages have strides 16, 32, 64"),
+        ("mobilevitv2_050", "its maps of 96x160 px are not of strides 4, 8, 16, 32"),
+        ("halonet26t", "it takes no images of 64x96 px"),
     ],
 )
 def test_refused_backbones(name: str, reason: str) -> None:
