@@ -18,7 +18,7 @@ Read the ledger of a running or finished study in DIR and write into DIR/report:
   summary.md   the readable table, also printed here
   tables/      every table as Parquet and CSV, short ones as Markdown and LaTeX too; README.md says what columns mean
   figures/     every figure as PNG, SVG and PDF
-  arrays/      gains and accuracies [methods, seeds, pairs] as .npz, for rliable, autorank and the like
+  arrays/      gains and scores [methods, seeds, pairs] as .npz, for rliable, autorank and the like
 DIR may be the URI of an object store, as s3://bucket/studies/name."""
 
 _MERGE = """\

@@ -15,14 +15,14 @@ from analysis.frames import Frames
 from analysis.plots.looks import order
 from analysis.storage import Folder, write_file
 
-What = Literal["gain", "accuracy"]
+What = Literal["gain", "score"]
 _PAIR = ["teacher", "student"]
 _KEY = [*_PAIR, "seed"]
 
 
 @dataclass(frozen=True)
 class Scores:
-    """`values` [methods, seeds, pairs], complete: gains over scratch in percentage points, or test accuracies in
+    """`values` [methods, seeds, pairs], complete: gains over scratch in points of the score, or test scores in
     percent; the names along its axes; and `left_out`, one line for each method that has nothing yet, and each pair and
     seed that not all others have."""
 
@@ -36,7 +36,7 @@ class Scores:
 def complete(frames: Frames, setting: str = "tuned", what: What = "gain") -> Scores:
     """The scores of every method at one setting, of the seeds and pairs that all methods have finished.
 
-    Whatever has the largest share of gaps is left out first, a pair or a seed, until none is left. Accuracies have
+    Whatever has the largest share of gaps is left out first, a pair or a seed, until none is left. Scores have
     the student's own, `scratch`, as a first method. Raises ValueError for a setting that the study does not have.
     """
     rows = _rows(frames, setting, what)
@@ -96,7 +96,7 @@ def _rows(frames: Frames, setting: str, what: What) -> pd.DataFrame:
         gains = seed_gains(frames.matrix, frames.runs).dropna(subset="gain_over_scratch")
         gains = gains[gains["setting"] == setting].rename(columns={"gain_over_scratch": "score"})
         return gains[[*_PAIR, "method", "seed", "score"]]
-    rows = join(frames.matrix, frames.runs).dropna(subset="accuracy").rename(columns={"accuracy": "score"})
+    rows = join(frames.matrix, frames.runs).dropna(subset="score")
     alone = rows[rows["setting"] == "scratch"][["student", "seed", "method", "score"]]
     rows = rows[rows["setting"] == setting][[*_PAIR, "method", "seed", "score"]]
     return pd.concat([alone.merge(rows[_PAIR].drop_duplicates(), on="student"), rows], ignore_index=True)

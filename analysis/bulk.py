@@ -18,8 +18,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from analysis.schema import LedgerError, as_current, check_schema
+from analysis.schema import LedgerError
 from analysis.storage import get, put
+from analysis.versions import as_current, check_schema, stored_names
 
 KEPT = "gathered"
 _READERS = {True: 2, False: 8}
@@ -41,8 +42,7 @@ def read_table(filesystem: fs.FileSystem, path: str, schema: pa.Schema, wanted: 
         file = pq.ParquetFile(pa.BufferReader(data))
         found = file.schema_arrow  # converted anew at each access
         check_schema(found, schema, path)
-        there = set(found.names)
-        table = file.read(columns=[name for name in wanted.names if name in there], use_threads=False)
+        table = file.read(columns=stored_names(found, wanted), use_threads=False)
         return as_current(table, wanted)
     except (pa.ArrowException, OSError) as error:
         raise LedgerError(f"{path}: not readable as Parquet: {str(error).splitlines()[0]}") from error

@@ -1,4 +1,4 @@
-"""From the ledger's frames to one row per cell and setting: accuracies, gains paired by seed, state and reason."""
+"""From the ledger's frames to one row per cell and setting: scores, gains paired by seed, state and reason."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis.metrics import METRICS
 from analysis.schema import LedgerError
 from analysis.stats import cell_statistics, image_part
 
@@ -18,18 +19,18 @@ CELL = ["teacher", "student", "method", "setting"]
 GAINS = ("gain_over_scratch", "gain_over_kd")
 SETTING_STATISTICS = ("_std", "_low", "_high", "_p", "_p_holm", "_plain_low", "_plain_high")
 _WORST_FIRST = ("failed", "diverged", "blocked", "pruned", "running", "waiting", "finished")
-_JOINED = ["status", "message", "test_images", "teacher_top1", "failure_class", "memory_measures"]
+_JOINED = ["status", "message", "test_images", "teacher_score", "failure_class", "memory_measures"]
 _COLUMNS = (
-    "study", "data", "teacher", "teacher_family", "teacher_top1", "student", "student_family", "method", "setting",
+    "study", "data", "teacher", "teacher_family", "teacher_score", "student", "student_family", "method", "setting",
     "options", "rule", "weights", "status", "reason", "failure_class", "seeds_planned", "seeds_finished",
-    "memory_measures", "accuracy_mean", "accuracy_std", "scratch_mean", "scratch_std",
+    "memory_measures", "score_mean", "score_std", "scratch_mean", "scratch_std",
 )  # fmt: skip
 
 Array = NDArray[np.float64]
 
 
 def join(matrix: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """The matrix with each row's `accuracy` (percent, on test, under the row's rule and weights; NaN until it has
+    """The matrix with each row's `score` (percent, on test, under the row's rule and weights; NaN until it has
     finished) and the columns _JOINED of its run. Where a run has ended since the matrix was written, the run is right.
     """
     shown = "test_" + matrix["rule"] + "_" + matrix["weights"]
@@ -43,20 +44,20 @@ def join(matrix: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     finished = joined["status"] == "finished"
     reason = joined["reason"].fillna("")
     joined["reason"] = reason.where(reason != "", joined["message"].fillna("")).where(~finished, "")
-    joined["accuracy"] = np.nan
+    joined["score"] = np.nan
     for column in columns:
         rows = finished & (shown == column)
-        joined.loc[rows, "accuracy"] = joined.loc[rows, column].astype(float)
+        joined.loc[rows, "score"] = joined.loc[rows, column].astype(float)
     return joined.drop(columns=["ended", "message", *columns])
 
 
 def cells(matrix: pd.DataFrame, runs: pd.DataFrame, correct: Mapping[str, bytes] | None = None) -> pd.DataFrame:
     """One row per teacher, student, method and setting, families in their order.
 
-    A gain is the mean over the seeds that both sides have finished, under the same rule and weights, in percentage
-    points. Over scratch: against the student's scratch runs. Over KD: tuned against KD's tuned setting and default
+    A gain is the mean over the seeds that both sides have finished, under the same rule and weights, in points of
+    the score. Over scratch: against the student's scratch runs. Over KD: tuned against KD's tuned setting and default
     against KD's default, never across, so that neither side had more search than the other; NaN for KD itself.
-    `accuracy_*` and `scratch_*` are over the seeds of the gain over scratch, so that their difference is the gain.
+    `score_*` and `scratch_*` are over the seeds of the gain over scratch, so that their difference is the gain.
     `failure_class` is that of the runs that are in the cell's state `status`; `memory_measures` of any of its runs.
     `n` is the number of seeds of the gain over scratch, `gain_over_kd_n` of that over KD.
     For each gain its statistics over all distinct cells of the study (`analysis.stats.cell_statistics`), in this order:
@@ -66,8 +67,9 @@ def cells(matrix: pd.DataFrame, runs: pd.DataFrame, correct: Mapping[str, bytes]
     Two settings that are the same runs are one cell to the statistics.
 
     `correct` has, by run_id, `numpy.packbits` of the correctness of each test image in file order, under the rule and
-    weights that the matrix shows; the columns of images are NaN for a cell that lacks a run in it. Raises LedgerError
-    for a seed that stands twice, and for bits of another number of images than the run's `test_images`.
+    weights that the matrix shows; the columns of images are NaN for a cell that lacks a run in it, and where the score
+    is no mean over images. Raises LedgerError for a seed that stands twice, and for bits of another number of images
+    than the run's `test_images`.
     """
     joined = join(matrix, runs)
     _check_unique(joined)
@@ -75,10 +77,10 @@ def cells(matrix: pd.DataFrame, runs: pd.DataFrame, correct: Mapping[str, bytes]
     keys = methods[CELL].drop_duplicates().reset_index(drop=True)
     versus_scratch = _pair(methods, scratch, ["student"])
     versus_kd = _versus_kd(methods)
-    resolution = _resolution(joined)
+    resolution, bits = _resolution(joined), (correct or {}) if _per_image(joined) else {}
     frame = _describe(methods, versus_scratch)
     for name, pairs in zip(GAINS, (versus_scratch, versus_kd), strict=True):
-        gains = _gains(keys, pairs, resolution, correct or {}).add_prefix(name + "_")
+        gains = _gains(keys, pairs, resolution, bits).add_prefix(name + "_")
         frame = pd.concat([frame, gains.rename(columns={name + "_mean": name})], axis=1)
     frame.insert(len(_COLUMNS), "n", frame.pop("gain_over_scratch_n"))
     return _sorted(frame)
@@ -86,21 +88,21 @@ def cells(matrix: pd.DataFrame, runs: pd.DataFrame, correct: Mapping[str, bytes]
 
 def seed_gains(matrix: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """One row per cell and seed of which a gain is known, with the columns teacher, student, method, setting, seed,
-    gain_over_scratch and gain_over_kd (percentage points, paired as in `cells`, NaN where one is not known): what
+    gain_over_scratch and gain_over_kd (points of the score, paired as in `cells`, NaN where one is not known): what
     `analysis.stats.mean_gain` and its like over several cells are made of."""
     joined = join(matrix, runs)
     _check_unique(joined)
     methods, scratch = _sides(joined)
     rows = methods[[*CELL, "seed"]]
     for name, pairs in zip(GAINS, (_pair(methods, scratch, ["student"]), _versus_kd(methods)), strict=True):
-        gains = pairs.assign(**{name: pairs["accuracy"] - pairs["accuracy_baseline"]})
+        gains = pairs.assign(**{name: pairs["score"] - pairs["score_baseline"]})
         rows = rows.merge(gains[[*CELL, "seed", name]], on=[*CELL, "seed"], how="left")
     return rows.dropna(subset=list(GAINS), how="all").sort_values([*CELL, "seed"], ignore_index=True)
 
 
 def setting_gains(matrix: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """What the search found: tuned minus default of each teacher, student and method that has both, paired by
-    confirmation seed, in percentage points, moderated over these cells as the gains in `cells` are.
+    confirmation seed, in points of the score, moderated over these cells as the gains in `cells` are.
 
     Columns: teacher, student, method, n, same_setting, tuned_minus_default, and `_std`, `_low`, `_high`, `_p`,
     `_p_holm`, `_plain_low`, `_plain_high` of it. Where the search chose the default, both are the same runs:
@@ -151,9 +153,15 @@ def _sides(joined: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def _resolution(joined: pd.DataFrame) -> float:
-    """What one more correct test image adds to an accuracy, in percentage points; 0 where that is not known."""
+    """What one more correct test image adds to a score, in points; 0 where that is not known, or where the score is no
+    mean over images."""
     images = joined["test_images"].max()
-    return 100.0 / float(images) if pd.notna(images) and images > 0 else 0.0
+    return 100.0 / float(images) if _per_image(joined) and pd.notna(images) and images > 0 else 0.0
+
+
+def _per_image(joined: pd.DataFrame) -> bool:
+    """Whether the score is a mean over images."""
+    return all(METRICS[name].per_image for name in joined["metric"].unique())
 
 
 def _versus_kd(methods: pd.DataFrame) -> pd.DataFrame:
@@ -162,13 +170,13 @@ def _versus_kd(methods: pd.DataFrame) -> pd.DataFrame:
 
 
 def _pair(cell_rows: pd.DataFrame, baseline: pd.DataFrame, on: list[str]) -> pd.DataFrame:
-    """Each finished run beside the same seed's baseline (accuracy, run_id, test_images with the suffix _baseline), in
+    """Each finished run beside the same seed's baseline (score, run_id, test_images with the suffix _baseline), in
     order of seed; `baseline` is the first finished run of the baseline, which names it."""
     group = [*on, "rule", "weights"]
-    right = baseline.loc[baseline["accuracy"].notna(), [*group, "seed", "accuracy", "run_id", "test_images"]]
+    right = baseline.loc[baseline["score"].notna(), [*group, "seed", "score", "run_id", "test_images"]]
     right = right.sort_values("seed")
     right["baseline"] = right.groupby(group)["run_id"].transform("first")
-    left = cell_rows[cell_rows["accuracy"].notna()]
+    left = cell_rows[cell_rows["score"].notna()]
     return left.merge(right, on=[*group, "seed"], suffixes=("", "_baseline")).sort_values("seed", ignore_index=True)
 
 
@@ -177,7 +185,7 @@ def _wide(keys: pd.DataFrame, pairs: pd.DataFrame, on: list[str]) -> tuple[Array
     cell = pd.MultiIndex.from_frame(keys).get_indexer(pd.MultiIndex.from_frame(pairs[on]))
     seed, seeds = pd.factorize(pairs["seed"], sort=True)
     wide = np.full((len(keys), len(seeds)), np.nan)
-    wide[cell, seed] = pairs["accuracy"] - pairs["accuracy_baseline"]
+    wide[cell, seed] = pairs["score"] - pairs["score_baseline"]
     return wide, np.count_nonzero(~np.isnan(wide), axis=1)
 
 
@@ -199,7 +207,7 @@ def _gains(keys: pd.DataFrame, pairs: pd.DataFrame, resolution: float, correct: 
 
 
 def _image_part(pair: pd.DataFrame, correct: Mapping[str, bytes]) -> tuple[float, float]:
-    """Variance (squared percentage points) and degrees of freedom that the test images give the gain of one cell; NaN
+    """Variance (squared points) and degrees of freedom that the test images give the gain of one cell; NaN
     where it has no run, the bits of one are not there, or its runs were tested on different numbers of images."""
     counts = set(pair["test_images"]) | set(pair["test_images_baseline"])
     wanted = [*pair["run_id"], *pair["run_id_baseline"]]
@@ -220,15 +228,15 @@ def _describe(methods: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
     grouped = methods.groupby(CELL, sort=False)
     kept = ["study", "data", "teacher_family", "student_family", "rule", "weights"]
     table = methods.drop_duplicates(CELL).set_index(CELL)[kept]
-    table["teacher_top1"] = methods["teacher_top1"].astype(float).groupby([methods[key] for key in CELL]).mean()
+    table["teacher_score"] = methods["teacher_score"].astype(float).groupby([methods[key] for key in CELL]).mean()
     table["options"] = grouped["options"].first()
-    table["seeds_planned"], table["seeds_finished"] = grouped.size(), grouped["accuracy"].count()
-    shown = pairs.groupby(CELL)[["accuracy", "accuracy_baseline"]].agg(["mean", "std", "size"]).reindex(table.index)
-    own = grouped["accuracy"].agg(["mean", "std"])
-    paired = shown["accuracy", "size"].fillna(0).astype(int)
+    table["seeds_planned"], table["seeds_finished"] = grouped.size(), grouped["score"].count()
+    shown = pairs.groupby(CELL)[["score", "score_baseline"]].agg(["mean", "std", "size"]).reindex(table.index)
+    own = grouped["score"].agg(["mean", "std"])
+    paired = shown["score", "size"].fillna(0).astype(int)
     for part in ("mean", "std"):
-        table[f"accuracy_{part}"] = shown["accuracy", part].where(paired > 0, own[part])
-        table[f"scratch_{part}"] = shown["accuracy_baseline", part].astype(float)
+        table[f"score_{part}"] = shown["score", part].where(paired > 0, own[part])
+        table[f"scratch_{part}"] = shown["score_baseline", part].astype(float)
     table["status"], table["reason"], worst = _states(methods, table["seeds_planned"], paired)
     table["failure_class"] = _words(worst, "failure_class", table.index)
     table["memory_measures"] = _words(methods, "memory_measures", table.index)

@@ -15,6 +15,7 @@ from analysis.cells import cells
 from analysis.cost import gpu_share
 from analysis.ledger import gather, read_correct, read_matrix
 from analysis.live import Driver, read_driver
+from analysis.metrics import METRICS, Metric
 from analysis.schema import LedgerError
 from analysis.storage import read_file
 
@@ -51,6 +52,11 @@ class Frames:
         return str(self.matrix["data"].iloc[0])
 
     @property
+    def metric(self) -> Metric:
+        """What a score of this study is, and the words for it."""
+        return METRICS[str(self.matrix["metric"].iloc[0])]
+
+    @property
     def price(self) -> float | None:
         """Money for a device-hour, None where the driver was not told one."""
         return self.driver.price if self.driver else None
@@ -61,6 +67,8 @@ def load(folder: str | Path) -> Frames:
     matrix = read_matrix(folder)
     if (matrix["setting"] == "scratch").all():
         raise LedgerError(f"{folder}: the matrix has no cell to report")
+    if len(metrics := sorted(set(matrix["metric"]))) > 1:
+        raise LedgerError(f"{folder}: the matrix has scores of different kinds, {', '.join(metrics)}: a study has one")
     return Frames(
         matrix,
         *gather(folder),

@@ -17,8 +17,9 @@ import pandas as pd
 from analysis import ledger, storage
 from analysis.identity import unite
 from analysis.parts import STUDY, TAGS, TEACHERS, check_parts, locked, read_tags
-from analysis.schema import CELL_STATUSES, EPOCH_SCHEMA, EPOCH_VOLATILE, JOINED_COLUMNS, RUN_SCHEMA, RUN_VOLATILE
+from analysis.schema import CELL_STATUSES, EPOCH_SCHEMA, EPOCH_VOLATILE, RUN_SCHEMA, RUN_VOLATILE
 from analysis.storage import Folder
+from analysis.versions import JOINED_COLUMNS
 from analysis.words import markdown
 
 CHECKPOINT = "checkpoint.pt"

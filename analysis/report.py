@@ -44,11 +44,11 @@ def write_report(folder: Folder, refresh: int | None = None) -> str:
 
 def write_tables(folder: Folder, frames: Frames) -> Built:
     """Write every table of `frames` into `folder`/report/tables, with a page that says what each column means."""
-    built = {table.name: (table, table.prepare(frames)) for table in list_tables()}
+    built = {table.name: (table, table.prepare(frames)) for table in list_tables(frames.metric)}
     for table, frame in built.values():
         for name, data in files(table, frame).items():
             write_file(folder, f"{PLACE}/tables/{name}", data)
-    write_file(folder, f"{PLACE}/tables/README.md", describe(list_tables()).encode())
+    write_file(folder, f"{PLACE}/tables/README.md", describe([table for table, _ in built.values()]).encode())
     return built
 
 
@@ -73,7 +73,7 @@ def _write_summary(folder: Folder, frames: Frames) -> str:
 
 def _write_arrays(folder: Folder, frames: Frames) -> None:
     for setting in sorted(set(frames.cells["setting"])):
-        for what in ("gain", "accuracy"):
+        for what in ("gain", "score"):
             with suppress(ValueError):  # nothing is finished
                 write_arrays(frames, folder, f"{PLACE}/arrays/{setting}_{what}.npz", setting, what)
 

@@ -12,19 +12,14 @@ from typing import Any
 
 import pyarrow as pa
 
-SCHEMA_VERSION = "3"
-"""Raised whenever a column is added, removed, or changes its meaning or type. Versions 1 and 2 are still read."""
+from analysis.metrics import METRICS
 
-_LATER = {"1": ("memory_measures", "peak_memory", "preemptions", "skipped_images", "trial"), "2": ("trial",)}
-"""The columns of a run that older versions do not have. In version 1 `failure_class` is any word and `seconds` of an
-epoch leaves out its scoring."""
-
-JOINED_COLUMNS = frozenset(name for names in _LATER.values() for name in names)
-"""Columns that are null in what some older program wrote: it did not know them."""
+SCHEMA_VERSION = "4"
+"""Raised whenever a column is added, removed, or changes its name, meaning or type. Older ones are still read."""
 
 RUN_STATUSES = ("finished", "pruned", "diverged", "failed")
 CELL_STATUSES = ("finished", "running", "waiting", "pruned", "diverged", "failed", "blocked")
-PHASES = ("teacher", "scratch", "search", "confirm")
+PHASES = ("teacher", "pretrain", "scratch", "search", "confirm")
 SETTINGS = ("scratch", "default", "tuned")
 FAILURES = ("oom", "diverged", "lost", "data", "bug")
 RULES = ("last", "best_val", "best_test")
@@ -33,10 +28,10 @@ WEIGHTS = ("raw", "ema")
 RESULT_COLUMNS = tuple(
     f"{split}_{rule}_{weights}" for split in ("val", "test") for rule in RULES for weights in WEIGHTS
 )
-"""Top-1 accuracy in percent under every selection rule; null where it does not exist."""
+"""The score (the run's metric, in percent, more is better) under every selection rule; null where there is none."""
 
 CORRECT_COLUMNS = tuple(f"test_correct_{rule}_{weights}" for rule in RULES[:2] for weights in WEIGHTS)
-"""`numpy.packbits` of the correctness of each test image, in file order."""
+"""`numpy.packbits` of the correctness of each test image, in file order; null where the score is not a mean of it."""
 
 
 class LedgerError(ValueError):
@@ -73,20 +68,24 @@ RUN_SCHEMA = _schema(
     seed=_required(_INT),
     trial=_INT,
     data=_required(_TEXT),
+    task=_required(_TEXT),
+    metric=_required(_TEXT),
     epochs=_required(_INT),
     epochs_done=_required(_INT),
     config=_required(_TEXT),
     **dict.fromkeys(RESULT_COLUMNS, _REAL),
     **dict.fromkeys(CORRECT_COLUMNS, pa.binary()),
+    details=_TEXT,
     test_images=_INT,
     skipped_images=_INT,
     memory_measures=_TEXT,
     exported=_TEXT,
+    initial_sha256=_TEXT,
     student_sha256=_TEXT,
     student_params=_INT,
     extra_params=_INT,
     teacher_sha256=_TEXT,
-    teacher_top1=_REAL,
+    teacher_score=_REAL,
     seconds=_REAL,
     energy_joules=_REAL,
     peak_memory=_INT,
@@ -107,9 +106,13 @@ RUN_SCHEMA = _schema(
     failure_class=_TEXT,
     message=_TEXT,
 )
-"""One row: one run that has ended. Accuracies in percent, times in seconds and UTC, energy in joules; `teacher` is
-empty for runs without one; `config` is the canonical configuration whose hash is `run_id`; `trial` is the place of a
-search run in the order in which its cell's settings were drawn, from 0.
+"""One row: one run that has ended. Scores in percent, times in seconds and UTC, energy in joules; `teacher` is empty
+for runs without one; `config` is the canonical configuration whose hash is `run_id`; `trial` is the place of a search
+run in the order in which its cell's settings were drawn, from 0.
+
+`metric` is what a score is, one of METRICS. `details`: the test set's further scores in percent, JSON text, by rule and
+weights: {"last_raw": {"ap50": 41.2, …}, …}. `initial_sha256` is that of the file of weights that the training started
+from, empty where there was none.
 
 `failure_class` is one of FAILURES; null for a run that has not failed. `memory_measures` says what was done after the
 device's memory had run out ("checkpointing, accumulation 4"): such a run is not claimed to be equal bit for bit.
@@ -143,11 +146,11 @@ EPOCH_SCHEMA = _schema(
     lr=_REAL,
     train_loss=_REAL,
     val_loss_raw=_REAL,
-    val_top1_raw=_REAL,
+    val_score_raw=_REAL,
     val_loss_ema=_REAL,
-    val_top1_ema=_REAL,
-    test_top1_raw=_REAL,
-    test_top1_ema=_REAL,
+    val_score_ema=_REAL,
+    test_score_raw=_REAL,
+    test_score_ema=_REAL,
     seconds=_REAL,
     parts=_required(_TEXT),
     options=_required(_TEXT),
@@ -160,6 +163,7 @@ MATRIX_SCHEMA = _schema(
     "matrix",
     study=_required(_TEXT),
     data=_required(_TEXT),
+    metric=_required(_TEXT),
     teacher=_required(_TEXT),
     teacher_family=_TEXT,
     student=_required(_TEXT),
@@ -175,19 +179,19 @@ MATRIX_SCHEMA = _schema(
     weights=_required(_TEXT),
 )
 """One row: one cell, setting and seed, as the planner decided. Scratch rows have an empty teacher and stand once per
-student and seed; `run_id` and `options` are null until they are known."""
+student and seed; `run_id` and `options` are null until they are known. All rows have the metric of the study."""
 
 _VOCABULARY: dict[tuple[str, str], Sequence[str]] = {
     ("run", "status"): RUN_STATUSES,
     ("run", "phase"): PHASES,
     ("run", "failure_class"): FAILURES,
+    ("run", "metric"): tuple(METRICS),
+    ("matrix", "metric"): tuple(METRICS),
     ("matrix", "status"): CELL_STATUSES,
     ("matrix", "setting"): SETTINGS,
     ("matrix", "rule"): RULES,
     ("matrix", "weights"): WEIGHTS,
 }
-
-_FAILURES_OF_1 = {"Diverged": "diverged", "Lost": "lost"}
 
 
 def to_table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
@@ -202,36 +206,6 @@ def to_table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
         if row.keys() != expected:
             _refuse_columns(name, row, schema)
     arrays = [_column(name, field, [row[field.name] for row in rows]) for field in schema]
-    return pa.Table.from_arrays(arrays, schema=schema)
-
-
-def check_schema(found: pa.Schema, schema: pa.Schema, where: str) -> None:
-    """Raises LedgerError, naming the file `where`, unless the columns found there are of `schema` and this version."""
-    metadata = found.metadata or {}
-    name = schema.metadata[b"table"].decode()
-    kind, version = (metadata.get(key, b"").decode(errors="replace") for key in (b"table", b"schema_version"))
-    if kind != name:
-        raise LedgerError(f"{where}: not a {name} table of this ledger" + (f" but a {kind} table" if kind else ""))
-    if version not in (*_LATER, SCHEMA_VERSION):
-        reads = f"{', '.join(_LATER)} and {SCHEMA_VERSION}"
-        raise LedgerError(f"{where}: schema version {version or 'missing'}; this program reads {reads}")
-    later = _LATER.get(version, ()) if name == "run" else ()
-    if not found.equals(pa.schema([field for field in schema if field.name not in later]) if later else schema):
-        raise LedgerError(f"{where}: columns differ from those of schema version {version}")
-
-
-def as_current(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """A checked table, all columns or some, as one of `schema`: what its version does not have is null."""
-    version = table.schema.metadata[b"schema_version"].decode()
-    if version == SCHEMA_VERSION:
-        return table if table.schema.names == schema.names else table.select(schema.names)
-    arrays = []
-    for field in schema:
-        known = field.name in table.schema.names
-        column = table[field.name] if known else pa.nulls(len(table), field.type)
-        if field.name == "failure_class" and version == "1":
-            column = pa.array([value and _FAILURES_OF_1.get(value, "bug") for value in column.to_pylist()], field.type)
-        arrays.append(column)
     return pa.Table.from_arrays(arrays, schema=schema)
 
 

@@ -100,7 +100,8 @@ def evidence(frames: Frames) -> str:
     """What the score of a search is, in one sentence."""
     weights = sorted(set(frames.matrix["weights"]))
     shown = " or ".join({"ema": "EMA", "raw": "raw"}.get(name, name) for name in weights)
-    return f"Validation accuracy on {frames.data} after the last epoch of one run with one seed, {shown} weights."
+    score = f"Validation {frames.metric.plain} on {frames.data}"
+    return f"{score} after the last epoch of one run with one seed, {shown} weights."
 
 
 def _plain(value: Any) -> Any:

@@ -7,23 +7,23 @@ import pandas as pd
 from analysis.cost import device_hours, money
 from analysis.failures import failures, fitted
 from analysis.frames import Frames
+from analysis.metrics import Metric
 from analysis.schema import PHASES
 from analysis.stats import LEVEL
-from analysis.tables import list_tables
+from analysis.tables import Table, list_tables
 from analysis.tables.forms import text
 from analysis.words import few, markdown
 
 _NONE = "–"
-tables = {table.name: table for table in list_tables()}
 
 
 def overview(frames: Frames) -> str:
     """The whole text: progress, the table of cells and how to read it, failures, optimism of selection, cost."""
     parts = (
         heading(frames),
-        markdown(readable(frames.cells)),
+        markdown(readable(frames.cells, frames.metric)),
         unfinished(frames.cells),
-        legend(frames.cells),
+        legend(frames.cells, frames.metric),
         failures(frames.runs),
         fitted(frames.runs),
         methods(frames),
@@ -45,14 +45,14 @@ def heading(frames: Frames) -> str:
     return "\n".join(lines)
 
 
-def readable(cells: pd.DataFrame) -> pd.DataFrame:
+def readable(cells: pd.DataFrame, metric: Metric) -> pd.DataFrame:
     """One row per pair and method, tuned and default setting side by side where both occur; all values are text."""
     rows, present = [], set(cells["setting"])
     for (teacher, student, method), group in cells.groupby(["teacher", "student", "method"], sort=False):
         most = group.sort_values("n", kind="stable").iloc[-1]
-        own = _number(group["teacher_top1"].max())
-        row = {"teacher": teacher, "teacher top-1": own, "student": student, "method": method}
-        row |= {"scratch": _accuracy(most["scratch_mean"], most["scratch_std"])}
+        own = _number(group["teacher_score"].max())
+        row = {"teacher": teacher, f"teacher {metric.short}": own, "student": student, "method": method}
+        row |= {"scratch": _score(most["scratch_mean"], most["scratch_std"])}
         for setting in (name for name in ("tuned", "default") if name in present):
             found = group[group["setting"] == setting]
             row |= _setting(setting, found.iloc[0] if len(found) else None)
@@ -62,16 +62,20 @@ def readable(cells: pd.DataFrame) -> pd.DataFrame:
 
 def methods(frames: Frames) -> str:
     """The methods over all pairs that every one of them has finished; empty where there are fewer than two pairs."""
-    table = tables["methods"]
+    table = _table(frames, "methods")
     frame = table.prepare(frames)
     return f"{table.title}. {table.note}\n\n{markdown(text(table, frame))}" if frame["pairs"].max() > 1 else ""
 
 
 def optimism(frames: Frames) -> str:
     """What choosing the epoch on the test set would have added; empty where nothing is finished."""
-    table = tables["optimism"]
+    table = _table(frames, "optimism")
     frame = table.prepare(frames)
     return f"{table.title}. {table.note}\n\n{markdown(text(table, frame))}" if len(frame) else ""
+
+
+def _table(frames: Frames, name: str) -> Table:
+    return next(table for table in list_tables(frames.metric) if table.name == name)
 
 
 def unfinished(cells: pd.DataFrame) -> str:
@@ -85,20 +89,22 @@ def unfinished(cells: pd.DataFrame) -> str:
     return "\n".join(["Cells that lack seeds:", "", *lines]) if lines else ""
 
 
-def legend(cells: pd.DataFrame) -> str:
+def legend(cells: pd.DataFrame, metric: Metric) -> str:
     """How to read the table of cells."""
     shown = sorted({f"{rule} epoch, {weights} weights" for rule, weights in cells[["rule", "weights"]].to_numpy()})
     rules = "; ".join(shown).replace("best_val epoch", "epoch best on validation").replace("best_test", "best test")
     lines = [
-        f"Test accuracy in percent, mean (standard deviation) over seeds. Selection rule: {rules}.",
-        "Teacher top-1: the teacher's own test accuracy in percent, measured in the runs it taught.",
-        "Gain in percentage points, paired by seed. Over KD: tuned against tuned KD, default against default KD.",
+        f"Test {metric.plain} in percent, mean (standard deviation) over seeds. Selection rule: {rules}.",
+        f"Teacher {metric.short}: the teacher's own test {metric.plain} in percent, measured in the runs it taught.",
+        f"Gain in {metric.points}, paired by seed. Over KD: tuned against tuned KD, default against default KD.",
         f"± is the {LEVEL:.0%} interval: moderated t, variance pooled over the study's cells. A single seed has the "
         "pooled variance alone, or no interval where nothing can be pooled.",
         f"* marks p < {1 - LEVEL:.2f} after Holm's correction over all cells. The cells of a student share its scratch "
         "runs and are not independent; Holm's correction holds all the same.",
-        "Every gain is given the study's own teachers. Each cell's own paired t, all p-values, and intervals over "
-        "seeds and test images: report/tables/cells.parquet.",
+        "Every gain is given the study's own teachers. Each cell's own paired t, all p-values"
+        + (", and intervals over seeds and test images" if metric.per_image else "")
+        + ": report/tables/cells.parquet.",
+        *filter(None, [metric.no_images]),
     ]
     return "\n".join(f"- {line}" for line in lines)
 
@@ -129,8 +135,8 @@ def _setting(setting: str, row: pd.Series | None) -> dict[str, str]:
         values = [_NONE] * 4
     else:
         seeds = str(row["n"]) if row["n"] == row["seeds_planned"] else f"{row['n']}/{row['seeds_planned']}"
-        accuracy = _accuracy(row["accuracy_mean"], row["accuracy_std"])
-        values = [accuracy, _gain(row, "gain_over_scratch"), _gain(row, "gain_over_kd"), seeds]
+        score = _score(row["score_mean"], row["score_std"])
+        values = [score, _gain(row, "gain_over_scratch"), _gain(row, "gain_over_kd"), seeds]
     return dict(zip((setting, f"{setting} gain", f"{setting} over KD", f"{setting} n"), values, strict=True))
 
 
@@ -142,7 +148,7 @@ def _gain(row: pd.Series, name: str) -> str:
     return f"{round(row[name], 2) + 0.0:+.2f}" + (f" ± {half:.2f}{star}" if pd.notna(half) else "")
 
 
-def _accuracy(mean: float, std: float) -> str:
+def _score(mean: float, std: float) -> str:
     return _number(mean) + (f" ({std:.2f})" if pd.notna(std) else "")
 
 

@@ -38,25 +38,24 @@ class GlobalBatchNorm2d(nn.BatchNorm2d):
 
 
 class Aligner(nn.Module):
-    """Normalise, project, resize: [B, in_channels, h, w] -> [B, channels, *size].
+    """Normalise and project: [B, in_channels, h, w] -> [B, channels, h, w].
 
-    PAT's projector (BatchNorm, 1x1 convolution, nearest resize), one form for every family. The resize comes last:
+    PAT's projector (BatchNorm, 1x1 convolution, nearest resize), one form for every family. `resize` comes after it:
     the projection acts position by position, so it is done where there are fewest positions.
     """
 
-    def __init__(self, in_channels: int, channels: int, size: tuple[int, int]) -> None:
+    def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__()
         self.norm = GlobalBatchNorm2d(in_channels)
         self.project = nn.Conv2d(in_channels, channels, kernel_size=1)
-        self.size = size
 
     def forward(self, x: Tensor) -> Tensor:
-        return resize(self.project(self.norm(x)), self.size)
+        return self.project(self.norm(x))
 
 
-def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
+def resize(x: Tensor, size: Sequence[int]) -> Tensor:
     """Nearest-neighbour resize of [B, C, h, w] to [B, C, *size]; nothing is done where the size is right."""
-    return x if tuple(x.shape[-2:]) == tuple(size) else F.interpolate(x, size, mode="nearest")
+    return x if tuple(x.shape[-2:]) == tuple(size) else F.interpolate(x, tuple(size), mode="nearest")
 
 
 T = TypeVar("T")

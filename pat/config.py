@@ -7,64 +7,34 @@ workers share the batch and which device computes it are not part of a run. Stan
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self, get_type_hints
 
+from pat.errors import ConfigError, DataError, StorageError, unknown
+from pat.options import complete_options, declared, plain
+
+__all__ = [
+    "NUMERICS",
+    "ConfigError",
+    "Data",
+    "DataError",
+    "Method",
+    "Part",
+    "Recipe",
+    "RunConfig",
+    "StorageError",
+    "Task",
+    "Teacher",
+    "later",
+    "plain",
+    "unknown",
+]
+
 NUMERICS = 2
 """Raised, with a line in the CHANGELOG, whenever the same configuration would give other numbers."""
-
-_method_defaults: dict[str, dict[str, Any]] = {}
-
-
-class ConfigError(ValueError):
-    """A setting that cannot be used; the message is one line naming field, value and what is allowed."""
-
-
-class DataError(ConfigError):
-    """A file that a run needs - an image, a data set, a teacher's weights - is missing or damaged. It is named."""
-
-
-class StorageError(ConfigError):
-    """What a run has found cannot be kept: the disk is full, or the folder cannot be written."""
-
-
-def unknown(what: str, name: str, valid: Iterable[str], of: str = "") -> ConfigError:
-    """The error for a name that does not exist, with the nearest names that do."""
-    options = sorted(valid)
-    near = difflib.get_close_matches(name, options, n=3, cutoff=0.5)
-    known = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(options[:12]) or 'none'}"
-    return ConfigError(f"unknown {what} {name!r}{of}; {known}")
-
-
-def declare_method(name: str, defaults: Mapping[str, Any]) -> None:
-    """Make a method's options and defaults known, so that a configuration can be completed and checked."""
-    _method_defaults[name] = {key: plain(value) for key, value in defaults.items()}
-
-
-def plain(value: Any) -> Any:
-    """`value` as it is kept, read from JSON or given: lists and tuples become tuples, inside of mappings too."""
-    if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
-    return tuple(plain(item) for item in value) if isinstance(value, list | tuple) else value
-
-
-def complete_options(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """All options of `method`, defaults filled in. Raises ConfigError for an unknown method or option."""
-    if method not in _method_defaults:
-        raise unknown("method", method, _method_defaults)
-    defaults = _method_defaults[method]
-    for key in given:
-        if key not in defaults:
-            raise unknown("option", key, defaults, of=f" of method {method!r}")
-    filled = {key: plain(given.get(key, default)) for key, default in defaults.items()}
-    return {
-        key: float(value) if isinstance(defaults[key], float) and type(value) is int else value
-        for key, value in filled.items()
-    }
 
 
 def later(default: Any = dataclasses.MISSING, *, default_factory: Any = dataclasses.MISSING) -> Any:
@@ -152,7 +122,21 @@ class Method(Part):
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "options", complete_options(self.name, self.options))
+        object.__setattr__(self, "options", complete_options("method", self.name, self.options))
+
+    def __hash__(self) -> int:
+        return hash((self.name, tuple(sorted(self.options.items()))))
+
+
+@dataclass(frozen=True)
+class Task(Part):
+    """What is learnt, by name, with all of its options; options left out take the task's defaults."""
+
+    name: str = "classification"
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "options", complete_options("task", self.name, self.options))
 
     def __hash__(self) -> int:
         return hash((self.name, tuple(sorted(self.options.items()))))
@@ -188,6 +172,10 @@ class Recipe(Part):
     `auto_augment` is timm's text (`rand-m9-mstd0.5-inc1`); where it is set, `color_jitter` does nothing, as in timm.
     `mixup_mode`: one lambda for a whole batch ("batch", timm's default) or one for each sample ("elem").
     `views`: "batched" (ours, on the device) or "timm" (timm's own loader: the reference input).
+
+    For tasks on whole images: `sizes` are the lengths in pixels of the shorter side, one of which is drawn for each
+    view (none: the data's image size), `scale` the range of a factor on it, uniform. `milestones`: where a schedule
+    of several steps decays. `warmup_steps` is warm-up in steps.
     """
 
     epochs: int
@@ -218,6 +206,10 @@ class Recipe(Part):
     views: str = "batched"
     ema_decay: float = 0.0
     precision: str = "fp32"
+    sizes: tuple[int, ...] = later(())
+    scale: tuple[float, float] = later((1.0, 1.0))
+    milestones: tuple[int, ...] = later(())
+    warmup_steps: int = later(0)
 
     def __post_init__(self) -> None:
         _check(self.epochs > 0, "recipe.epochs", self.epochs, "a positive number")
@@ -248,6 +240,13 @@ class Recipe(Part):
         _check(self.mixup_mode in ("batch", "elem"), "recipe.mixup_mode", self.mixup_mode, "batch or elem")
         _check(self.views in ("batched", "timm"), "recipe.views", self.views, "batched or timm")
         _check(self.precision in ("fp32", "bf16"), "recipe.precision", self.precision, "fp32 or bf16")
+        _check(all(size > 0 for size in self.sizes), "recipe.sizes", self.sizes, "positive numbers of pixels")
+        _check(0 < self.scale[0] <= self.scale[1], "recipe.scale", self.scale, "0 < low <= high")
+        rising = all(a < b for a, b in zip((0, *self.milestones), self.milestones, strict=False))
+        _check(rising, "recipe.milestones", self.milestones, "positive numbers, each larger than the one before")
+        _check(self.warmup_steps >= 0, "recipe.warmup_steps", self.warmup_steps, "not negative")
+        once = not (self.warmup_steps and self.warmup_epochs)
+        _check(once, "recipe.warmup_steps", self.warmup_steps, "0 where warmup_epochs is set")
 
 
 @dataclass(frozen=True)
@@ -269,11 +268,12 @@ class RunConfig(Part):
     initial: str = ""
     unsynced_workers: int = 1
     numerics: int = NUMERICS
+    task: Task = later(default_factory=Task)
 
     def __post_init__(self) -> None:
         _check(self.threads > 0, "threads", self.threads, "a positive number")
         _check(self.seed >= 0, "seed", self.seed, "not negative")
-        teacherless = self.method.name == "scratch"
+        teacherless = declared("method", self.method.name).teacherless
         _check(
             teacherless == (self.teacher is None),
             "teacher",

@@ -21,6 +21,17 @@ def gather_batch(rows: Tensor) -> Tensor:
     return dist_nn.all_reduce(torch.cat([rows if r == rank else torch.zeros_like(rows) for r in range(world)]))
 
 
+def share_of(count: Tensor) -> Tensor | None:
+    """This worker's number of samples over the workers' mean number, None where it works alone.
+
+    A mean over its samples times this, averaged over the workers (as DDP averages gradients), is the mean over all.
+    """
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return None
+    count = count.detach().float()
+    return count / global_mean(count).clamp(min=torch.finfo(count.dtype).tiny)
+
+
 def global_mean(value: Tensor) -> Tensor:
     """The mean of one number over the workers, without gradient."""
     value = value.detach().clone()

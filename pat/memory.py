@@ -91,7 +91,8 @@ def can_checkpoint(student: nn.Module) -> bool:
 def separable(method: Method) -> bool:
     """Whether a batch may be done in parts: what is computed for an image depends on no other image."""
     trained = (module for name, module in method.named_modules() if not name.startswith("teacher."))
-    return not method.couples_samples and not any(isinstance(module, _BatchNorm) for module in trained)
+    coupled = method.couples_samples or method.task.couples_images
+    return not coupled and not any(isinstance(module, _BatchNorm) for module in trained)
 
 
 def workers_that_fit(step: Callable[[int], None], share: int) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -72,18 +72,32 @@ def create_student(
 def create_teacher(
     name: str, num_classes: int, image_size: int, weights: Path, expected_sha256: str | None = None
 ) -> tuple[nn.Module, str]:
+    """A frozen classifier (`load_teacher`)."""
+    return load_teacher(
+        name, lambda classes: create_model(name, classes, image_size), num_classes, weights, expected_sha256
+    )
+
+
+def load_teacher(
+    name: str,
+    build: Callable[[int], nn.Module],
+    num_classes: int,
+    weights: Path,
+    expected_sha256: str | None = None,
+) -> tuple[nn.Module, str]:
     """A frozen teacher in eval mode from a file (`pat.weights.read_weights`), and the SHA-256 of its bytes.
 
-    Files in the layout of a model's first release are translated where timm knows how. Raises ConfigError, one line
-    naming the file, if the bytes are not the expected ones or do not fit the model, its size or its classes.
+    `build` makes the model for a number of classes. Files in the layout of a model's first release are translated
+    where timm knows how. Raises ConfigError, one line naming the file, if the bytes are not the expected ones or do
+    not fit the model, its size or its classes.
     """
     found = sha256(weights)
     what = f"teacher {name!r}: weights file {str(weights)!r}"
     if expected_sha256 is not None and found != expected_sha256:
         raise DataError(f"{what} has SHA-256 {found}, but {expected_sha256} is expected")
-    teacher = create_model(name, num_classes, image_size)
+    teacher = build(num_classes)
     state = _in_timm_layout(name, teacher, read_weights(weights))
-    if problem := _other_names(teacher, state) or _other_shapes(name, num_classes, image_size, teacher, state):
+    if problem := _other_names(teacher, state) or _other_shapes(build, num_classes, teacher, state):
         raise ConfigError(f"{what} {problem}")
     teacher.load_state_dict(state)
     return teacher.requires_grad_(False).eval(), found
@@ -154,7 +168,9 @@ def _other_names(model: nn.Module, state: Mapping[str, Tensor]) -> str:
     return " and ".join(f"{kind} weights {', '.join(keys[:3])} ({len(keys)} in all)" for kind, keys in kinds if keys)
 
 
-def _other_shapes(name: str, num_classes: int, image_size: int, model: nn.Module, state: Mapping[str, Tensor]) -> str:
+def _other_shapes(
+    build: Callable[[int], nn.Module], num_classes: int, model: nn.Module, state: Mapping[str, Tensor]
+) -> str:
     """The first weight of `state` that has another shape than `model` needs, the head before all; empty if none has."""
     differing = [
         (key, tuple(state[key].shape), tuple(own.shape))
@@ -163,19 +179,19 @@ def _other_shapes(name: str, num_classes: int, image_size: int, model: nn.Module
     ]
     if not differing:
         return ""
-    if (classes := _classes(name, num_classes, image_size, state)) not in (None, num_classes):
+    if (classes := _classes(build, num_classes, state)) not in (None, num_classes):
         return f"has {classes} classes, the data set has {num_classes}"
     key, found, needed = differing[0]
     return f"has {key} of shape {found}, {needed} is needed"
 
 
-def _classes(name: str, num_classes: int, image_size: int, state: Mapping[str, Tensor]) -> int | None:
+def _classes(build: Callable[[int], nn.Module], num_classes: int, state: Mapping[str, Tensor]) -> int | None:
     """The number of classes of the head in `state`, whatever head the model has; None if its head is not there.
 
     The head's tensors are those that change with the number of classes.
     """
     with torch.device("meta"):
-        one, other = (create_model(name, count, image_size).state_dict() for count in (num_classes, num_classes + 1))
+        one, other = (build(count).state_dict() for count in (num_classes, num_classes + 1))
     for key in one.keys() & state.keys():
         for axis, sizes in enumerate(zip(one[key].shape, other[key].shape, strict=True)):
             if sizes == (num_classes, num_classes + 1) and state[key].ndim == one[key].ndim:

@@ -12,7 +12,7 @@ import torch
 from timm.layers import SEModule
 from torch import Tensor, nn
 
-from pat.align import Aligner
+from pat.align import Aligner, resize
 
 Shape = tuple[int, int, int]
 
@@ -20,14 +20,15 @@ Shape = tuple[int, int, int]
 class PromptBlock(nn.Module):
     """x [B, C, H, W] -> x + strength * prompt(x, feedback), strength a scalar that starts at 0.
 
-    `shape` is (C, H, W) of what enters the stage, `feedback` the shape of the feedback map, None for no feedback.
+    `shape` is (C, H, W) of what enters the stage, `feedback` the shape of the feedback map, None for no feedback. Both
+    may have other heights and widths in a forward.
     """
 
     def __init__(self, shape: Shape, feedback: Shape | None) -> None:
         super().__init__()
-        channels, height, width = shape
+        channels = shape[0]
         groups = math.gcd(4, channels)
-        self.feedback = nn.Identity() if feedback in (None, shape) else Aligner(feedback[0], channels, (height, width))
+        self.feedback = nn.Identity() if feedback in (None, shape) else Aligner(feedback[0], channels)
         self.fuse = nn.Sequential(
             nn.Conv2d(channels if feedback is None else 2 * channels, channels, kernel_size=1),
             nn.Conv2d(channels, channels, kernel_size=5, padding=2),
@@ -45,7 +46,7 @@ class PromptBlock(nn.Module):
         self.strength = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor, feedback: Tensor | None = None) -> Tensor:
-        fused = x if feedback is None else torch.cat([x, self.feedback(feedback)], dim=1)
+        fused = x if feedback is None else torch.cat([x, resize(self.feedback(feedback), x.shape[-2:])], dim=1)
         return x + self.strength * self.prompt(self.fuse(fused))
 
 

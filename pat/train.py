@@ -16,17 +16,15 @@ import torch.distributed as dist
 from torch import Tensor
 
 from pat.config import RunConfig
-from pat.counter import hash64, permutation
+from pat.counter import hash64
 from pat.data import Dataset, load
-from pat.evaluate import NO_SCORE, WEIGHTS, chosen_epoch, evaluate, results
+from pat.evaluate import WEIGHTS, chosen_epoch, results
 from pat.io import IO
 from pat.memory import NO_MEASURES, Measures, OutOfMemory, is_out_of_memory, next_measures, release, workers_that_fit
-from pat.models import normalisation
+from pat.tasks import NO_SCORE
 from pat.training import Training
-from pat.views import train_views
 
-_ORDER, _STEP = 0x6F72646572, 0x73746570
-EVAL_BATCH = 256
+_STEP = 0x73746570
 
 
 @dataclass(frozen=True)
@@ -34,8 +32,10 @@ class Outcome:
     """How far a run came. `results`, `test_correct` and what follows are filled when it is finished.
 
     `status` is paused, finished or diverged; `history` has one row an epoch; `results` is `evaluate.results`;
-    `test_correct` holds, per rule and weights, the packed correctness of each test image in the order of the set;
-    `measures` says what was done to fit the memory, `peak_memory` is in bytes of a GPU, 0 on the CPU.
+    `test_correct` holds, per rule and weights, the packed correctness of each test image in the order of the set,
+    `details`, per rule and weights, the test set's further scores in percent by name, where the task has any;
+    `initial_sha256` is that of the file that the training started from; `measures` says what was done to fit the
+    memory, `peak_memory` is in bytes of a GPU, 0 on the CPU.
     """
 
     status: str
@@ -44,12 +44,14 @@ class Outcome:
     message: str = ""
     results: dict[str, float] = field(default_factory=dict)
     test_correct: dict[str, bytes] = field(default_factory=dict)
+    details: dict[str, dict[str, float]] = field(default_factory=dict)
     test_images: int = 0
+    initial_sha256: str = ""
     student_sha256: str = ""
     student_params: int = 0
     extra_params: int = 0
     teacher_sha256: str = ""
-    teacher_top1: float = math.nan
+    teacher_score: float = math.nan
     exported: str = "raw"
     measures: str = ""
     peak_memory: int = 0
@@ -99,7 +101,7 @@ def train(
 
             def attempt(images: int) -> None:
                 smaller = Training(config, io, dataset, teacher_file, teacher_sha256, measures, initial_file)
-                trial_step(smaller, config, dataset, images)
+                trial_step(smaller, config, images)
 
             enough = workers_that_fit(attempt, share // measures.accumulation)
             fits = f"a share of {enough} workers would fit" if enough else "not even one image fits"
@@ -117,14 +119,14 @@ def _train(training: Training, config: RunConfig, dataset: Dataset, until: int) 
         if not math.isfinite(row["train_loss"]):
             message = f"loss became {row['train_loss']} in epoch {training.epoch + 1}"
             return _outcome("diverged", training, dataset, message=message)
-        _score_epoch(training, config, dataset, row)
+        _score_epoch(training, dataset, row)
         row["seconds"] = time.perf_counter() - start
         io.report(training.history, training.state(config))
         if training.epoch < config.recipe.epochs and io.asked_to_stop():
             break
     if training.epoch < config.recipe.epochs:
         return _outcome("paused", training, dataset)
-    return _finish(training, config, dataset)
+    return _finish(training, dataset)
 
 
 def _line(error: BaseException) -> str:
@@ -141,27 +143,13 @@ def _threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def epoch_batches(images: int, batch_size: int, seed: int, epoch: int) -> Tensor:
-    """Indices [steps, batch_size] of one epoch: a permutation by (seed, epoch), the last short batch left out."""
-    steps = images // batch_size
-    return permutation(images, seed, _ORDER, epoch)[: steps * batch_size].view(steps, batch_size)
-
-
 def train_epoch(training: Training, config: RunConfig, dataset: Dataset) -> dict[str, Any]:
     """One epoch of steps; the row's training half. Every worker takes its slice of each global batch."""
     io, recipe, epoch = training.io, config.recipe, training.epoch
     training.step_module.train()
-    views = train_views(
-        dataset.train,
-        epoch_batches(len(dataset.train), recipe.batch_size, config.seed, epoch),
-        recipe,
-        config.data.image_size,
-        dataset.num_classes,
-        normalisation(training.student),
-        config.seed,
-        epoch,
-        io.rank,
-        io.world_size,
+    batches = training.task.batches(dataset.train, recipe.batch_size, config.seed, epoch)
+    views = training.task.views(
+        dataset.train, batches, recipe, training.student, config.seed, epoch, io.rank, io.world_size
     )
     logged: list[dict[str, Tensor]] = []
     for step, (indices, images, targets) in enumerate(views, start=epoch * training.steps_per_epoch):
@@ -186,9 +174,10 @@ def train_epoch(training: Training, config: RunConfig, dataset: Dataset) -> dict
 
 
 def train_step(
-    training: Training, config: RunConfig, images: Tensor, targets: Tensor, indices: Tensor, step: int
+    training: Training, config: RunConfig, images: Tensor, targets: Any, indices: Tensor, step: int
 ) -> dict[str, Tensor]:
-    """One optimiser step on normalised images [B, 3, S, S], targets [B, C], indices [B]; the scalar losses, detached.
+    """One optimiser step on normalised images [B, 3, H, W], the task's targets, indices [B]; the scalar losses,
+    detached.
 
     Torch's generators are seeded from (seed, step), so dropout and the like need no state in the checkpoint.
     """
@@ -204,7 +193,7 @@ def train_step(
 
 
 def gradients(
-    training: Training, config: RunConfig, images: Tensor, targets: Tensor, indices: Tensor
+    training: Training, config: RunConfig, images: Tensor, targets: Any, indices: Tensor
 ) -> dict[str, Tensor]:
     """Adds the gradients of a batch to the parameters', in as many parts as the run's measures say; the mean losses."""
     parts = training.measures.accumulation
@@ -219,34 +208,31 @@ def gradients(
     return found[0] if parts == 1 else {name: torch.stack([part[name] for part in found]).mean(0) for name in found[0]}
 
 
-def trial_step(training: Training, config: RunConfig, dataset: Dataset, images: int) -> None:
+def trial_step(training: Training, config: RunConfig, images: int) -> None:
     """A forward and backward pass of so many images, for what it takes of memory; nothing is learnt."""
-    size, device = config.data.image_size, training.io.device
-    indices = torch.arange(images, device=device) % len(dataset.train)
-    targets = torch.full((images, dataset.num_classes), 1 / dataset.num_classes, device=device)
+    indices, pixels, targets = training.task.blank(images, training.io.device)
     training.step_module.train()
-    gradients(training, config, torch.zeros(images, 3, size, size, device=device), targets, indices)
+    gradients(training, config, pixels, targets, indices)
 
 
-def _score_epoch(training: Training, config: RunConfig, dataset: Dataset, row: dict[str, Any]) -> None:
-    """Adds raw and EMA scores to `row`, appends it, and keeps the correctness bits of the chosen epochs."""
+def _score_epoch(training: Training, dataset: Dataset, row: dict[str, Any]) -> None:
+    """Adds raw and EMA scores to `row`, appends it, and keeps what only the chosen epochs' test scores need."""
     training.share_statistics()
-    io, bits = training.io, {}
+    io, tested = training.io, {}
     for weights, model in zip(WEIGHTS, (training.student, training.ema and training.ema.module), strict=True):
         val = test = NO_SCORE
         if model is not None:
             val, test = (
-                evaluate(model, split, config.data, EVAL_BATCH, io.rank, io.world_size)
-                for split in (dataset.val, dataset.test)
+                training.task.score(model, split, io.rank, io.world_size) for split in (dataset.val, dataset.test)
             )
-        row |= {f"val_loss_{weights}": val.loss, f"val_top1_{weights}": val.top1, f"test_top1_{weights}": test.top1}
-        bits[weights] = test.correct
+        row |= {f"val_loss_{weights}": val.loss, f"val_score_{weights}": val.score, f"test_score_{weights}": test.score}
+        tested[weights] = test
     training.history.append(row)
     training.epoch += 1
     for weights in WEIGHTS:
         for rule in ("last", "best_val"):
             if chosen_epoch(training.history, rule, weights) is row:
-                training.best_bits[f"{rule}_{weights}"] = bits[weights]
+                training.keep(f"{rule}_{weights}", tested[weights])
 
 
 def _outcome(status: str, training: Training, dataset: Dataset, **rest: Any) -> Outcome:
@@ -263,14 +249,14 @@ def _outcome(status: str, training: Training, dataset: Dataset, **rest: Any) -> 
     )
 
 
-def _finish(training: Training, config: RunConfig, dataset: Dataset) -> Outcome:
+def _finish(training: Training, dataset: Dataset) -> Outcome:
     """Exports the student and sums up the run."""
     io, teacher = training.io, training.method.teacher
-    digest = io.export(training.product().state_dict())
+    digest = io.export(training.product())
     own = sum(p.numel() for p in training.student.parameters())
-    teacher_top1 = math.nan
+    taught_by = NO_SCORE
     if teacher is not None:
-        teacher_top1 = evaluate(teacher, dataset.test, config.data, EVAL_BATCH, io.rank, io.world_size).top1
+        taught_by = training.task.score(teacher, dataset.test, io.rank, io.world_size)
     return _outcome(
         "finished",
         training,
@@ -278,10 +264,12 @@ def _finish(training: Training, config: RunConfig, dataset: Dataset) -> Outcome:
         results=results(training.history),
         test_correct={rule: np.packbits(bits.numpy()).tobytes() for rule, bits in training.best_bits.items()},
         test_images=len(dataset.test),
+        details=training.best_details,
+        initial_sha256=training.initial_sha256,
         student_sha256=digest,
         student_params=own,
         extra_params=sum(p.numel() for p in training.trainable) - own,
         teacher_sha256=training.teacher_sha256,
-        teacher_top1=teacher_top1,
+        teacher_score=taught_by.score,
         exported=training.exported,
     )

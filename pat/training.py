@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,10 @@ from pat.config import ConfigError, RunConfig
 from pat.data import Dataset
 from pat.io import IO
 from pat.memory import NO_MEASURES, Measures
-from pat.methods import Task, create_method
-from pat.models import create_student, create_teacher, has_batchnorm
+from pat.methods import create_method
+from pat.models import has_batchnorm
+from pat.tasks import Score, Task, task_on
+from pat.weights import sha256
 
 State = dict[str, Any]
 
@@ -38,19 +41,19 @@ class Training:
         measures: Measures = NO_MEASURES,
         initial_file: Path | None = None,
     ) -> None:
-        recipe, size = config.recipe, config.data.image_size
+        recipe, method = config.recipe, config.method
+        self.initial_sha256 = sha256(initial_file) if initial_file is not None else ""
         if io.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(io.device)
-        student = create_student(config.student, dataset.num_classes, size, config.seed, config.initial, initial_file)
+        self.task = task_on(config.task, config.data, dataset)
+        student = self.task.student(config.student, config.seed, config.initial, initial_file)
         check_workers(config, io, len(dataset.train), student)
         if measures.checkpointing:  # before the method looks at the model: some then call other modules of it
             student.set_grad_checkpointing(True)  # type: ignore[operator]
         teacher, self.teacher_sha256 = None, ""
         if config.teacher is not None:
-            teacher, self.teacher_sha256 = load_teacher(config, dataset.num_classes, teacher_file, teacher_sha256)
-        method = config.method
-        task = Task(size, dataset.train.labels.cpu())
-        built = create_method(method.name, student, teacher, task, config.seed, **method.options)
+            teacher, self.teacher_sha256 = load_teacher(config, self.task, teacher_file, teacher_sha256)
+        built = create_method(method.name, student, teacher, self.task, config.seed, **method.options)
         if io.world_size > 1 and io.device.type == "cuda":
             built = nn.SyncBatchNorm.convert_sync_batchnorm(built)
         self.method = built.to(io.device).to(memory_format=torch.channels_last)  # measured faster on CPU and GPU
@@ -69,6 +72,7 @@ class Training:
         self.io, self.epoch = io, 0
         self.history: list[dict[str, Any]] = []
         self.best_bits: dict[str, Tensor] = {}
+        self.best_details: dict[str, dict[str, float]] = {}
         self.last_losses: list[float] = []
 
     @property
@@ -81,8 +85,16 @@ class Training:
         module = self.step_module
         return module.no_sync() if isinstance(module, DistributedDataParallel) else nullcontext()
 
-    def product(self) -> nn.Module:
-        return self.ema.module if self.ema else self.student
+    def product(self) -> State:
+        """The weights that the run exports."""
+        return self.task.product(self.ema.module if self.ema else self.student)
+
+    def keep(self, rule: str, test: Score) -> None:
+        """What a chosen epoch's score on the test images was made of."""
+        if test.correct is not None:
+            self.best_bits[rule] = test.correct
+        if test.details:
+            self.best_details[rule] = dict(test.details)
 
     def state(self, config: RunConfig) -> State:
         """All that a continuation needs, on this worker. Random numbers are functions of (seed, step): no state."""
@@ -95,6 +107,7 @@ class Training:
             "epoch": self.epoch,
             "history": self.history,
             "best_bits": self.best_bits,
+            "best_details": self.best_details,
             "last_losses": self.last_losses,
             "method": method,
             "optimizer": self.optimizer.state_dict(),
@@ -120,8 +133,9 @@ class Training:
         self.optimizer.load_state_dict(state["optimizer"])
         if self.ema:
             self.ema.module.load_state_dict(state["ema"])
-        self.epoch, self.history = state["epoch"], state["history"]
+        self.epoch, self.history = state["epoch"], _renamed(state["history"])
         self.best_bits, self.last_losses = state["best_bits"], state["last_losses"]
+        self.best_details = state.get("best_details", {})  # checkpoints of ledger version 3 have none
 
     def share_statistics(self) -> None:
         """Gives every worker rank 0's running statistics (those of BatchNorm without synchronisation differ)."""
@@ -130,6 +144,11 @@ class Training:
                 for name, buffer in module.named_buffers():
                     if not name.startswith("teacher") and name not in self.method.per_sample:
                         dist.broadcast(buffer, src=0)
+
+
+def _renamed(history: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of a checkpoint by today's names: until version 4 of the ledger a score was called top1."""
+    return [{name.replace("_top1_", "_score_"): value for name, value in row.items()} for row in history]
 
 
 def check_workers(config: RunConfig, io: IO, train_images: int, student: nn.Module) -> None:
@@ -151,15 +170,13 @@ def check_workers(config: RunConfig, io: IO, train_images: int, student: nn.Modu
         )
 
 
-def load_teacher(config: RunConfig, num_classes: int, file: Path | None, expected: str | None) -> tuple[nn.Module, str]:
+def load_teacher(config: RunConfig, task: Task, file: Path | None, expected: str | None) -> tuple[nn.Module, str]:
     """The frozen teacher of `config` and the SHA-256 of its bytes, which an identity `sha256:…` fixes."""
     assert config.teacher is not None
     if file is None:
         raise ConfigError(f"teacher {config.teacher.name!r} ({config.teacher.weights}): no weights file given")
     kind, _, value = config.teacher.weights.partition(":")
-    return create_teacher(
-        config.teacher.name, num_classes, config.data.image_size, file, value if kind == "sha256" else expected
-    )
+    return task.teacher(config.teacher.name, file, value if kind == "sha256" else expected)
 
 
 def _optimizer(config: RunConfig, method: nn.Module) -> torch.optim.Optimizer:
@@ -188,12 +205,13 @@ def _schedule(config: RunConfig, optimizer: torch.optim.Optimizer, steps: int) -
             sched=recipe.schedule,
             num_epochs=recipe.epochs,
             min_lr=recipe.min_lr,
-            warmup_epochs=recipe.warmup_epochs,
+            warmup_epochs=recipe.warmup_steps / steps if recipe.warmup_steps else recipe.warmup_epochs,
             warmup_lr=recipe.warmup_lr,
             decay_epochs=recipe.decay_epochs,
             decay_rate=recipe.decay_rate,
             step_on_epochs=recipe.schedule_per_epoch,
             updates_per_epoch=steps,
+            **({"decay_milestones": list(recipe.milestones)} if recipe.milestones else {}),
         )
     except ValueError as error:
         raise ConfigError(f"recipe.schedule = {recipe.schedule!r}: {error}") from error

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from pat.config import Method, RunConfig, Teacher, complete_options
+from pat.config import Method, RunConfig, Teacher
+from pat.methods import method_options
 from sweeps.study import SEARCH_SEED, Cell, Study, TeacherFile
 
 
@@ -15,7 +16,7 @@ def default_options(study: Study, cell: Cell) -> dict[str, Any]:
     options = dict(study.options.get(cell.method, {}))
     for key in (f":{cell.student}", f"{cell.teacher}:{cell.student}"):
         options |= study.corrections.get(key, {}).get(cell.method, {})
-    return complete_options(cell.method, options)
+    return method_options(cell.method, options)
 
 
 def teacher_run(study: Study, teacher: str, unsynced: int = 1) -> RunConfig | None:
@@ -32,6 +33,7 @@ def teacher_run(study: Study, teacher: str, unsynced: int = 1) -> RunConfig | No
         threads=study.threads,
         initial=initial,
         unsynced_workers=unsynced,
+        task=study.task,
     )
 
 
@@ -58,4 +60,5 @@ def student_run(
         threads=study.threads,
         initial=study.initial.get(f":{cell.student}", ""),
         unsynced_workers=unsynced,
+        task=study.task,
     )

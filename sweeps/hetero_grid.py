@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "ca11ff4e393b"
+CODE = "d73cb6f6d195"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -103,6 +103,34 @@ IMAGENET_VIT_MLP = replace(_STRONG, batch_size=512, lr=5e-4, min_lr=1e-6, warmup
 IMAGENET_CNN_1024 = replace(IMAGENET_CNN, batch_size=512)
 IMAGENET_VIT_MLP_1024 = replace(IMAGENET_VIT_MLP, batch_size=1024)
 
+COCO_PAIRS = tuple((SWIN, student) for student in CNN_STUDENTS)
+COCO_WEIGHTS = {
+    SWIN: WEIGHTS[SWIN],
+    ":resnet18": "timm:resnet18.tv_in1k",
+    ":mobilenetv2_100": "timm:mobilenetv2_100.ra_in1k",
+}
+"""ImageNet weights with which the backbones of detectors and segmenters begin."""
+COCO_STUDENT = Recipe(
+    epochs=12,
+    batch_size=8,
+    lr=0.01,
+    weight_decay=1e-4,
+    schedule="multistep",
+    milestones=(8, 11),
+    decay_rate=0.1,
+    warmup_steps=1000,
+    warmup_lr=1e-5,
+    flip=0.5,
+    interpolation="bilinear",
+    sizes=(640, 672, 704, 736, 768, 800),
+    precision="bf16",
+)
+"""SGD at batch 8, decayed after 120,000 and 160,000 of 180,000 steps; the short side of an image is 640 to 800."""
+COCO_TEACHER = replace(
+    COCO_STUDENT, epochs=18, optimizer="adamw", lr=1e-4, weight_decay=0.05, milestones=(14, 17), warmup_lr=1e-7
+)
+"""AdamW at batch 8, decayed after 210,000 and 250,000 of 270,000 steps."""
+
 OFA_AUTHORS_CIFAR100 = {f":{student}": {"ofa": {"weight": 0.1}} for student in CNN_STUDENTS}
 """What the authors of OFA-KD named in public as their setting for CNN students on CIFAR-100."""
 OFA_AUTHORS_IMAGENET = {f"{DEIT}:resnet18": {"ofa": {"epsilon": 1.5}}}

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from math import isclose
 from typing import Any, NamedTuple
 
-import pat.methods  # noqa: F401  (declares every method's options)
-from pat.config import NUMERICS, ConfigError, Data, Part, Recipe, complete_options, plain, unknown
-from pat.data import check_data
+from pat.config import NUMERICS, ConfigError, Data, Part, Recipe, Task, later, plain, unknown
+from pat.methods import check_task, method_options
 from pat.models import check_model, check_pretrained
+from pat.tasks import check_data, task_class
 from pat.views.randaugment import parse
 from pat.weights import SCHEMES, is_url
 
-SCRATCH, TIMM = "scratch", "timm:"
+SCRATCH, TIMM, CLASSIFICATION = "scratch", "timm:", "classification"
 SEARCH_SEED = 0
 """The seed of teachers and of every search run; confirmation uses 1, 2, …, which no decision has seen."""
 
@@ -104,6 +104,7 @@ class Study(Part):
     `seeds` confirmation seeds follow the search. `confirm_validation` is the validation share of scratch and
     confirmation runs (None = that of `data`). `threads` per worker and `workers` per run (a number, or one for each
     method, teachers and scratch being "scratch") belong to the study.
+    `task`: what is learnt; the data set must say what it needs to know of its images.
     `gpu_share` of one GPU is asked for by a one-worker run where the cluster has GPUs; None: as probes allow.
     """
 
@@ -124,6 +125,7 @@ class Study(Part):
     threads: int = 1
     workers: int | Mapping[str, int] = 1
     gpu_share: float | None = None
+    task: Task = later(default_factory=Task)
 
     def __post_init__(self) -> None:
         if SCRATCH in self.methods:
@@ -177,6 +179,7 @@ class Study(Part):
                     "pairs": tuple((teacher, student) for teacher, student in values["pairs"]),
                     "anchors": tuple((teacher, student) for teacher, student in values.get("anchors", ())),
                     "search": Search.from_dict(values["search"]),
+                    "task": Task.from_dict(values.get("task", {})),
                 }
             )
         except (KeyError, TypeError, AttributeError) as error:
@@ -203,22 +206,31 @@ def _check_names(study: Study) -> None:
             raise ConfigError(f"anchor {teacher}:{student} of study {study.name!r}: not among the pairs asked for")
     if len(set(study.anchors)) < len(study.anchors):
         raise ConfigError(f"anchors of study {study.name!r}: none twice")
-    check_data(study.data)
+    check_data(study.task, study.data)
     for name in (*study.teachers, *study.students):
         check_model(name)
     for name, source in study.given_teachers().items():
         if source.tag:
-            check_pretrained(name, source.tag)
+            _check_tag(study, name, source.tag)
     for key, weights in study.initial.items():
         _check_initial(study, key, weights)
     for method in study.methods:
-        complete_options(method, {**study.options.get(method, {}), **study.choices.get(method, {})})
+        check_task(method, study.task.name)
+        method_options(method, {**study.options.get(method, {}), **study.choices.get(method, {})})
     for key, corrected in study.corrections.items():
         teacher, colon, student = key.partition(":")
         if not colon or student not in study.students or (teacher and teacher not in study.teachers):
             raise ConfigError(f"corrections of {key!r}: :student or teacher:student of study {study.name!r}")
         for method, options in corrected.items():
-            complete_options(method, options)
+            method_options(method, options)
+
+
+def _check_tag(study: Study, name: str, tag: str) -> None:
+    """timm has such weights, and they answer the study's question."""
+    check_pretrained(name, tag)
+    if study.task.name != CLASSIFICATION:
+        begin = f"train it from them (initial = {TIMM}{tag}) or give the file of one"
+        raise ConfigError(f"teacher {name!r}: timm's weights {tag!r} are a classifier, no {study.task.name}; {begin}")
 
 
 def _check_initial(study: Study, key: str, weights: str) -> None:
@@ -248,8 +260,10 @@ def _check_numbers(study: Study) -> None:
         raise ConfigError(f"gpu_share = {study.gpu_share}: a share of one GPU in (0, 1]")
     recipes = {**study.teachers, **study.students}
     for recipe in recipes.values():
-        if isinstance(recipe, Recipe) and recipe.auto_augment and recipe.views == "batched":
-            parse(recipe.auto_augment)
+        if isinstance(recipe, Recipe):
+            task_class(study.task.name).check(study.data, recipe)
+            if recipe.auto_augment and recipe.views == "batched":
+                parse(recipe.auto_augment)
     for method in (SCRATCH, *study.methods):
         workers = study.workers_of(method)
         if workers < 1:

@@ -14,7 +14,8 @@ from pathlib import Path, PurePosixPath
 from analysis import ledger, storage
 from analysis.schema import LedgerError
 from pat.config import ConfigError
-from pat.models import create_teacher, native_file, pretrained_file
+from pat.models import native_file, pretrained_file
+from pat.tasks import Task, create_task
 from pat.weights import download, is_url
 from sweeps.configs import teacher_run
 from sweeps.study import TIMM, Study, TeacherFile
@@ -30,15 +31,17 @@ def recorded(study: Study, folder: Path) -> Study:
 
 def resolve_used(study: Study, folder: Path, num_classes: int) -> None:
     """`resolve` for every teacher that the pairs of the study use."""
+    task = create_task(study.task, study.data, num_classes)
     for source in _used(study).values():
-        resolve(source, folder, num_classes, study.data.image_size)
+        resolve(source, folder, task)
 
 
 def provide_used(study: Study, folder: Path, num_classes: int) -> None:
     """`provide` for every teacher that the pairs of the study use, which are resolved; and the weights that the
     training of the others and of the students starts from, a teacher's as long as it has not ended."""
+    task = create_task(study.task, study.data, num_classes)
     for name, source in _used(recorded(study, folder)).items():
-        provide(name, source, folder, num_classes, study.data.image_size)
+        provide(name, source, folder, task)
     teachers = {name: teacher_run(study, name) for name in study.used_teachers()}
     begun = [name for name, run in teachers.items() if run is not None and ledger.read_run(folder, run.run_id) is None]
     for key in (*begun, *(f":{name}" for name in study.used_students())):
@@ -66,31 +69,31 @@ def _provide_initial(tag: str, folder: Path) -> None:
     storage.write_file(path.parent, path.name, data)
 
 
-def resolve(source: TeacherFile, folder: Path, num_classes: int, image_size: int) -> TeacherFile:
+def resolve(source: TeacherFile, folder: Path, task: Task) -> TeacherFile:
     """The same teacher with its SHA-256: that of a tag is recorded, or fetched from timm and then recorded.
 
     Raises ConfigError where timm cannot give the weights, or they have other classes.
     """
-    known = _known(source, folder, image_size)
+    known = _known(source, folder, task.data.image_size)
     if known.sha256:
         return known
-    digest = _fetch_tag(source, folder, num_classes, image_size)
-    _write_record(folder, _key(source, image_size), digest)
+    digest = _fetch_tag(source, folder, task)
+    _write_record(folder, _key(source, task.data.image_size), digest)
     return replace(source, sha256=digest)
 
 
-def provide(name: str, source: TeacherFile, folder: Path, num_classes: int, image_size: int) -> Path:
+def provide(name: str, source: TeacherFile, folder: Path, task: Task) -> Path:
     """The file of a resolved teacher, fetched if it is not here yet, once it was tried whether it fits model `name`.
 
     Raises ConfigError, one line, for what cannot be fetched, has other bytes, other weights or another head.
     """
     path = local_file(source, folder)
     if source.tag and not path.exists():
-        _fetch_tag(source, folder, num_classes, image_size)
+        _fetch_tag(source, folder, task)
     elif is_url(source.path) and not path.exists():
         print(f"fetching teacher {name} from {source.path}", flush=True)
         download(source.path, path, source.sha256)
-    create_teacher(source.tag or name, num_classes, image_size, path, source.sha256)
+    task.teacher(source.tag or name, path, source.sha256)
     return path
 
 
@@ -108,11 +111,11 @@ def _used(study: Study) -> dict[str, TeacherFile]:
     return {name: given[name] for name in study.used_teachers() if name in given}
 
 
-def _fetch_tag(source: TeacherFile, folder: Path, num_classes: int, image_size: int) -> str:
+def _fetch_tag(source: TeacherFile, folder: Path, task: Task) -> str:
     """Writes timm's weights of a tag under their SHA-256, which is returned."""
     print(f"fetching timm's weights {source.tag}", flush=True)
     try:
-        data = pretrained_file(source.tag, num_classes, image_size)
+        data = pretrained_file(source.tag, task.num_classes, task.data.image_size)
     except ConfigError as error:
         raise ConfigError(f"{error}; a file can be given instead: its path and SHA-256") from error
     digest = hashlib.sha256(data).hexdigest()

@@ -7,17 +7,20 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import timm
 
 from analysis import ledger
+from analysis.metrics import METRICS, Metric
 from pat.config import ConfigError, Data, Method, Recipe, RunConfig, Teacher, unknown
 from pat.data import folder_data, list_datasets, load
 from pat.io import STUDENT, LocalIO
 from pat.methods import list_methods
 from pat.models import check_model, check_pretrained, family
+from pat.tasks import Task, default_task, task_class, task_on
 from pat.weights import is_url, sha256
 from sweeps.cli import guarded
 from sweeps.engine.lock import locked
@@ -85,7 +88,7 @@ def _train(flags: argparse.Namespace) -> int:
         raise ConfigError("--teacher-file: only with --teacher NAME, the model that it holds")
     check_model(flags.student, "student")
     data, root = _data(flags)
-    num_classes = load(data, root).num_classes
+    task = task_on(default_task(data), data, load(data, root))
     changes = {"epochs": flags.epochs, "batch_size": flags.batch_size, "lr": flags.lr, "flip": flags.flip}
     recipe = replace(RECIPE, **changes, warmup_epochs=min(1, flags.epochs - 1))
     method = Method(flags.method, _options(flags.option))
@@ -96,16 +99,18 @@ def _train(flags: argparse.Namespace) -> int:
         if needs_teacher:
             check_model(flags.teacher, "teacher")
             if flags.teacher_file:
-                teacher, file, digest = _given_teacher(flags, data, folder, num_classes)
+                teacher, file, digest = _given_teacher(flags, folder, task)
             else:
                 teacher, file, digest = _trained_teacher(flags, data, root, recipe, folder)
         config = RunConfig(flags.student, data, recipe, method, teacher, flags.seed, flags.threads)
         row = _run(config, folder, root, "confirm" if teacher else "scratch", file, digest)
     path = run_folder(folder, config.run_id) / STUDENT
+    metric = METRICS[row["metric"]]
     if teacher:
-        print(f"{flags.teacher}: {row['teacher_top1']:.2f} % on test, the teacher")
-    print(f"{flags.student}: {row['test_last_' + row['exported']]:.2f} % on test after {row['epochs_done']} epochs")
-    arguments = f"{flags.student!r}, {_size(config)}num_classes={num_classes}, checkpoint_path={str(path)!r}"
+        print(f"{flags.teacher}: {metric.number(row['teacher_score'])} on test, the teacher")
+    score = metric.number(row[f"test_last_{row['exported']}"])
+    print(f"{flags.student}: {score} on test after {row['epochs_done']} epochs")
+    arguments = f"{flags.student!r}, {_size(config)}num_classes={task.num_classes}, checkpoint_path={str(path)!r}"
     print(f"import pat, timm; timm.create_model({arguments})")
     return 0
 
@@ -142,16 +147,16 @@ def _options(given: Sequence[str]) -> dict[str, Any]:
     return options
 
 
-def _given_teacher(flags: argparse.Namespace, data: Data, folder: Path, num_classes: int) -> tuple[Teacher, str, str]:
+def _given_teacher(flags: argparse.Namespace, folder: Path, task: Task) -> tuple[Teacher, str, str]:
     """The identity of a teacher that is not trained here, its file and the SHA-256 of its bytes."""
-    place, digest, size = flags.teacher_file, flags.teacher_sha256 or "", data.image_size
+    place, digest = flags.teacher_file, flags.teacher_sha256 or ""
     if not digest and not is_url(place) and not place.startswith(TIMM):
         digest = sha256(Path(place).expanduser())
     source = TeacherFile(place, digest)
     if source.tag:
         check_pretrained(flags.teacher, source.tag)
-    source = resolve(source, folder, num_classes, size)
-    path = provide(flags.teacher, source, folder, num_classes, size)
+    source = resolve(source, folder, task)
+    path = provide(flags.teacher, source, folder, task)
     return Teacher(source.tag or flags.teacher, f"sha256:{source.sha256}"), str(path), source.sha256
 
 
@@ -182,7 +187,7 @@ def _run(
         teacher_sha256=teacher_sha256,
     )
     print(f"{phase} {config.student}, method {config.method.name}, seed {config.seed}: run {config.run_id}", flush=True)
-    execute(job, _talking)
+    execute(job, partial(_talking, METRICS[task_class(config.task.name).metric]))
     row = ledger.read_run(folder, config.run_id)
     assert row is not None  # a segment to the full length always ends the run
     if row["status"] != "finished":
@@ -190,13 +195,13 @@ def _run(
     return row
 
 
-def _talking(folder: Path, on_epoch: Any, stop: Callable[[], bool]) -> LocalIO:
+def _talking(metric: Metric, folder: Path, on_epoch: Any, stop: Callable[[], bool]) -> LocalIO:
     """A `LocalIO` that also prints a line an epoch."""
 
     def tell(history: list[dict[str, Any]]) -> None:
         on_epoch(history)
         row = history[-1]
-        scores = f"loss {row['train_loss']:.3f}, validation {row['val_top1_raw']:.2f} %"
+        scores = f"loss {row['train_loss']:.3f}, validation {metric.number(row['val_score_raw'])}"
         print(f"  epoch {row['epoch']}: {scores}, {row['seconds']:.1f} s", flush=True)
 
     return LocalIO(folder, tell, stop)

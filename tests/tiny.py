@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from pat.config import Data, Method, Recipe, RunConfig, Teacher
 from pat.data import Split, load_digits, register_dataset
 from pat.io import LocalIO
+from pat.tasks.classification import Classification
 from pat.train import Outcome, train
 
 CNN, VIT, MLP, BATCHNORM = "convnext_micro_32", "vit_nano_patch8_32", "mixer_nano_patch8_32", "resnet_nano_32"
@@ -44,6 +47,14 @@ def config(student: str = VIT, method: str = "scratch", epochs: int = 2, **field
     teacher = None if method == "scratch" else Teacher(CNN, "run:0123456789abcdef")
     given = {"method": Method(method, options), "teacher": teacher, **fields}
     return RunConfig(student, Data("tiny", 32), recipe, **given)
+
+
+def task(size: int | tuple[int, int] = 32, labels: Tensor | None = None, classes: int = 10) -> Classification:
+    """Classification of images of this size."""
+    sides = (size, size) if isinstance(size, int) else size
+    made = Classification(Data("tiny", min(sides)), classes, labels)
+    made.canvas = sides
+    return made
 
 
 def run(configuration: RunConfig, folder: Path, teacher_file: Path | None = None, **kwargs: Any) -> Outcome:

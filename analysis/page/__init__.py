@@ -73,6 +73,7 @@ def page(report: Report, refresh: int | None = None) -> str:
         refresh=refresh,
         study_name=frames.study,
         data=frames.data,
+        metric=frames.metric,
         state=state(frames),
         findings=findings(frames),
         cautions=cautions(frames),

@@ -17,7 +17,7 @@ ROWS, COLUMN_BYTES, LETTERS = 50_000, 1_200_000, 400
 
 _DIGITS = 6
 _POINTS = re.compile(
-    r"gain|accuracy|top1|scratch|score|best|optimism|tuned_minus|rank|critical|^(val|test)_last|_std$|_mean$|(^|_)(low|high)$"
+    r"gain|scratch|score|best|optimism|tuned_minus|rank|critical|^(val|test)_last|_std$|_mean$|(^|_)(low|high)$"
 )
 _CHANCE = re.compile(r"(^|_)p(_holm|_bh)?$")
 _ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}

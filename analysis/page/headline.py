@@ -45,7 +45,11 @@ def findings(frames: Frames) -> list[str]:
     if known.empty:
         return ["No cell has a gain over scratch yet."]
     ranked = methods.prepare(frames).query("setting == @setting")
-    return [text for text in (_significant(cells, known, setting), _told_apart(ranked), _largest(known)) if text]
+    return [
+        text
+        for text in (_significant(cells, known, setting), _told_apart(ranked), _largest(known, frames.metric.points))
+        if text
+    ]
 
 
 def cautions(frames: Frames) -> list[str]:
@@ -73,12 +77,12 @@ def cautions(frames: Frames) -> list[str]:
     if frames.data == "digits":
         lines.append("Digits shows that the system works. It is far too small and easy to prove anything about PAT.")
     lines.append("Every gain is given this study's own teachers and recipes, and is measured on one test set.")
-    return lines
+    return [*lines, *filter(None, [frames.metric.no_images])]
 
 
 def by_method(cells: pd.DataFrame) -> list[dict[str, Any]]:
     """One row per method and setting, in the order of all tables: pairs, mean, lowest and highest gain over the
-    finished pairs in percentage points, and how many gain or lose after Holm's correction."""
+    finished pairs in points of the score, and how many gain or lose after Holm's correction."""
     rows = []
     settings = [name for name in ("default", "tuned") if (cells["setting"] == name).any()]
     for method in order(cells["method"]):
@@ -93,7 +97,7 @@ def by_method(cells: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def signed(value: float) -> str:
-    """A gain in percentage points as text; a dash where there is none."""
+    """A gain as text; a dash where there is none."""
     return "–" if pd.isna(value) else f"{round(float(value), 2) + 0.0:+.2f}".replace("-", "−")
 
 
@@ -157,14 +161,14 @@ def _told_apart(ranked: pd.DataFrame) -> str:
     )
 
 
-def _largest(known: pd.DataFrame) -> str:
+def _largest(known: pd.DataFrame, points: str) -> str:
     best = known.iloc[int(known[_GAIN].argmax())]
     labels = shorten({*known["teacher"], *known["student"]})
     cell = f"{method_label(best['method'])} with {labels[best['teacher']]} → {labels[best['student']]}"
     low, high, p = (best[f"{_GAIN}{part}"] for part in ("_low", "_high", "_p_holm"))
     span = "" if pd.isna(low) else f", its own 95 % interval {signed(low)} to {signed(high)}, corrected {_p(p)}"
     which = "only" if len(known) == 1 else "largest"
-    text = f"The {which} gain is {signed(best[_GAIN])} percentage points: {cell} (n = {best['n']}{span})."
+    text = f"The {which} gain is {signed(best[_GAIN])} {points}: {cell} (n = {best['n']}{span})."
     if len(known) == 1:
         return text
     if pd.notna(p) and p < ALPHA:

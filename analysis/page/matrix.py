@@ -14,6 +14,7 @@ import pandas as pd
 from analysis.cells import family_order
 from analysis.frames import Frames
 from analysis.labels import method_label, shorten
+from analysis.metrics import Metric
 from analysis.page.headline import ALPHA, chance, signed
 from analysis.plots.looks import order
 
@@ -24,7 +25,7 @@ _REASON = 48
 
 @dataclass(frozen=True)
 class Matrix:
-    """All panels; the `limit` of one is where its colours end, in percentage points, the same for all methods of a
+    """All panels; the `limit` of one is where its colours end, in points of the score, the same for all methods of a
     setting; `clipped`: gains lie beyond. `details`: of each cell what the script shows when it is pointed at."""
 
     methods: Sequence[tuple[str, str]]
@@ -48,7 +49,7 @@ def matrix(frames: Frames) -> Matrix:
             limit, clipped = limits[setting]
             group = cells[(cells["method"] == method) & (cells["setting"] == setting)]
             found = {(row["teacher"], row["student"]): row for row in records(group)}
-            rows = _rows(found, teachers, students, limit, runs, details)
+            rows = _rows(found, teachers, students, limit, runs, details, frames.metric)
             heads = [(family, len(list(names))) for family, names in groupby(family for _, _, family in students)]
             panel: dict[str, Any] = {"method": method, "label": method_label(method), "setting": setting, "rows": rows}
             panel |= {"limit": f"{limit:g}", "clipped": clipped}
@@ -70,6 +71,7 @@ def _rows(
     limit: float,
     runs: Mapping[tuple[str, ...], list[dict[str, Any]]],
     details: list[dict[str, Any]],
+    metric: Metric,
 ) -> list[dict[str, Any]]:
     rows = []
     for family, group in groupby(teachers, key=lambda teacher: teacher[2]):
@@ -80,7 +82,7 @@ def _rows(
                 cell = found.get((name, student))
                 cells.append({"kind": "absent"} if cell is None else _cell(cell, limit, len(details)))
                 if cell is not None:
-                    details.append(_detail(cell, runs))
+                    details.append(_detail(cell, runs, metric))
             span = {"family": _family(family), "span": len(members) if i == 0 else 0, "first": i == 0}
             rows.append({**span, "name": name, "label": label, "cells": cells})
     return rows
@@ -106,7 +108,9 @@ def _cell(cell: Mapping[str, Any], limit: float, index: int) -> dict[str, Any]:
     return {"kind": "gain", "index": index, "label": label, "sign": sign, "share": f"{share:.3f}", "sure": sure, **text}
 
 
-def _detail(cell: Mapping[str, Any], runs: Mapping[tuple[str, ...], list[dict[str, Any]]]) -> dict[str, Any]:
+def _detail(
+    cell: Mapping[str, Any], runs: Mapping[tuple[str, ...], list[dict[str, Any]]], metric: Metric
+) -> dict[str, Any]:
     """Title, lines (name, value) and runs of one cell, as text."""
     key = (cell["teacher"], cell["student"], cell["method"], cell["setting"])
     rule = f"{_RULES.get(cell['rule'], cell['rule'])}, {'EMA' if cell['weights'] == 'ema' else cell['weights']} weights"
@@ -117,10 +121,10 @@ def _detail(cell: Mapping[str, Any], runs: Mapping[tuple[str, ...], list[dict[st
         ("p, other seeds", _p(cell, f"{_GAIN}_p")),
         ("p after Holm", _p(cell, f"{_GAIN}_p_holm")),
         ("p, seeds and images", _p(cell, f"{_GAIN}_images_p")),
-        ("accuracy", _accuracy(cell, "accuracy")),
-        ("scratch", _accuracy(cell, "scratch")),
+        (metric.plain, _score(cell, "score", metric)),
+        ("scratch", _score(cell, "scratch", metric)),
         ("gain over KD", _points(cell["gain_over_kd"]) + _in_brackets(_interval(cell, "gain_over_kd", ""))),
-        ("teacher", _percent(cell["teacher_top1"])),
+        ("teacher", _number(cell["teacher_score"], metric)),
         ("seeds", f"{cell['n']} of {cell['seeds_planned']}"),
         ("rule", rule),
         ("state", f"{cell['status']}: {cell['reason']}".removesuffix(": ")),
@@ -170,13 +174,13 @@ def _points(value: float) -> str:
     return "–" if pd.isna(value) else f"{signed(value)} points"
 
 
-def _percent(value: float) -> str:
-    return "–" if pd.isna(value) else f"{value:.2f} %"
+def _number(value: float, metric: Metric) -> str:
+    return "–" if pd.isna(value) else metric.number(value)
 
 
-def _accuracy(cell: Mapping[str, Any], name: str) -> str:
+def _score(cell: Mapping[str, Any], name: str, metric: Metric) -> str:
     spread = cell[f"{name}_std"]
-    return _percent(cell[f"{name}_mean"]) + ("" if pd.isna(spread) else f" (SD {spread:.2f})")
+    return _number(cell[f"{name}_mean"], metric) + ("" if pd.isna(spread) else f" (SD {spread:.2f})")
 
 
 def _interval(cell: Mapping[str, Any], name: str, kind: str) -> str:

@@ -28,7 +28,7 @@ _SIGNS = {"waiting": "…", "running": "…"}
 
 
 def scale(limit: float) -> ScalarMappable:
-    """The colours of gains from -limit to limit percentage points."""
+    """The colours of gains from -limit to limit points."""
     return ScalarMappable(Normalize(-limit, limit), mpl.colormaps[COLOURS])
 
 

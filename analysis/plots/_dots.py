@@ -22,7 +22,7 @@ _EDGE = 0.04
 def arrange(frame: pd.DataFrame, methods: Iterable[str]) -> pd.DataFrame:
     """`frame` (method, setting, gain, low, high) of a study of `methods`, with the columns row (place of its method),
     names (of all rows), height (place of its mark, from the top), left and right (ends of the axis, the same for all;
-    percentage points) and those of `dressed`.
+    points of the score) and those of `dressed`.
 
     The axis covers 0 and the gains of the tuned settings (of the default, where nothing is tuned), with as much of
     their intervals and of the other settings as lies within once more that span, or the median interval if that is

@@ -18,7 +18,7 @@ def evidence(frames: Frames) -> str:
     cells = frames.cells
     rules = listed(RULES[rule] for rule in sorted(set(cells["rule"])))
     weights = listed(WEIGHTS[kind] for kind in sorted(set(cells["weights"])))
-    return f"Test accuracy on {frames.data} at {rules}, {weights}; {seeds(cells['n'])} a cell."
+    return f"Test {frames.metric.plain} on {frames.data} at {rules}, {weights}; {seeds(cells['n'])} a cell."
 
 
 def seeds(counts: pd.Series) -> str:

@@ -32,7 +32,7 @@ def prepare(frames: Frames) -> pd.DataFrame:
 
     Columns: teacher, student, student_family, method, setting, hours (device-hours of one run, mean over the setting's
     finished confirmation runs), spent (the same and, for the tuned setting, the hours of the cell's search), gain, low,
-    high (percentage points over scratch; NaN bounds where there is no interval), front (no cell of the setting gains as
+    high (points over scratch; NaN bounds where there is no interval), front (no cell of the setting gains as
     much in fewer hours of a run).
     """
     cells = frames.cells[[*_CELL, "student_family", "setting", _GAIN, f"{_GAIN}_low", f"{_GAIN}_high"]]
@@ -74,7 +74,6 @@ def draw(frame: pd.DataFrame, ax: Axes) -> Axes:
         )  # fmt: skip
     _finish(ax, frame["hours"], frame[frame["front"]], "hours")
     ax.set_xlabel("device-hours of one training run")
-    ax.set_ylabel("gain over scratch (percentage points)")
     return ax
 
 
@@ -91,7 +90,6 @@ def draw_methods(frame: pd.DataFrame, ax: Axes) -> Axes:
             )  # fmt: skip
     _finish(ax, frame["spent"], frame[frame["front"]], "spent")
     ax.set_xlabel("device-hours of search and one run")
-    ax.set_ylabel("mean gain over scratch (percentage points)")
     return ax
 
 
@@ -107,10 +105,10 @@ def compose(frames: Frames) -> list[Drawing]:
     both = set(means["setting"]) == {"default", "tuned"}
     figure = Figure(figsize=(PAGE if both else COLUMN, _HEIGHT + 0.4))
     axes = figure.subplots(1, 2 if both else 1, squeeze=False)[0]
-    draw(shown, axes[0])
+    draw(shown, axes[0]).set_ylabel(f"gain over scratch ({frames.metric.points})")
     axes[0].set_title(f"each cell, {setting} setting", pad=4)
     if both:
-        draw_methods(means, axes[1])
+        draw_methods(means, axes[1]).set_ylabel(f"mean gain over scratch ({frames.metric.points})")
         axes[1].set_title("each method, its search included", pad=4)
     _legend(frame, figure, both)
     title = "Cost and gain"

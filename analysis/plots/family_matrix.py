@@ -22,7 +22,7 @@ _HEAD, _FOOT = 0.5, 0.45
 def prepare(frames: Frames) -> pd.DataFrame:
     """One row per teacher family, student family, method and setting that the study has a pair of.
 
-    Columns: those of `analysis.tables.families` (pairs planned and finished, gain, low, high in percentage points),
+    Columns: those of `analysis.tables.families` (pairs planned and finished, gain, low, high in points of the score),
     down and across (place of the panel), reason (why there is no gain, empty where there is one), and those of
     `analysis.plots._dots.arrange`.
     """
@@ -64,7 +64,7 @@ def compose(frames: Frames) -> list[Drawing]:
             draw(panels[i, j], ax)
         else:
             ax.set_axis_off()
-    figure.supxlabel("mean gain over scratch (percentage points)", fontsize=7)
+    figure.supxlabel(f"mean gain over scratch ({frames.metric.points})", fontsize=7)
     return [Drawing("family_matrix", "Gain by architecture families", _caption(frames, frame), figure)]
 
 
@@ -80,7 +80,7 @@ def _caption(frames: Frames, frame: pd.DataFrame) -> str:
         "exactly these pairs would move with other seeds, and say nothing about other pairs of the same families."
     )
     parts = [
-        "Mean gain over scratch in percentage points over the pairs of each teacher's family → student's family.",
+        f"Mean gain over scratch in {frames.metric.points} over the pairs of each teacher's family → student's family.",
         marks,
         evidence(frames),
         "No intervals: they need at least two seeds." if frame["low"].isna().all() else shown,

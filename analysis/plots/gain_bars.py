@@ -25,7 +25,7 @@ def prepare(frames: Frames) -> pd.DataFrame:
     """One row per pair, method and setting, pairs of the same two families together.
 
     Columns: teacher, student (labels), teacher_family, student_family, pair (position), method, setting, gain, low,
-    high (percentage points; NaN where there is none), n, planned, reason (the state of a cell without a gain), and
+    high (points of the score; NaN where there is none), n, planned, reason (the state of a cell without a gain), and
     those of `analysis.plots._dots.arrange`.
     """
     cells = frames.cells.sort_values(_PAIR, key=family_order, kind="stable")
@@ -77,13 +77,13 @@ def compose(frames: Frames) -> list[Drawing]:
             numbered("gain_bars", page),
             continued("Gain over scratch for each pair", page),
             _caption(frames, frame),
-            _arrange(part, panel),
+            _arrange(part, panel, frames.metric.points),
         )
         for page, part in enumerate(pages, 1)
     ]
 
 
-def _arrange(panels: list[pd.DataFrame], height: float) -> Figure:
+def _arrange(panels: list[pd.DataFrame], height: float, points: str) -> Figure:
     across = -(-len(panels) // -(-len(panels) // _ACROSS))
     down = -(-len(panels) // across)
     size = (PAGE if across > 1 else COLUMN, down * height + _FOOT)
@@ -96,14 +96,14 @@ def _arrange(panels: list[pd.DataFrame], height: float) -> Figure:
         draw(panels[position], ax)
         if position + across >= len(panels):
             ax.tick_params(labelbottom=True)
-    figure.supxlabel("gain over scratch (percentage points)", fontsize=7)
+    figure.supxlabel(f"gain over scratch ({points})", fontsize=7)
     return figure
 
 
 def _caption(frames: Frames, frame: pd.DataFrame) -> str:
     parts = [
-        "Gain over scratch in percentage points for each teacher → student, pairs of the same families together; the "
-        "vertical line at 0 is scratch."
+        f"Gain over scratch in {frames.metric.points} for each teacher → student, pairs of the same families together; "
+        "the vertical line at 0 is scratch."
     ]
     if frame["setting"].nunique() > 1:
         parts.append("Filled: tuned setting; hollow: default setting.")

@@ -33,7 +33,7 @@ def prepare(frames: Frames) -> pd.DataFrame:
     Columns: method, setting, teacher, student (labels), teacher_family, student_family, row, column (positions),
     gain, half (half width of the 95 % interval), n, planned, significant (p after Holm below 0.05), reason (why there
     is no number; empty where there is one), limit (end of the colour scale, the same for all), clipped (some gain of
-    the study lies beyond it). Percentage points.
+    the study lies beyond it). Points of the score.
     """
     cells = frames.cells
     teachers, students = _axis(cells, "teacher"), _axis(cells, "student")
@@ -81,11 +81,12 @@ def compose(frames: Frames) -> list[Drawing]:
     first = [panels[settings[0]] for settings in found]
     drawings = []
     for page, part in enumerate(_pages(first), 1):
-        drawings.append(Drawing(numbered("gain_heatmap", page), continued("Gain over scratch", page),
-                                _caption(frames, frame, False), _arrange(part, PAGE)))  # fmt: skip
+        name, title = numbered("gain_heatmap", page), continued("Gain over scratch", page)
+        figure = _arrange(part, PAGE, frames.metric.points)
+        drawings.append(Drawing(name, title, _caption(frames, frame, False), figure))
     for settings in found:
         method = settings[0][0]
-        figure = _arrange([panels[key] for key in settings], COLUMN)
+        figure = _arrange([panels[key] for key in settings], COLUMN, frames.metric.points)
         title = f"Gain of {method_label(method)} over scratch"
         drawings.append(Drawing(f"gain_heatmap_{method}", title, _caption(frames, frame, True), figure))
     return drawings
@@ -105,7 +106,7 @@ def _across(panels: int, columns: int, left: float) -> int:
     return -(-panels // -(-panels // min(panels, most)))
 
 
-def _arrange(panels: list[pd.DataFrame], width: float) -> Figure:
+def _arrange(panels: list[pd.DataFrame], width: float, points: str) -> Figure:
     """Panels with one colour scale, below each other in a column and side by side on a page."""
     (rows, columns), left = _shape(panels[0]), _left(panels[0])
     across = _across(len(panels), columns, left) if width == PAGE else 1
@@ -130,25 +131,27 @@ def _arrange(panels: list[pd.DataFrame], width: float) -> Figure:
                         ha="center", va="center", fontsize=7)  # fmt: skip
     middle = margin + left + (across * step - _RIGHT) / 2
     figure.text(middle / width, 0.58 / height, "student", ha="center", va="center", fontsize=7)
-    _colour_bar(figure, panels[0], middle)
+    _colour_bar(figure, panels[0], middle, points)
     return figure
 
 
-def _colour_bar(figure: Figure, panel: pd.DataFrame, middle: float) -> None:
+def _colour_bar(figure: Figure, panel: pd.DataFrame, middle: float, points: str) -> None:
     """The scale along the bottom around `middle` (inches); pointed where a gain of the study lies beyond it."""
     width, height = figure.get_size_inches()
     place = ((middle - 1) / width, 0.36 / height, 2 / width, 0.08 / height)
     extend = "both" if panel["clipped"].any() else "neither"
     colours = scale(float(panel["limit"].iloc[0]))
     bar = figure.colorbar(colours, cax=figure.add_axes(place), orientation="horizontal", extend=extend)
-    bar.set_label("gain over scratch (percentage points)", labelpad=1.5, fontsize=6.5)
+    bar.set_label(f"gain over scratch ({points})", labelpad=1.5, fontsize=6.5)
     bar.ax.tick_params(labelsize=6, pad=1.5)
     bar.outline.set_visible(False)
 
 
 def _caption(frames: Frames, frame: pd.DataFrame, detailed: bool) -> str:
     limit = float(frame["limit"].iloc[0])
-    parts = ["Gain over scratch in percentage points for each teacher (row) and student (column), families separated."]
+    parts = [
+        f"Gain over scratch in {frames.metric.points} for each teacher (row) and student (column), families separated."
+    ]
     if detailed:
         parts.append(f"±: half of the interval. {intervals(frame['half'])}")
     parts.append(evidence(frames))

@@ -1,4 +1,4 @@
-"""Learning curves: validation accuracy per epoch, one small panel per pair, one line per method, scratch in grey."""
+"""Learning curves: validation score per epoch, one small panel per pair, one line per method, scratch in grey."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def prepare(frames: Frames) -> pd.DataFrame:
     """
     rows = _rows(frames)
     epochs = frames.epochs
-    columns = {weights: f"val_top1_{weights}" for weights in ("raw", "ema")}
+    columns = {weights: f"val_score_{weights}" for weights in ("raw", "ema")}
     split = "val"
     if epochs[list(columns.values())].isna().all(axis=None):
-        columns, split = {weights: f"test_top1_{weights}" for weights in columns}, "test"
+        columns, split = {weights: f"test_score_{weights}" for weights in columns}, "test"
     joined = rows.merge(epochs[["run_id", "epoch", *columns.values()]], on="run_id")
     joined["value"] = joined[columns["raw"]].where(joined["weights"] == "raw", joined[columns["ema"]]).astype(float)
     keys = ["pair", "teacher", "student", "method", "setting", "epoch"]
@@ -100,7 +100,7 @@ def _page(frames: Frames, frame: pd.DataFrame, pairs: pd.DataFrame, across: int)
             ax.set_xlabel("epoch")
     axes[0, 0].set_ylim(_span(frame))
     split = "test (no validation images)" if (frame["split"] == "test").any() else "validation"
-    figure.supylabel(f"{split} accuracy (%)", fontsize=7)
+    figure.supylabel(f"{split} {frames.metric.axis}", fontsize=7)
     shown = {row["method"]: row for row in frame.drop_duplicates("method").to_dict("records")}
     handles = [
         Line2D([], [], color=row["colour"], linestyle=row["line"], label=_label(row["method"], row["setting"]))
@@ -126,7 +126,7 @@ def _rows(frames: Frames) -> pd.DataFrame:
 
 
 def _span(frame: pd.DataFrame) -> tuple[float, float]:
-    """The accuracies to show: from the lowest mean after the first quarter of the epochs to the top, with a margin."""
+    """The scores to show: from the lowest mean after the first quarter of the epochs to the top, with a margin."""
     late = frame.loc[frame["epoch"] > frame["epoch"].max() // 4, "mean"]
     lowest, highest = float(late.min()), float(frame["high"].max())
     margin = 0.06 * (highest - lowest) + 0.5
@@ -151,12 +151,12 @@ def _label(method: str, setting: str) -> str:
 
 
 def _caption(frames: Frames, frame: pd.DataFrame) -> str:
-    split = "Accuracy on the validation images, which no run is trained on,"
+    split = "{Plain} on the validation images, which no run is trained on,"
     if "test" in set(frame["split"]):
-        split = "Test accuracy (the study keeps no validation images)"
+        split = "Test {plain} (the study keeps no validation images)"
     weights = listed(WEIGHTS[kind] for kind in sorted(set(frames.cells["weights"])))
     return (
-        f"{split} of {frames.data} after each epoch, {weights}: mean (line) and range (band) over "
+        f"{frames.metric.say(split)} of {frames.data} after each epoch, {weights}: mean (line) and range (band) over "
         f"{seeds(frame['n'])}, one panel for each teacher → student. The band shows how far the seeds "
         "lie apart; it is no confidence interval. Only epochs that all started seeds of a line have reached are drawn, "
         "and the axis begins where the first quarter of the training ends."

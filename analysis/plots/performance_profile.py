@@ -27,7 +27,7 @@ _STEPS = 241
 def prepare(frames: Frames) -> pd.DataFrame:
     """One row per setting, method and threshold, of the settings with at least 5 complete pairs.
 
-    Columns: setting, method, threshold (percentage points), share (0 to 1, of the gains of all pairs and seeds), low,
+    Columns: setting, method, threshold (points of the score), share (0 to 1, of the gains of all pairs and seeds), low,
     high, pairs, seeds, and those of `looks.dressed`. Only the pairs, and of these the seeds, of which all methods of
     the setting have a gain.
     """
@@ -48,7 +48,7 @@ def prepare(frames: Frames) -> pd.DataFrame:
 
 def middle(frames: Frames) -> pd.DataFrame:
     """One row per setting and method of `prepare`: gain (interquartile mean over all pairs and seeds), low, high,
-    reason (empty), and the columns of `analysis.plots._dots.arrange`. Percentage points."""
+    reason (empty), and the columns of `analysis.plots._dots.arrange`."""
     rows = []
     for setting, gains in _complete(frames).items():
         for method, wide in gains.items():
@@ -67,7 +67,6 @@ def draw(frame: pd.DataFrame, ax: Axes) -> Axes:
     ax.axvline(0, color="0.4", linewidth=0.7, zorder=1)
     ax.set(xlim=(frame["threshold"].min(), frame["threshold"].max()), ylim=(0, 1.01))
     ax.yaxis.set_major_formatter(PercentFormatter(1, 0))
-    ax.set_xlabel("threshold (percentage points)")
     ax.set_ylabel("share of gains above it")
     ax.grid()
     return ax
@@ -85,24 +84,24 @@ def compose(frames: Frames) -> list[Drawing]:
         part, dots = frame[frame["setting"] == setting], means[means["setting"] == setting]
         if part.empty:
             continue
-        figure = _arrange(part, dots)
+        figure = _arrange(part, dots, frames.metric.points)
         name, title = f"performance_profile_{setting}", f"Performance profiles, {setting} settings"
         drawings.append(Drawing(name, title, _caption(frames, part, dots), figure))
     return drawings
 
 
-def _arrange(profile: pd.DataFrame, means: pd.DataFrame) -> Figure:
+def _arrange(profile: pd.DataFrame, means: pd.DataFrame, points: str) -> Figure:
     methods = order(means["method"])
     rows = len(methods) * ROW[1]
     lines = -(-len(methods) // 5)
     figure = Figure(figsize=(COLUMN, 2.1 + 0.15 * lines + 0.55 + rows), layout="constrained")
     upper, lower = figure.subplots(2, 1, height_ratios=(1.75, rows))
-    draw(profile, upper)
+    draw(profile, upper).set_xlabel(f"threshold ({points})")
     draw_dots(means, lower)
     for row in means.to_dict("records"):
         at = (1.02, row["row"])
         lower.text(*at, number(row["gain"]), transform=lower.get_yaxis_transform(), va="center", fontsize=6.5)
-    lower.set_xlabel("interquartile mean gain over scratch (percentage points)")
+    lower.set_xlabel(f"interquartile mean gain over scratch ({points})")
     handles = [
         Line2D([], [], color=row["colour"], linestyle=row["line"], label=method_label(row["method"]))
         for row in means.to_dict("records")

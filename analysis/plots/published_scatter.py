@@ -25,9 +25,9 @@ _NAMED = 3
 def prepare(frames: Frames) -> pd.DataFrame:
     """One row per paper, pair, method and setting that has been published and measured.
 
-    Columns: paper, teacher, student, method, setting, published_gain, gain, low, high (percentage points), differences
-    (text), left and right (ends of both axes; they cover what was published and every measured gain that lies not much
-    further out), and those of `looks.dressed`.
+    Columns: paper, teacher, student, method, setting, published_gain, gain, low, high (points), differences (text),
+    left and right (ends of both axes; they cover what was published and every measured gain that lies not much further
+    out), and those of `looks.dressed`.
     """
     columns = ["paper", "teacher", "student", "method", "setting", "published_gain", "gain", "gain_low", "gain_high",
                "differences"]  # fmt: skip
@@ -83,16 +83,16 @@ def compose(frames: Frames) -> list[Drawing]:
             continue
         draw(frame[frame["method"] == methods[position]], ax)
         ax.tick_params(labelbottom=position + across >= len(methods))
-    figure.supxlabel("published gain over scratch (percentage points)", fontsize=7)
-    figure.supylabel("measured here (percentage points)", fontsize=7)
+    figure.supxlabel(f"published gain over scratch ({frames.metric.points})", fontsize=7)
+    figure.supylabel(f"measured here ({frames.metric.points})", fontsize=7)
     return [Drawing("published_scatter", "Published and measured gains", _caption(frames, frame), figure)]
 
 
 def _caption(frames: Frames, frame: pd.DataFrame) -> str:
     pairs = len(frame[["teacher", "student"]].drop_duplicates())
     parts = [
-        "Gain over the scratch student of the same source, in percentage points, as published (across) and as measured "
-        f"here (up), {counted(pairs, 'pair')} that stand in both; dashed: equal.",
+        f"Gain over the scratch student of the same source, in {frames.metric.points}, as published (across) and as "
+        f"measured here (up), {counted(pairs, 'pair')} that stand in both; dashed: equal.",
         f"Published in {listed(sorted(set(frame['paper'])))}.",
         "Filled: tuned setting; hollow: default setting."
         if frame["setting"].nunique() > 1

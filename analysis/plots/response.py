@@ -38,7 +38,7 @@ def prepare(frames: Frames) -> pd.DataFrame:
 
     Columns: method, teacher, student, pair (label), trial, parameter, scale ("log", "linear", "levels", "words"), value
     (where it stands on the axis: the value itself, or its place among the `levels`), level (its text there), levels
-    (how many the method has), score (validation top-1 in percent; of a pruned trial at its last rung), status,
+    (how many the method has), score (of validation, in percent; of a pruned trial at its last rung), status,
     default, chosen.
     """
     every = marked(trials.prepare(frames), frames.matrix)
@@ -94,7 +94,7 @@ def compose(frames: Frames) -> list[Drawing]:
     drawings = []
     for rows, number, names, labels in first[:_MOST]:
         method = str(rows["method"].iloc[0])
-        figure = _page(rows, names, labels, colours[method])
+        figure = _page(rows, names, labels, colours[method], frames.metric.axis)
         name = f"response_{method}" + (f"_{number}" if number > 1 else "")
         title = f"Response of {method_label(method)} to its hyper-parameters"
         drawings.append(Drawing(name, title, _caption(frames, rows, len(first) - _MOST), figure))
@@ -113,7 +113,7 @@ def _pages(frame: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, int, Sequence[st
             yield rows, number, page[1], page[0]
 
 
-def _page(frame: pd.DataFrame, names: Sequence[str], labels: Sequence[str], colour: str) -> Figure:
+def _page(frame: pd.DataFrame, names: Sequence[str], labels: Sequence[str], colour: str, axis: str) -> Figure:
     height = min(TALLEST, len(labels) * _PANEL + _EDGE)
     with mpl.rc_context({"figure.constrained_layout.use": False}):
         figure = Figure(figsize=(PAGE, height))
@@ -134,7 +134,7 @@ def _page(frame: pd.DataFrame, names: Sequence[str], labels: Sequence[str], colo
         axes[-1, j].set_xlabel(wrap(name, 15), fontsize=6.5, labelpad=2)
         if len(labels) > 4:
             axes[0, j].set_title(wrap(name, 15), fontsize=6.5, pad=5)
-    figure.supylabel("validation accuracy (%)", fontsize=7, x=0.012, ha="left")
+    figure.supylabel(f"validation {axis}", fontsize=7, x=0.012, ha="left")
     handles = [
         Line2D([], [], linestyle="", marker=marker, markersize=size, markerfacecolor=face, markeredgecolor=edge,
                markeredgewidth=0.6)

@@ -25,7 +25,7 @@ _COLUMNS = ["teacher", "student", "pair", "method", "trial", "status", "score", 
 
 def prepare(frames: Frames) -> pd.DataFrame:
     """One row per trial: teacher, student, pair (label), method, trial (from 0), status, score, best (of the finished
-    trials up to this one; NaN before the first). Validation top-1 in percent."""
+    trials up to this one; NaN before the first). Validation scores in percent."""
     rows = marked(trials.prepare(frames), frames.matrix)
     labels = pairs(rows).rename(columns={"label": "pair"})
     return rows.merge(labels, how="left", on=["teacher", "student"])[_COLUMNS]
@@ -90,7 +90,7 @@ def compose(frames: Frames) -> list[Drawing]:
         for ax in axes.flat[max(0, len(page) - across) : len(page)]:
             ax.tick_params(labelbottom=True)
         figure.supxlabel("trial", fontsize=7)
-        figure.supylabel("best validation accuracy so far (%)", fontsize=7)
+        figure.supylabel(f"best validation {frames.metric.axis} so far", fontsize=7)
         _legend(frame, figure, 3 if width == COLUMN else 5)
         name = "search_progress" + (f"_{number}" if number > 1 else "")
         left = len(found) - sum(map(len, pages[:_MOST]))

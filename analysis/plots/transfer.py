@@ -96,17 +96,17 @@ def compose(frames: Frames) -> list[Drawing]:
         shown["row"] = shown["row"].where(shown["source"] == "cell", shown["row"] - int(sizes[method]) + size)
         title = f"Transfer of settings of {method_label(method)}"
         caption = _caption(frames, rows, int(sizes[method]) - size, len(methods) - _MOST)
-        drawings.append(Drawing(f"transfer_{method}", title, caption, _figure(shown, size)))
+        drawings.append(Drawing(f"transfer_{method}", title, caption, _figure(shown, size, frames.metric.points)))
     return drawings
 
 
-def _figure(frame: pd.DataFrame, size: int) -> Figure:
+def _figure(frame: pd.DataFrame, size: int, points: str) -> Figure:
     height = min(TALLEST, (size + _GAP + len(_SOURCES)) * _ROW + _EDGE)
     figure = Figure(figsize=(COLUMN if size <= _NARROW else PAGE, height))
     ax = draw(frame, figure.subplots())
     bar = figure.colorbar(_colour(frame), ax=ax, orientation="horizontal", extend="max", aspect=40, pad=0.03)
     bar.ax.xaxis.set_major_locator(MaxNLocator(5))
-    bar.set_label("regret (percentage points)", fontsize=6.5)
+    bar.set_label(f"regret ({points})", fontsize=6.5)
     bar.ax.tick_params(labelsize=6)
     bar.outline.set_visible(False)
     return figure

@@ -1,6 +1,6 @@
 """Over several cells: the mean gain, its interquartile mean and its performance profile, with intervals.
 
-`gains` is always [cells, seeds] in percentage points, paired by seed, one cell a pair of teacher and student, with NaN
+`gains` is always [cells, seeds] in points, paired by seed, one cell a pair of teacher and student, with NaN
 where a seed is missing; only seeds that all cells have are used. Two questions, two answers:
 
 * these pairs, other seeds: `mean_gain`, `interquartile_mean`, `performance_profile`. Nothing is said about pairs that
@@ -37,7 +37,7 @@ _NAN = float("nan")
 
 
 class Estimate(NamedTuple):
-    """A value over several cells with its interval, in percentage points, and the two-sided p against 0."""
+    """A value over several cells with its interval, in points, and the two-sided p against 0."""
 
     value: float
     low: float
@@ -108,7 +108,7 @@ def performance_profile(
     level: float = LEVEL,
     resamples: int = RESAMPLES,
 ) -> pd.DataFrame:
-    """These pairs, other seeds: for each threshold (percentage points) the `share` in [0, 1] of all cells' and seeds'
+    """These pairs, other seeds: for each threshold (points) the `share` in [0, 1] of all cells' and seeds'
     gains above it (Dolan and Moré 2002; Agarwal et al. 2021), with a pointwise interval `low`, `high`.
 
     The interval is Wilson's score interval (1927) with an effective number of gains (Korn and Graubard 1998): their

@@ -21,14 +21,14 @@ COLUMNS = (
 def cell_statistics(
     differences: Array, baselines: Sequence[Hashable], resolution: float = 0.0, images: Array | None = None
 ) -> pd.DataFrame:
-    """One row of COLUMNS per cell from its `differences` [cells, seeds] in percentage points, NaN where missing.
+    """One row of COLUMNS per cell from its `differences` [cells, seeds] in points, NaN where missing.
 
     * other seeds, this very test set: `low`, `high`, `p`, `df` of the moderated t over all cells (`baselines` and
       `resolution` as in `moderated_t`), `p_holm` and `p_bh` corrected over these cells; `plain_*` the paired t of the
       cell alone; `flip_p` the sign-flip test where its smallest p can pass Holm's first step; `bca_*` the BCa
       bootstrap where there are seeds enough. NaN where not offered (`analysis.stats.offered`).
     * other seeds and other test images of the same distribution: `images_*`, from `images` [cells, 2], the variance
-      and degrees of freedom of each cell's `image_part`, in squared percentage points.
+      and degrees of freedom of each cell's `image_part`, in squared points.
     """
     table = moderated_t(differences, baselines, resolution)
     table["p_holm"], table["p_bh"] = holm(table["p"]), benjamini_hochberg(table["p"])

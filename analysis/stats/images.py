@@ -24,7 +24,7 @@ from analysis.stats.paired import LEVEL, Array, t_interval
 def image_part(differences: NDArray[np.int8]) -> tuple[float, float]:
     """(variance, df) that the choice of test images adds to the mean of the `differences` [seeds, images] of one cell.
 
-    The variance is in squared shares (times 100² for percentage points), 0 with df 1 where the images differ no more
+    The variance is in squared shares (times 100² for points), 0 with df 1 where the images differ no more
     than the rest. NaN for fewer than two seeds or images, which leave no rest.
     """
     n, images = differences.shape

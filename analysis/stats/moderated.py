@@ -110,7 +110,7 @@ def moderated_t(
     an array [cells, seeds] with NaN where a seed is missing.
 
     `baselines` names what each cell is compared with; equal names mean shared baseline runs. `resolution` is the
-    gain of one more correct test image: a variance below what rounding both accuracies to it would cause
+    gain of one more correct test image: a variance below what rounding both scores to it would cause
     (resolution² / 6) is raised to that. Columns: n, mean, std, low, high, p, df, and `error`, the standard error of
     the mean that interval and p are made of. A cell of one seed gets the interval that the pooled variance of the
     other cells gives; where there is no pool (fewer than three cells with two seeds) its interval is NaN.

@@ -16,7 +16,7 @@ Array = NDArray[np.float64]
 
 _RESAMPLES = 4999
 _ROUNDING = 1e-9
-"""Percentage points: differences closer than that are the same number of test images, but for rounding."""
+"""Points: differences closer than that are the same number of test images, but for rounding."""
 
 
 def t_interval(mean: ArrayLike, variance: ArrayLike, df: ArrayLike, level: float = LEVEL) -> tuple[Array, Array, Array]:
@@ -31,7 +31,7 @@ def t_interval(mean: ArrayLike, variance: ArrayLike, df: ArrayLike, level: float
 
 
 def all_equal(values: Array) -> bool:
-    """Whether all `values` (percentage points, any shape, not empty) are equal but for rounding."""
+    """Whether all `values` (points, any shape, not empty) are equal but for rounding."""
     return bool(np.ptp(values) < _ROUNDING)
 
 

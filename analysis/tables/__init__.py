@@ -1,7 +1,8 @@
 """Tables, one a file: `prepare(frames) -> frame` makes the numbers, `@register_table` says what the columns are.
 
-Every module of this package is imported, so there is no list to edit. All tables of a report have the schema version
-TABLES_VERSION and are written by `analysis.tables.forms`.
+Their words have places for those of the study's metric (`analysis.metrics.Metric.say`). Every module of
+this package is imported, so there is no list to edit. All tables of a report have the schema version TABLES_VERSION and
+are written by `analysis.tables.forms`.
 """
 
 from __future__ import annotations
@@ -9,15 +10,16 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 
 from analysis.frames import Frames
+from analysis.metrics import Metric
 
-TABLES_VERSION = "1"
+TABLES_VERSION = "2"
 """Raised whenever a column of a report's table is added, removed, or changes its meaning or type."""
 
 TEXT, REAL, INT, BOOL = pa.string(), pa.float64(), pa.int64(), pa.bool_()
@@ -25,6 +27,7 @@ TIME = pa.timestamp("us", tz="UTC")
 
 Prepare = Callable[[Frames], pd.DataFrame]
 Columns = Mapping[str, tuple[pa.DataType, str]]
+ColumnsOf = Callable[[Metric], Columns]
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,11 @@ class Table:
     shown: Sequence[str]
     prepare: Prepare
 
+    def worded(self, metric: Metric) -> Table:
+        """The same with the words of a metric."""
+        columns = {name: (kind, metric.say(about)) for name, (kind, about) in self.columns.items()}
+        return replace(self, title=metric.say(self.title), note=metric.say(self.note), columns=columns)
+
     @property
     def schema(self) -> pa.Schema:
         """The Arrow schema, with each column's meaning as field metadata `about`."""
@@ -51,27 +59,34 @@ class Table:
         return pa.Table.from_arrays(arrays, schema=self.schema)
 
 
-_tables: dict[str, tuple[int, Table]] = {}
+_tables: dict[str, tuple[int, Callable[[Metric], Table]]] = {}
 
 
 def register_table(
-    name: str, order: int, *, title: str, note: str, columns: Columns, shown: Sequence[str] = ()
+    name: str, order: int, *, title: str, note: str, columns: Columns | ColumnsOf, shown: Sequence[str] = ()
 ) -> Callable[[Prepare], Prepare]:
     """Make the decorated function the table `name`; the report shows tables by `order`, and of them the columns
-    `shown` first (all where none is named)."""
+    `shown` first (all where none is named). Where `columns` depend on the metric, one without any has no such table."""
 
     def decorate(prepare: Prepare) -> Prepare:
         if name in _tables:
             raise ValueError(f"two tables are named {name!r}")
-        _tables[name] = order, Table(name, title, note, columns, tuple(shown or columns), prepare)
+
+        def make(metric: Metric) -> Table:
+            found = columns(metric) if callable(columns) else columns
+            first = tuple(column for column in shown or found if column in found)
+            return Table(name, title, note, found, first, prepare).worded(metric)
+
+        _tables[name] = order, make
         return prepare
 
     return decorate
 
 
-def list_tables() -> list[Table]:
-    """All tables, in the order of the report."""
-    return [table for _, table in sorted(_tables.values(), key=lambda found: (found[0], found[1].name))]
+def list_tables(metric: Metric) -> list[Table]:
+    """All tables of a study with this metric, in the order of the report."""
+    ordered = sorted(_tables.items(), key=lambda item: (item[1][0], item[0]))
+    return [table for _, (_, make) in ordered if (table := make(metric)).columns]
 
 
 def _array(column: pd.Series, kind: pa.DataType) -> pa.Array:

@@ -5,48 +5,50 @@ from __future__ import annotations
 import pandas as pd
 
 from analysis.frames import Frames
+from analysis.metrics import Metric
 from analysis.tables import INT, REAL, TEXT, Columns, register_table
 
-_GAIN = {
-    "": "mean over the seeds of both sides, percentage points",
-    "_std": "standard deviation over seeds, percentage points",
-    "_low": "95 % interval, other seeds on this very test set (moderated t), percentage points",
+_PARTS = {
+    "": "mean over the seeds of both sides, {points}",
+    "_std": "standard deviation over seeds, {points}",
+    "_low": "95 % interval, other seeds on this very test set (moderated t), {points}",
     "_high": "its upper end",
     "_p": "its two-sided p-value",
     "_df": "its degrees of freedom",
     "_p_holm": "the p-value after Holm's correction over all cells",
     "_p_bh": "the p-value after Benjamini and Hochberg's correction over all cells",
-    "_plain_low": "95 % interval of the cell's own paired t, nothing pooled, percentage points",
+    "_plain_low": "95 % interval of the cell's own paired t, nothing pooled, {points}",
     "_plain_high": "its upper end",
     "_plain_p": "its p-value",
     "_flip_p": "p-value of the exact sign-flip test; empty where even its smallest cannot pass the correction",
-    "_bca_low": "95 % BCa bootstrap interval over seeds, percentage points; empty below 20 seeds",
+    "_bca_low": "95 % BCa bootstrap interval over seeds, {points}; empty below 20 seeds",
     "_bca_high": "its upper end",
-    "_images_low": "95 % interval, other seeds and other test images of the same distribution, percentage points",
+    "_images_low": "95 % interval, other seeds and other test images of the same distribution, {points}",
     "_images_high": "its upper end",
     "_images_p": "its p-value",
 }
 
 
-def _columns() -> Columns:
+def _columns(metric: Metric) -> Columns:
     over = {"gain_over_scratch": "gain over the student's scratch runs", "gain_over_kd": "gain over KD, same setting"}
     gains = {
         gain + part: (REAL, f"{words}: {about}" if not part else about)
         for gain, words in over.items()
-        for part, about in _GAIN.items()
+        for part, about in _PARTS.items()
+        if metric.per_image or not part.startswith("_images_")
     }
     return {
         "study": (TEXT, "name of the study"),
         "data": (TEXT, "data set"),
         "teacher": (TEXT, "timm name"),
         "teacher_family": (TEXT, "cnn, vit or mlp"),
-        "teacher_top1": (REAL, "the teacher's own test accuracy, percent, measured in the runs it taught"),
+        "teacher_score": (REAL, "the teacher's own test {plain}, percent, measured in the runs it taught"),
         "student": (TEXT, "timm name"),
         "student_family": (TEXT, "cnn, vit or mlp"),
         "method": (TEXT, "how it was distilled"),
         "setting": (TEXT, "default: the paper's; tuned: the search's best"),
         "options": (TEXT, "the method's options, JSON"),
-        "rule": (TEXT, "epoch whose accuracy counts: last, best_val or best_test"),
+        "rule": (TEXT, "epoch whose {plain} counts: last, best_val or best_test"),
         "weights": (TEXT, "raw or ema"),
         "status": (TEXT, "worst state among the cell's seeds"),
         "reason": (TEXT, "why a cell lacks seeds"),
@@ -54,9 +56,9 @@ def _columns() -> Columns:
         "seeds_planned": (INT, "seeds that were to be confirmed"),
         "seeds_finished": (INT, "seeds that are"),
         "memory_measures": (TEXT, "what was done after memory had run out; such runs are not bit for bit reproducible"),
-        "accuracy_mean": (REAL, "test top-1, percent, over the seeds of the gain over scratch"),
-        "accuracy_std": (REAL, "its standard deviation over seeds"),
-        "scratch_mean": (REAL, "test top-1 of the student's scratch runs of the same seeds, percent"),
+        "score_mean": (REAL, "test {short}, percent, over the seeds of the gain over scratch"),
+        "score_std": (REAL, "its standard deviation over seeds"),
+        "scratch_mean": (REAL, "test {short} of the student's scratch runs of the same seeds, percent"),
         "scratch_std": (REAL, "its standard deviation over seeds"),
         "n": (INT, "seeds of the gain over scratch"),
         **gains,
@@ -68,12 +70,12 @@ def _columns() -> Columns:
     "cells",
     10,
     title="Every pair, method and setting",
-    note="Test accuracy in percent; gains in percentage points, paired by seed. low and high answer: other seeds, this "
-    "very test set; images_low and images_high: other seeds and other test images. p_holm and p_bh are corrected over "
-    "all cells. The cells of a student share its scratch runs and are not independent.",
-    columns=_columns(),
+    note="Test {plain} in percent; gains in {points}, paired by seed. low and high answer: other seeds, this very test "
+    "set. {images} p_holm and p_bh are corrected over all cells. The cells of a student share its scratch runs and are "
+    "not independent.",
+    columns=_columns,
     shown=(
-        "teacher", "student", "method", "setting", "n", "scratch_mean", "accuracy_mean", "gain_over_scratch",
+        "teacher", "student", "method", "setting", "n", "scratch_mean", "score_mean", "gain_over_scratch",
         "gain_over_scratch_low", "gain_over_scratch_high", "gain_over_scratch_p_holm", "gain_over_scratch_images_low",
         "gain_over_scratch_images_high", "gain_over_kd", "gain_over_kd_low", "gain_over_kd_high", "status", "reason",
     ),

@@ -19,7 +19,7 @@ _BLOCK = ["teacher_family", "student_family", "method", "setting"]
     "families",
     30,
     title="Families: teacher x student",
-    note="Mean gain over scratch over the pairs of two families, percentage points. The interval is over the seeds "
+    note="Mean gain over scratch over the pairs of two families, {points}. The interval is over the seeds "
     "that all these pairs have finished and answers: these very pairs, other seeds. It needs no independence between "
     "pairs; of a single pair it is that of its cell, whose variance is pooled with the other cells.",
     columns={
@@ -30,7 +30,7 @@ _BLOCK = ["teacher_family", "student_family", "method", "setting"]
         "pairs": (INT, "pairs in the study"),
         "finished": (INT, "pairs with a gain, over which the mean is"),
         "seeds": (INT, "seeds that all of them have"),
-        "gain": (REAL, "mean gain over scratch, percentage points"),
+        "gain": (REAL, "mean gain over scratch, {points}"),
         "low": (REAL, "95 % interval"),
         "high": (REAL, "its upper end"),
         "p": (REAL, "its two-sided p-value, not corrected"),

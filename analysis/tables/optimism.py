@@ -16,13 +16,13 @@ _COLUMNS = ["method", "runs", "over_last", "over_best_val", "largest"]
     "optimism",
     50,
     title="Optimism of choosing the epoch on the test set",
-    note="Test accuracy at the best test epoch minus that at the last epoch, and minus that at the epoch best on "
-    "validation, of the same finished confirmation runs, percentage points, under the weights that are shown. A paper "
+    note="Test {plain} at the best test epoch minus that at the last epoch, and minus that at the epoch best on "
+    "validation, of the same finished confirmation runs, {points}, under the weights that are shown. A paper "
     "that reports the best test epoch has it included.",
     columns={
         "method": (TEXT, "how it was distilled"),
         "runs": (INT, "finished runs"),
-        "over_last": (REAL, "mean of best on test minus last epoch, percentage points"),
+        "over_last": (REAL, "mean of best on test minus last epoch, {points}"),
         "over_best_val": (REAL, "mean of best on test minus best on validation; empty without validation images"),
         "largest": (REAL, "largest of best on test minus last epoch among these runs"),
     },

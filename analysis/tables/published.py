@@ -13,8 +13,8 @@ from analysis.published import Ours, differences, protocol, read_published, teac
 from analysis.tables import REAL, TEXT, register_table
 
 COLUMNS = (
-    "paper", "teacher", "student", "teacher_family", "student_family", "method", "published_top1", "published_scratch",
-    "published_gain", "top1", "gain", "gain_low", "gain_high", "setting", "differences", "source",
+    "paper", "teacher", "student", "teacher_family", "student_family", "method", "published_score", "published_scratch",
+    "published_gain", "score", "gain", "gain_low", "gain_high", "setting", "differences", "source",
 )  # fmt: skip
 _GAIN = "gain_over_scratch"
 
@@ -25,7 +25,7 @@ Fact = Mapping[str, Any]
     "published",
     40,
     title="Published numbers beside ours",
-    note="Not a ranking: each row says why its two numbers are not comparable. Published top-1 is mostly the best "
+    note="Not a ranking: each row says why its two numbers are not comparable. Published {short} is mostly the best "
     "epoch on the test set of one run; ours follows the rule of this study, with its own teachers.",
     columns={
         "paper": (TEXT, "whose table it is"),
@@ -34,12 +34,12 @@ Fact = Mapping[str, Any]
         "teacher_family": (TEXT, "cnn, vit or mlp"),
         "student_family": (TEXT, "cnn, vit or mlp"),
         "method": (TEXT, "how it was distilled"),
-        "published_top1": (REAL, "published test top-1, percent"),
+        "published_score": (REAL, "published test {short}, percent"),
         "published_scratch": (REAL, "the student alone, from the same source, percent; empty where it gives none"),
-        "published_gain": (REAL, "their difference, percentage points"),
-        "top1": (REAL, "our mean test top-1, percent"),
-        "gain": (REAL, "our gain over our own scratch runs, percentage points"),
-        "gain_low": (REAL, "its 95 % interval, other seeds, percentage points"),
+        "published_gain": (REAL, "their difference, {points}"),
+        "score": (REAL, "our mean test {short}, percent"),
+        "gain": (REAL, "our gain over our own scratch runs, {points}"),
+        "gain_low": (REAL, "its 95 % interval, other seeds, {points}"),
         "gain_high": (REAL, "its upper end"),
         "setting": (TEXT, "our setting: default or tuned"),
         "differences": (TEXT, "what makes the two numbers not comparable"),
@@ -50,18 +50,21 @@ def prepare(frames: Frames) -> pd.DataFrame:
     """One row per published number and setting of ours, for the pairs (the same timm names), data set and methods that
     stand in both; empty where none do.
 
-    `published_top1`, `published_scratch` (NaN where that source gives none) and `published_gain` = their difference;
-    `top1` = our mean accuracy, `gain` our gain over our own scratch runs, `gain_low` and `gain_high` its 95 % interval
-    (other seeds); all in percent and percentage points. `differences` is never empty: these are not rankings.
+    `published_score`, `published_scratch` (NaN where that source gives none) and `published_gain` = their difference;
+    `score` = our mean score, `gain` our gain over our own scratch runs, `gain_low` and `gain_high` its 95 % interval
+    (other seeds); all in percent and points. `differences` is never empty: these are not rankings.
     """
     published = read_published()
-    top1 = published[(published["dataset"] == frames.data) & published["metric"].str.startswith("top1")]
-    columns = {str(name): top1.loc[~top1["table"].str.startswith("ablation"), name].tolist() for name in top1.columns}
+    known = published[
+        published["metric"].str.startswith(frames.metric.published) & (published["dataset"] == frames.data)
+    ]
+    known = known[~known["table"].str.startswith("ablation")]
+    columns = {str(name): known[name].tolist() for name in known.columns}
     facts = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
     teachers, configs = teacher_accuracies(published), _configs(frames)
     rows = []
     cell: Any
-    for cell in frames.cells[frames.cells["accuracy_mean"].notna()].itertuples():
+    for cell in frames.cells[frames.cells["score_mean"].notna()].itertuples():
         own = _ours(cell, configs.get((cell.teacher, cell.student, cell.method, cell.setting), {}))
         key = (_timm(cell.teacher), _timm(cell.student), cell.method)
         same = [fact for fact in facts if (fact["teacher_timm"], fact["student_timm"], fact["method"]) == key]
@@ -74,15 +77,15 @@ def prepare(frames: Frames) -> pd.DataFrame:
 
 def _row(cell: Any, fact: Fact, scratch: float, lines: list[str]) -> dict[str, Any]:
     row = {name: getattr(cell, name) for name in ("teacher", "student", "teacher_family", "student_family", "method")}
-    row |= {"paper": fact["paper"], "published_top1": fact["value"], "published_scratch": scratch}
-    row |= {"published_gain": fact["value"] - scratch, "top1": cell.accuracy_mean, "gain": getattr(cell, _GAIN)}
+    row |= {"paper": fact["paper"], "published_score": fact["value"], "published_scratch": scratch}
+    row |= {"published_gain": fact["value"] - scratch, "score": cell.score_mean, "gain": getattr(cell, _GAIN)}
     row |= {"gain_low": getattr(cell, f"{_GAIN}_low"), "gain_high": getattr(cell, f"{_GAIN}_high")}
     source = f"{fact['source']} ({fact['read']})" + (f": {fact['remark']}" if fact["remark"] else "")
     return row | {"setting": cell.setting, "differences": "; ".join(lines), "source": source}
 
 
 def _scratch(facts: Sequence[Fact], fact: Fact) -> float:
-    """The same source's accuracy of the student alone, under the same rule; NaN where it gives none."""
+    """The same source's score of the student alone, under the same rule; NaN where it gives none."""
     same = ("paper", "student_timm", "metric", "read")
     alone = (one for one in facts if one["method"] == "scratch" and all(one[name] == fact[name] for name in same))
     return float(next((one["value"] for one in alone), float("nan")))
@@ -107,7 +110,7 @@ def _configs(frames: Frames) -> dict[tuple[Any, ...], Mapping[str, Any]]:
 
 def _ours(cell: Any, config: Mapping[str, Any]) -> Ours:
     data = config.get("data", {})
-    teacher = None if pd.isna(cell.teacher_top1) else float(cell.teacher_top1)
+    teacher = None if pd.isna(cell.teacher_score) else float(cell.teacher_score)
     held_back = float(data.get("validation") or 0.0)
     size, recipe = data.get("image_size"), config.get("recipe", {})
     return Ours(recipe, size, int(cell.n), cell.rule, cell.weights, cell.setting, teacher, held_back)

@@ -12,7 +12,7 @@ _ABOUT = {
     "run_id": "hash of the complete configuration; the run's folder is runs/<run_id>",
     "study": "name of the study",
     "status": "finished, pruned, diverged or failed",
-    "phase": "teacher, scratch, search or confirm",
+    "phase": "teacher, pretrain, scratch, search or confirm",
     "teacher": "timm name; empty without one",
     "teacher_weights": "what identifies the teacher's weights",
     "teacher_family": "cnn, vit or mlp",
@@ -23,18 +23,22 @@ _ABOUT = {
     "seed": "seed of initial weights, batch order and views",
     "trial": "place of a search run among its cell's settings, from 0; empty in runs of schema versions 1 and 2",
     "data": "data set",
+    "task": "what was learnt",
+    "metric": "what its scores are: top1, map, miou or explained",
     "epochs": "epochs of the whole run",
     "epochs_done": "epochs it has done",
     "config": "the canonical configuration, JSON",
     "test_images": "images of the test set",
     "skipped_images": "unreadable images that were left out",
+    "details": "further test scores, percent, by rule and weights, JSON",
     "memory_measures": "what was done after memory had run out",
     "exported": "which weights the student's file holds",
+    "initial_sha256": "SHA-256 of the file of weights it started from; empty without one",
     "student_sha256": "SHA-256 of the student's file",
     "student_params": "parameters of the student",
     "extra_params": "parameters that only training needs",
     "teacher_sha256": "SHA-256 of the teacher's bytes",
-    "teacher_top1": "the teacher's test accuracy, percent",
+    "teacher_score": "the teacher's test {plain}, percent",
     "seconds": "time of its epochs, s",
     "energy_joules": "energy, J",
     "peak_memory": "peak of the device's memory, bytes",
@@ -62,7 +66,7 @@ def _columns() -> Columns:
     results = {}
     for name in RESULT_COLUMNS:
         split, rule, weights = name.split("_", 1)[0], name.split("_", 1)[1].rpartition("_")[0], name.rpartition("_")[2]
-        results[name] = f"{split} top-1 at the {_RULES[rule]}, {weights} weights, percent"
+        results[name] = f"{split} {{short}} at the {_RULES[rule]}, {weights} weights, percent"
     about = _ABOUT | results
     return {field.name: (field.type, about[field.name]) for field in RUN_SCHEMA if field.name not in CORRECT_COLUMNS}
 
@@ -71,7 +75,7 @@ def _columns() -> Columns:
     "runs",
     80,
     title="Every run",
-    note="One training with one configuration and one seed. Accuracies in percent under every selection rule.",
+    note="One training with one configuration and one seed. Scores in percent under every selection rule.",
     columns=_columns(),
     shown=(
         "run_id", "status", "phase", "teacher", "student", "method", "options", "seed", "trial", "epochs_done",

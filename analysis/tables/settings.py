@@ -16,8 +16,8 @@ _CELL = ["teacher", "student", "method"]
     "settings",
     20,
     title="Tuned against default",
-    note="Test accuracy of the tuned minus that of the default setting on the same fresh seeds, percentage points, and "
-    "the optimism of the search: the best trial's validation accuracy minus the mean validation accuracy of the same "
+    note="Test {plain} of the tuned minus that of the default setting on the same fresh seeds, {points}, and "
+    "the optimism of the search: the best trial's validation {plain} minus the mean validation {plain} of the same "
     "setting on those seeds (empty where the confirmation keeps no validation images).",
     columns={
         "teacher": (TEXT, "timm name"),
@@ -25,7 +25,7 @@ _CELL = ["teacher", "student", "method"]
         "method": (TEXT, "how it was distilled"),
         "n": (INT, "seeds that both settings have"),
         "same_setting": (BOOL, "the search chose the default"),
-        "tuned_minus_default": (REAL, "test top-1, percentage points"),
+        "tuned_minus_default": (REAL, "test {short}, {points}"),
         "tuned_minus_default_std": (REAL, "standard deviation over seeds"),
         "tuned_minus_default_low": (REAL, "95 % interval (moderated t): other seeds, this very test set"),
         "tuned_minus_default_high": (REAL, "its upper end"),
@@ -34,9 +34,9 @@ _CELL = ["teacher", "student", "method"]
         "tuned_minus_default_plain_low": (REAL, "95 % interval of the cell's own paired t"),
         "tuned_minus_default_plain_high": (REAL, "its upper end"),
         "trials": (INT, "settings that were tried"),
-        "search_score": (REAL, "validation top-1 of the best trial, percent (one seed)"),
-        "confirmed_validation": (REAL, "validation top-1 of that setting, percent, mean over the fresh seeds"),
-        "search_optimism": (REAL, "search_score minus confirmed_validation, percentage points"),
+        "search_score": (REAL, "validation {short} of the best trial, percent (one seed)"),
+        "confirmed_validation": (REAL, "validation {short} of that setting, percent, mean over the fresh seeds"),
+        "search_optimism": (REAL, "search_score minus confirmed_validation, {points}"),
     },
     shown=(
         "teacher", "student", "method", "n", "same_setting", "tuned_minus_default", "tuned_minus_default_low",
@@ -55,7 +55,7 @@ def prepare(frames: Frames) -> pd.DataFrame:
 
 
 def _confirmed(frames: Frames) -> pd.Series:
-    """Mean validation top-1 of each cell's tuned runs at the last epoch, under the weights that are shown."""
+    """Mean validation score of each cell's tuned runs at the last epoch, under the weights that are shown."""
     rows = join(frames.matrix, frames.runs).query("setting == 'tuned' and status == 'finished'").sort_values("run_id")
     runs = frames.runs.set_index("run_id")
     scores = {weights: rows["run_id"].map(runs[f"val_last_{weights}"]).astype(float) for weights in WEIGHTS}

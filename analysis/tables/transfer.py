@@ -36,7 +36,7 @@ Array = NDArray[np.float64]
         "student_a": (TEXT, "timm name; empty where the setting is of no cell"),
         "teacher_b": (TEXT, "timm name"),
         "student_b": (TEXT, "timm name"),
-        "regret": (REAL, "B's best score minus that of the setting, percentage points; none where B did not finish it"),
+        "regret": (REAL, "B's best score minus that of the setting, {points}; none where B did not finish it"),
         "exact": (BOOL, "B has tried that very setting"),
         "distance": (REAL, "of the setting that stands for it, 0 to 1"),
         "spearman": (REAL, "rank correlation of the settings that A and B have both finished, at least 4"),
@@ -48,7 +48,7 @@ def prepare(frames: Frames) -> pd.DataFrame:
     teacher_a and student_a: "default", the default setting, and "average", a finished setting of B taken at random.
 
     Columns: method, source, teacher_a, student_a, teacher_b, student_b, `regret` (best finished validation score of B
-    minus that of A's best setting in B, percentage points), `exact` (B has tried that very setting), `distance`,
+    minus that of A's best setting in B, points), `exact` (B has tried that very setting), `distance`,
     `spearman` (of the scores of the settings that both cells have finished; NaN below COMMON_NEEDED), `common` (how
     many those are).
 

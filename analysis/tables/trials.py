@@ -14,7 +14,7 @@ _CELL = ["teacher", "student", "method"]
     "trials",
     70,
     title="Every setting that was tried",
-    note="The searches, in the order in which settings were drawn. Scores are validation accuracies of one seed; those "
+    note="The searches, in the order in which settings were drawn. Scores are validation {short} of one seed; those "
     "of pruned trials are at their last rung and not comparable with full runs.",
     columns={
         "teacher": (TEXT, "timm name"),
@@ -27,7 +27,7 @@ _CELL = ["teacher", "student", "method"]
         "options": (TEXT, "the setting, JSON"),
         "status": (TEXT, "finished, pruned, diverged or failed"),
         "epochs_done": (INT, "epochs it was trained"),
-        "score": (REAL, "validation top-1 after its last epoch, percent"),
+        "score": (REAL, "validation {short} after its last epoch, percent"),
         "best": (REAL, "best finished score of the cell so far, percent"),
         "seconds": (REAL, "time of its epochs, s"),
         "message": (TEXT, "first line of the error"),
@@ -38,7 +38,7 @@ def prepare(frames: Frames) -> pd.DataFrame:
     """Columns: teacher, teacher_family, student, student_family, method, trial (place in the order of drawing, from 0),
     run_id, options (JSON text), status, epochs_done, score, best, seconds, message.
 
-    `score` is the validation top-1 in percent at the last epoch that the run has done, under the weights that the
+    `score` is the validation score in percent at the last epoch that the run has done, under the weights that the
     matrix shows of its student; of a pruned run that is at a rung below the full length. `best` is the highest score
     of the cell's finished trials up to this one (NaN before the first). Runs recorded before schema version 3 do not
     say their place: they come before those that do, ordered by the time at which they began.
@@ -63,9 +63,9 @@ def prepare(frames: Frames) -> pd.DataFrame:
 
 
 def _scores(frames: Frames, runs: pd.DataFrame) -> pd.Series:
-    """Of each search run its validation top-1 after its last epoch."""
+    """Of each search run its validation score after its last epoch."""
     weights = frames.matrix.drop_duplicates("student").set_index("student")["weights"]
     epochs = frames.epochs[frames.epochs["run_id"].isin(runs["run_id"])]
     last = epochs.loc[epochs.groupby("run_id")["epoch"].idxmax()].set_index("run_id")
     ema = runs.set_index("run_id")["student"].map(weights).reindex(last.index) == "ema"
-    return last["val_top1_ema"].astype(float).where(ema, last["val_top1_raw"].astype(float))
+    return last["val_score_ema"].astype(float).where(ema, last["val_score_raw"].astype(float))

@@ -17,13 +17,17 @@ from pat.data.pixels import Pixels
 
 
 class Source(Protocol):
-    """A part of a data set. `labels` int64 [N] lie on the device that the images are wanted on.
+    """A part of a data set: N images. What is true of them - labels, boxes, masks - is its own kind's business.
 
-    `skipped`: how many files of the source are left out because they could not be read.
+    `device` is the one that the images are wanted on. `strata` int64 [N]: what validation is cut evenly from; all 0
+    where it is one heap. `skipped`: how many files of the source are left out because they could not be read.
     """
 
     @property
-    def labels(self) -> Tensor: ...
+    def device(self) -> torch.device: ...
+
+    @property
+    def strata(self) -> Tensor: ...
 
     @property
     def skipped(self) -> int: ...
@@ -37,10 +41,17 @@ class Source(Protocol):
         """The same samples, images wanted on `device`."""
 
     def picture(self, index: int) -> Tensor:
-        """One image as decoded, uint8 [h, w, 3]."""
+        """One image as decoded, uint8 [h, w, C]."""
 
     def stream(self, batches: Sequence[Tensor]) -> Iterator[Pixels]:
         """The images of each batch of indices, on the device. Raises ConfigError for one that cannot be read."""
+
+
+class Labelled(Source, Protocol):
+    """A part whose images have one class each: `labels` int64 [N], on `device`. They are its strata."""
+
+    @property
+    def labels(self) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -51,6 +62,14 @@ class Split:
     labels: Tensor
 
     skipped = 0
+
+    @property
+    def device(self) -> torch.device:
+        return self.labels.device
+
+    @property
+    def strata(self) -> Tensor:
+        return self.labels
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -93,16 +112,18 @@ Loader = Callable[[Path, Data], tuple[Source, Source, int]]
 
 _loaders: dict[str, Loader] = {}
 _folders: dict[str, str] = {}
+_truths: dict[str, str] = {}
 
 
-def register_dataset(name: str, folder: str = "") -> Callable[[Loader], Loader]:
+def register_dataset(name: str, folder: str = "", truths: str = "labels") -> Callable[[Loader], Loader]:
     """Makes a loader known by name; a name ending in ':' serves every name with that prefix, in folders so called.
 
-    `folder`: where below the root its files lie; empty for a set that needs none.
+    `folder`: where below the root its files lie; empty for a set that needs none. `truths`: what is known of each
+    image, which says what can be learnt from it: "labels" (`Labelled`), "boxes" (`BoxSplit`), "masks" (`MaskSplit`).
     """
 
     def register(loader: Loader) -> Loader:
-        _loaders[name], _folders[name] = loader, folder
+        _loaders[name], _folders[name], _truths[name] = loader, folder, truths
         return loader
 
     return register
@@ -125,6 +146,12 @@ def data_folder(data: Data) -> str:
     return rest if colon else _folders[prefix]
 
 
+def truths_of(data: Data) -> str:
+    """What is known of each image of a data set: "labels", "boxes" or "masks"."""
+    check_data(data)
+    return _truths[_key(data.name)]
+
+
 def _key(name: str) -> str:
     prefix, colon, _ = name.partition(":")
     return prefix + colon
@@ -140,7 +167,7 @@ def load(data: Data, root: Path) -> Dataset:
 def _load(data: Data, root: Path) -> Dataset:
     """The last set stays in memory: segments in a reused process read the same one again and again."""
     train, test, num_classes = _loaders[_key(data.name)](root, data)
-    held_out = validation_mask(train.labels, data.validation if len(train) else 0.0)
+    held_out = validation_mask(train.strata, data.validation if len(train) else 0.0)
     return Dataset(train.take(~held_out), train.take(held_out), test, num_classes, train.skipped + test.skipped)
 
 

@@ -1,4 +1,4 @@
-"""Image files: found, decoded ahead in worker processes, and kept in memory where they are few."""
+"""Image files: decoded, tried, and kept in memory where they are few."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -19,7 +19,9 @@ from torch import Tensor
 
 from pat.config import DataError
 from pat.data.ahead import ahead, default_workers
-from pat.data.pixels import Packed, Pixels, pack, unpack
+from pat.data.part import FilePart, FileSplit, Pictures
+
+T = TypeVar("T")
 
 HELD_BYTES = 1 << 29
 """Splits of at most this many decoded bytes are decoded once and stay in memory."""
@@ -32,18 +34,25 @@ class UnreadableImage(DataError):
 
 
 def decode(path: Path) -> Tensor:
-    """RGB pixels uint8 [h, w, 3] of an image file, as timm and torchvision read it.
+    """RGB pixels uint8 [h, w, 3] of an image file, as timm and torchvision read it; see `read_image`.
 
     Grey, palette and CMYK images are converted, an alpha channel is dropped, an orientation noted in EXIF is ignored.
+    """
+    return read_image(path, lambda image: torch.from_numpy(np.array(image.convert("RGB"))))
+
+
+def read_image(path: Path, read: Callable[[Image.Image], T], whole: bool = True) -> T:
+    """What `read` makes of an image file; with `whole` false, of its header.
+
     Raises UnreadableImage for what is no whole image, DataError for a file that cannot be read at all.
     """
     try:
-        data = path.read_bytes()
+        source = io.BytesIO(path.read_bytes()) if whole else path.open("rb")
     except OSError as error:
         raise DataError(f"image {str(path)!r} cannot be read: {error.strerror}") from error
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            return torch.from_numpy(np.array(image.convert("RGB")))
+        with source, Image.open(source) as image:
+            return read(image)
     except UnidentifiedImageError as error:
         raise UnreadableImage(f"image {str(path)!r} cannot be decoded: no known format") from error
     except MemoryError:
@@ -61,10 +70,12 @@ def file_status(path: Path) -> os.stat_result:
         raise DataError(f"image {str(path)!r} cannot be read: {error.strerror}") from error
 
 
-class Pictures(Protocol):
-    """Images by number, uint8 [h, w, 3], on the CPU; sent to other processes at little cost."""
+class Openable(Pictures, Protocol):
+    """Pictures that lie in files: one, or an image and its mask."""
 
-    def __getitem__(self, index: int) -> Tensor: ...
+    def __len__(self) -> int: ...
+
+    def paths(self, index: int) -> tuple[Path, ...]: ...
 
 
 @dataclass(frozen=True)
@@ -78,6 +89,9 @@ class Files:
 
     @classmethod
     def of(cls, root: Path, names: Sequence[str]) -> Files:
+        """Raises DataError where there are no names."""
+        if not names:
+            raise DataError(f"data set folder {str(root)!r} holds no images")
         encoded = [os.fsencode(name) for name in names]
         line = torch.frombuffer(bytearray(b"".join(encoded)), dtype=torch.uint8)
         return cls(str(root), line, torch.tensor([len(name) for name in encoded]).cumsum(0))
@@ -89,119 +103,83 @@ class Files:
         start = int(self.ends[index - 1]) if index else 0
         return Path(self.root, os.fsdecode(self.names[start : int(self.ends[index])].numpy().tobytes()))
 
+    def paths(self, index: int) -> tuple[Path, ...]:
+        return (self.path(index),)
+
     def __getitem__(self, index: int) -> Tensor:
         return decode(self.path(index))
 
 
 @dataclass(frozen=True)
 class Held:
-    """Decoded pictures in one line of bytes, and the sizes [N, 2]."""
+    """Decoded pictures of as many `channels` in one line of bytes, and the sizes [N, 2]."""
 
     line: Tensor
     starts: Tensor
     sizes: Tensor
+    channels: int
 
     @classmethod
     def of(cls, pictures: Sequence[Tensor]) -> Held:
         counts = torch.tensor([picture.numel() for picture in pictures])
         sizes = torch.tensor([picture.shape[:2] for picture in pictures])
-        return cls(torch.cat([picture.flatten() for picture in pictures]), counts.cumsum(0) - counts, sizes)
+        line = torch.cat([picture.flatten() for picture in pictures])
+        return cls(line, counts.cumsum(0) - counts, sizes, pictures[0].shape[2])
 
     def __getitem__(self, index: int) -> Tensor:
         height, width = self.sizes[index].tolist()
         start = int(self.starts[index])
-        return self.line[start : start + height * width * 3].view(height, width, 3)
-
-
-@dataclass(frozen=True)
-class FileSplit:
-    """Images in files and their labels int64 [N]; `rows` [N] says which of `pictures` they are.
-
-    Images keep their full decoded size until they are on the device, so photographs of many megapixels cost memory:
-    two batches for each of the `workers` processes are under way, three bytes a pixel, in shared memory. Which
-    process decodes an image, and whether it is held in memory, never changes a pixel. `skipped` files were unreadable.
-    """
-
-    pictures: Pictures
-    rows: Tensor
-    labels: Tensor
-    workers: int
-    skipped: int = 0
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def take(self, indices: Tensor) -> FileSplit:
-        return replace(self, rows=self.rows[indices.cpu()], labels=self.labels[indices])
-
-    def to(self, device: torch.device) -> FileSplit:
-        return replace(self, labels=self.labels.to(device))
-
-    def picture(self, index: int) -> Tensor:
-        return self.pictures[int(self.rows[index])]
-
-    def stream(self, batches: Sequence[Tensor]) -> Iterator[Pixels]:
-        if len(batches) == 0:
-            return
-        device = self.labels.device
-        ends = torch.tensor([len(batch) for batch in batches]).cumsum(0)
-        work = _Batches(self.pictures, self.rows[torch.cat(list(batches)).cpu()], ends)
-        for packed in ahead(work, len(batches), self.workers, pin=device.type == "cuda"):
-            yield unpack(packed, device)
-
-
-@dataclass(frozen=True)
-class _Batches:
-    """Decodes and packs one batch after the other; `rows` are those of all batches, which end at `ends`."""
-
-    pictures: Pictures
-    rows: Tensor
-    ends: Tensor
-
-    def __call__(self, step: int) -> Packed:
-        start = int(self.ends[step - 1]) if step else 0
-        return pack([self.pictures[row] for row in self.rows[start : int(self.ends[step])].tolist()])
+        return self.line[start : start + height * width * self.channels].view(height, width, self.channels)
 
 
 def read_files(root: Path, names: Sequence[str], labels: Sequence[int], unreadable: str) -> FileSplit:
-    """The images `names` below `root`, held in memory where all of them are small enough.
+    """The images `names` below `root` and their labels; see `read_part`."""
+    files = Files.of(root, names)
+    part, kept = read_part(root, names, files, _decoded_bytes(files), unreadable)
+    return FileSplit(**vars(part), labels=torch.tensor(labels)[kept])
+
+
+def read_part(
+    root: Path, names: Sequence[str], openable: Openable, decoded_bytes: int, unreadable: str
+) -> tuple[FilePart, Tensor]:
+    """The images `names` below `root`, held in memory where their `decoded_bytes` are few, and which of them are kept.
 
     `unreadable` = "skip" leaves out every file that cannot be decoded to its end and names them on stderr; a split
     that is not held is tried first, in worker processes, and the result kept in the user's cache folder until a file
     changes. "stop" raises DataError for such a file: here, or where a split that is not held meets it.
     """
-    files = Files.of(root, names)
-    small = _small(files)
-    pictures, bad = _decode_all(files, unreadable) if small else ([], [])
-    if not small and unreadable == "skip":
-        bad = _unreadable(files, names)
+    held = decoded_bytes <= HELD_BYTES
+    pictures, bad = _decode_all(openable, unreadable) if held else ([], [])
+    if not held and unreadable == "skip":
+        bad = _unreadable(openable, names)
     if bad:
         _warn(root, [names[number] for number in bad])
-    if len(bad) == len(files):
+    if len(bad) == len(openable):
         raise DataError(f"data set folder {str(root)!r} holds no images that can be decoded")
-    chosen = torch.ones(len(files), dtype=torch.bool)
+    chosen = torch.ones(len(openable), dtype=torch.bool)
     chosen[bad] = False
-    rows, kept = torch.nonzero(chosen).flatten(), torch.tensor(labels)[chosen]
-    if small:
-        return FileSplit(Held.of(pictures), torch.arange(len(kept)), kept, workers=0, skipped=len(bad))
-    return FileSplit(files, rows, kept, default_workers(), skipped=len(bad))
+    kept = torch.nonzero(chosen).flatten()
+    if held:
+        rows = torch.arange(len(kept))
+        return FilePart(pictures=Held.of(pictures), rows=rows, workers=0, skipped=len(bad)), kept
+    return FilePart(pictures=openable, rows=kept, workers=default_workers(), skipped=len(bad)), kept
 
 
-def _decode_all(files: Files, unreadable: str) -> tuple[list[Tensor], list[int]]:
+def _decode_all(pictures: Openable, unreadable: str) -> tuple[list[Tensor], list[int]]:
     """All pictures that can be decoded, and the numbers of the others."""
-    pictures, bad = [], []
-    for number in range(len(files)):
+    decoded, bad = [], []
+    for number in range(len(pictures)):
         try:
-            pictures.append(files[number])
+            decoded.append(pictures[number])
         except UnreadableImage:
             if unreadable == "stop":
                 raise
             bad.append(number)
-    return pictures, bad
+    return decoded, bad
 
 
-def _small(files: Files) -> bool:
-    """Whether the images' decoded pixels fit in HELD_BYTES, by the files' headers, read until it is known."""
+def _decoded_bytes(files: Files) -> int:
+    """What the images take decoded, by the files' headers, read until it is known to be more than HELD_BYTES."""
     total = 0
     for number in range(len(files)):
         try:
@@ -210,24 +188,24 @@ def _small(files: Files) -> bool:
         except Exception:  # reported when it is decoded
             continue
         if total > HELD_BYTES:
-            return False
-    return True
+            break
+    return total
 
 
-def _unreadable(files: Files, names: Sequence[str]) -> list[int]:
+def _unreadable(pictures: Openable, names: Sequence[str]) -> list[int]:
     """The numbers of the files that cannot be decoded, from the cache or by trying each."""
     digest = hashlib.sha256()
     for number, name in enumerate(names):
-        status = file_status(files.path(number))
-        digest.update(os.fsencode(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n"))
+        for status in map(file_status, pictures.paths(number)):
+            digest.update(os.fsencode(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n"))
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "pat"
     cache /= f"unreadable-{digest.hexdigest()}.json"
     try:
         return [int(number) for number in json.loads(cache.read_text())]
     except (OSError, ValueError):
         pass
-    steps = -(-len(files) // _CHECKED)
-    bad = [number for found in ahead(_Check(files), steps, default_workers()) for number in found]
+    steps = -(-len(pictures) // _CHECKED)
+    bad = [number for found in ahead(_Check(pictures), steps, default_workers()) for number in found]
     try:
         cache.parent.mkdir(parents=True, exist_ok=True)
         fresh = cache.with_suffix(f".{os.getpid()}")
@@ -242,15 +220,15 @@ def _unreadable(files: Files, names: Sequence[str]) -> list[int]:
 class _Check:
     """Numbers of the undecodable files among the next _CHECKED."""
 
-    files: Files
+    pictures: Openable
 
     def __call__(self, step: int) -> list[int]:
-        numbers = range(step * _CHECKED, min((step + 1) * _CHECKED, len(self.files)))
+        numbers = range(step * _CHECKED, min((step + 1) * _CHECKED, len(self.pictures)))
         return [number for number in numbers if not self._decodes(number)]
 
     def _decodes(self, number: int) -> bool:
         try:
-            self.files[number]
+            self.pictures[number]
         except UnreadableImage:
             return False
         return True

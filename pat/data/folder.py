@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 
@@ -11,7 +10,9 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from pat.config import Data, DataError
 from pat.data.base import Source, Split, register_dataset
-from pat.data.files import FileSplit, file_status, read_files
+from pat.data.files import read_files
+from pat.data.fingerprints import check_fingerprint, digest
+from pat.data.part import FileSplit
 
 PREFIX = "folder:"
 
@@ -23,20 +24,15 @@ def folder_data(path: Path, image_size: int, validation: float = 0.1) -> Data:
 
 def fingerprint(path: Path) -> str:
     """SHA-256 over the sorted relative names and sizes of all images: cheap, and another set has another one."""
-    digest = hashlib.sha256()
-    for part in _parts(path):
-        for label in class_names(part):
-            for name in _images(part, label):
-                digest.update(os.fsencode(f"{part.name}/{name}\0{file_status(part / name).st_size}\n"))
-    return digest.hexdigest()
+    parts = [(part, label) for part in _parts(path) for label in class_names(part)]
+    return digest(path, (f"{part.name}/{name}" for part, label in parts for name in _images(part, label)))
 
 
 @register_dataset(PREFIX)
 def load_folder(root: Path, data: Data) -> tuple[Source, Source, int]:
     """Train and test images; classes are the sorted folder names of train."""
     path = root / data.name.removeprefix(PREFIX)
-    if (found := fingerprint(path)) != data.fingerprint:
-        raise DataError(f"image folder {str(path)!r} has changed: fingerprint {found}, the run has {data.fingerprint}")
+    check_fingerprint("image folder", path, fingerprint(path), data)
     train, test = _parts(path)
     return read_parts(train, test, data.unreadable)
 
@@ -72,13 +68,18 @@ def _parts(path: Path) -> tuple[Path, Path]:
     return train, test
 
 
-def _images(part: Path, label: str) -> list[str]:
-    """The sorted names, relative to `part`, of a class' images; folders in it may hold more."""
+def image_names(folder: Path) -> list[str]:
+    """The sorted names, relative to `folder`, of the images in it and in the folders below."""
     names = []
-    for folder, _, found in os.walk(part / label):
-        within = os.path.relpath(folder, part)
-        names += [f"{within}/{name}" for name in found if name.lower().endswith(IMG_EXTENSIONS) and name[0] != "."]
+    for path, _, found in os.walk(folder):
+        within = "" if path == str(folder) else f"{os.path.relpath(path, folder)}/"
+        names += [f"{within}{name}" for name in found if name.lower().endswith(IMG_EXTENSIONS) and name[0] != "."]
     return sorted(names)
+
+
+def _images(part: Path, label: str) -> list[str]:
+    """The names, relative to `part`, of a class' images."""
+    return [f"{label}/{name}" for name in image_names(part / label)]
 
 
 def _read(part: Path, classes: list[str], unreadable: str) -> FileSplit:
@@ -87,6 +88,4 @@ def _read(part: Path, classes: list[str], unreadable: str) -> FileSplit:
         found = _images(part, name)
         names += found
         labels += [label] * len(found)
-    if not names:
-        raise DataError(f"data set folder {str(part)!r} holds no images")
     return read_files(part, names, labels, unreadable)

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.detection._utils import BoxCoder
@@ -24,12 +23,12 @@ from torchvision.models.detection.rpn import RPNHead
 from torchvision.ops import batched_nms, clip_boxes_to_image, remove_small_boxes, roi_align
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
-from pat.config import ConfigError
 from pat.counter import hash64
 from pat.dense.anchors import RATIOS, Anchors, make_anchors
 from pat.dense.fpn import Pyramid
 from pat.dense.sampling import balanced, match
-from pat.gather import global_mean
+from pat.errors import ConfigError
+from pat.gather import share_of
 from pat.layouts import Size
 
 ANCHORS_DRAWN, ANCHORS_POSITIVE, REGIONS_POSITIVE = 256, 0.5, 0.25
@@ -129,7 +128,8 @@ class Detector(Pyramid):
         drawn = [self._draw(*image) for image in zip(proposed, truths, classes, targets.keys, strict=True)]
         regions, labels, ways = ([part[i] for part in drawn] for i in range(3))
         placed = _with_image(regions)
-        return Samples(placed, torch.cat(labels), torch.cat(ways), losses, _share(placed))
+        share = share_of(torch.tensor(len(placed), device=placed.device))
+        return Samples(placed, torch.cat(labels), torch.cat(ways), losses, share)
 
     def regions(self, levels: Sequence[Tensor], samples: Samples) -> tuple[Tensor, Tensor]:
         """The answer for the sampled regions: class logits [R, C + 1] and box deltas [R, 4 (C + 1)], float32."""
@@ -268,11 +268,3 @@ class Detector(Pyramid):
 def _with_image(boxes: Sequence[Tensor]) -> Tensor:
     """Boxes [N_i, 4] of each image as one tensor [N, 5], the image's place in the batch first."""
     return torch.cat([F.pad(part, (1, 0), value=float(image)) for image, part in enumerate(boxes)])
-
-
-def _share(regions: Tensor) -> Tensor | None:
-    """The number of this worker's regions over the mean number of all workers; None with one worker."""
-    if not dist.is_initialized() or dist.get_world_size() == 1:
-        return None
-    count = torch.tensor(float(len(regions)), device=regions.device)
-    return count / global_mean(count).clamp(min=torch.finfo(count.dtype).tiny)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import ExtraFPNBlock
 
-from pat.config import ConfigError
+from pat.errors import ConfigError
 from pat.layouts import Size, sizes_at
 from pat.models import check_model, create_model
 from pat.taps import StageTaps, TapError, probing
@@ -60,6 +60,17 @@ class Pyramid(nn.Module):
         self.taps = _taps(backbone, canvas)
         self.strides = [stage.stride for stage in self.taps.stages]
         self.fpn = FeaturePyramidNetwork([stage.channels for stage in self.taps.stages], width, extra)
+        self.pretrained_cfg: Any = getattr(backbone, "pretrained_cfg", {})
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """timm's switch of the backbone, whose stages may then be other modules."""
+        self.backbone.set_grad_checkpointing(enable)  # type: ignore[operator]
+        self.taps = _taps(self.backbone, self.taps.image_size)
+
+    def no_weight_decay(self) -> set[str]:
+        """Parameters that the backbone wants free of weight decay (timm's convention)."""
+        names: Callable[[], set[str]] = getattr(self.backbone, "no_weight_decay", set)
+        return {f"backbone.{name}" for name in names()}
 
     def pyramid(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """The levels [B, width, h_i, w_i] of the stages' maps, the finest first, and what `extra` adds to them."""

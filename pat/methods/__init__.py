@@ -3,9 +3,9 @@
 import importlib
 import pkgutil
 
-from pat.methods.base import Losses, Method, Task, create_method, list_methods, method_options, register_method
+from pat.methods.base import Losses, Method, check_task, create_method, list_methods, method_options, register_method
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
 
-__all__ = ["Losses", "Method", "Task", "create_method", "list_methods", "method_options", "register_method"]
+__all__ = ["Losses", "Method", "check_task", "create_method", "list_methods", "method_options", "register_method"]

@@ -2,43 +2,38 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from pat.config import complete_options, declare_method, unknown
 from pat.counter import hash64
-from pat.losses import cross_entropy
+from pat.dense.valid import valid_area
+from pat.errors import ConfigError, unknown
 from pat.models import normalisation
+from pat.options import complete_options, declare, signature_defaults
+from pat.taps import StageTaps, Tapped
+from pat.tasks import Seen, Task
 
 Losses = dict[str, Tensor]
-"""`loss` (total, scalar), `output` (student logits [B, C]) and named scalar parts."""
-
-
-@dataclass(frozen=True)
-class Task:
-    """What is to be learnt: the size of the images in pixels and the classes (int64 [N]) of all training images.
-
-    Only a method that remembers images (CRD) needs the labels.
-    """
-
-    image_size: int | tuple[int, int]
-    labels: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
+"""`loss` (total, scalar), `output` (student logits [N, C]) and named scalar parts."""
 
 
 class Method(nn.Module):
     """A student, a frozen teacher and the loss between them, as one module.
 
-    The keyword-only arguments of a method's `__init__` are its options. Images come normalised for the student; the
-    teacher gets them renormalised for itself. A buffer named in `per_sample` has one row for each sample of the batch.
-    Whatever couples samples is computed over the global batch (`pat.gather`); a method whose loss is a mean over
-    images, each by itself, says `couples_samples = False`, so that a batch may be done in parts.
+    The keyword-only arguments of a method's `__init__` are its options. It talks to models through `see` and `told`,
+    and so serves every task that it names in `tasks`. Images come normalised for the student; the teacher gets them
+    renormalised for itself. A buffer named in `per_sample` has one row for each image of the batch. Whatever couples
+    images is computed over the global batch (`pat.gather`); a method whose loss is a mean over images, each by itself,
+    says `couples_samples = False`, so that a batch may be done in parts.
     """
 
+    tasks: ClassVar[tuple[str, ...]] = ("classification",)
+    """The tasks that it can be used for; empty for any."""
+    teacherless: ClassVar[bool] = False
+    """Whether it takes no teacher."""
     per_sample: tuple[str, ...] = ()
     couples_samples: bool = True
     teacher_scale: Tensor
@@ -48,6 +43,7 @@ class Method(nn.Module):
         super().__init__()
         self.student = student
         self.teacher = teacher
+        self.task = task
         if teacher is None:
             return
         teacher.requires_grad_(False).eval()
@@ -56,27 +52,41 @@ class Method(nn.Module):
         self.register_buffer("teacher_shift", (mean - teacher_mean) / teacher_std, persistent=False)
 
     def forward(self, images: Tensor, targets: Tensor, indices: Tensor | None = None) -> Losses:
-        """Student-normalised images [B, 3, H, W] and target distributions [B, C] -> losses.
+        """Student-normalised images [B, 3, H, W] and the task's targets (for classification: distributions [B, C])
+        -> losses.
 
         `indices` int64 [B]: which training images they are, for a method that remembers them.
         """
         raise NotImplementedError
 
-    def for_teacher(self, images: Tensor) -> Tensor:
-        """The same images, normalised for the teacher."""
-        return images * self.teacher_scale + self.teacher_shift
+    def for_teacher(self, images: Tensor, sizes: Tensor | None = None) -> Tensor:
+        """The same images, normalised for the teacher; what lies beyond their `sizes` (`Seen.sizes`) stays 0."""
+        renormalised = images * self.teacher_scale + self.teacher_shift
+        canvas = (images.shape[2], images.shape[3])
+        return renormalised if sizes is None else renormalised * valid_area(sizes, canvas, canvas)
 
-    def teach(self, images: Tensor) -> Tensor:
-        """The teacher's logits [B, C] for images that are normalised for the student."""
+    def see(self, images: Tensor, targets: Any, taps: StageTaps | None = None) -> Seen:
+        """What the student makes of images; with its `taps`, their maps too."""
+        return self.task.see(self.student, images, targets, tapped=taps(images) if taps else None)
+
+    def told(self, images: Tensor, seen: Seen, taps: StageTaps | None = None) -> Seen:
+        """What the teacher makes of the samples that the student has `seen`, without gradient."""
+        images = self.for_teacher(images, seen.sizes)
+        with torch.no_grad():
+            return self.judge(images, seen, taps(images) if taps else None)
+
+    def judge(self, images: Tensor, seen: Seen, tapped: Tapped | None = None) -> Seen:
+        """What the teacher makes of those samples, of images that are normalised for it and what its taps gave."""
         assert self.teacher is not None
-        return self.teacher(self.for_teacher(images))
+        return self.task.see(self.teacher, images, like=seen, tapped=tapped)
 
-    def result(self, logits: Tensor, targets: Tensor, **weighted: tuple[float, Tensor]) -> Losses:
-        """Cross entropy plus each part times its weight, and every part by its name."""
-        ce = cross_entropy(logits, targets)
-        loss = ce + sum(weight * part for weight, part in weighted.values())
-        parts = {name: part.detach() for name, (_, part) in weighted.items()}
-        return {"loss": loss, "output": logits, "ce": ce.detach(), **parts}
+    def result(self, seen: Seen, targets: Any, **weighted: tuple[float, Tensor]) -> Losses:
+        """The task's own losses plus each part times its weight, and every part by its name."""
+        own = self.task.losses(seen, targets)
+        loss: Tensor = sum(own.values()) + sum(weight * part for weight, part in weighted.values())  # type: ignore[assignment]
+        parts = own | {name: part for name, (_, part) in weighted.items()}
+        named = {name: part.detach() for name, part in parts.items()} if len(parts) > 1 else {}
+        return {"loss": loss, "output": seen.logits, **named}
 
     def train(self, mode: bool = True) -> Self:
         super().train(mode)
@@ -102,13 +112,8 @@ def register_method(cls: M) -> M:
     """Makes a method known by the name of its file; its options become part of every configuration."""
     name = cls.__module__.rsplit(".", 1)[-1]
     _methods[name] = cls
-    declare_method(name, _signature_defaults(cls))
+    declare("method", name, signature_defaults(cls.__init__), cls.teacherless)
     return cls
-
-
-def _signature_defaults(cls: type[Method]) -> dict[str, Any]:
-    parameters = inspect.signature(cls.__init__).parameters.values()
-    return {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
 
 
 def list_methods() -> list[str]:
@@ -118,7 +123,17 @@ def list_methods() -> list[str]:
 
 def method_options(name: str, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """All options of a method with `given` over the defaults. ConfigError for an unknown method or option."""
-    return complete_options(name, given or {})
+    return complete_options("method", name, given or {})
+
+
+def check_task(method: str, task: str) -> None:
+    """Raises ConfigError for a method that does not exist or cannot be used for a task."""
+    if method not in _methods:
+        raise unknown("method", method, _methods)
+    known = _methods[method].tasks
+    if known and task not in known:
+        others = [name for name in list_methods() if not _methods[name].tasks or task in _methods[name].tasks]
+        raise ConfigError(f"method {method!r}: only for {', '.join(known)}; for {task} there are {', '.join(others)}")
 
 
 def create_method(
@@ -126,10 +141,9 @@ def create_method(
 ) -> Method:
     """A method around `student` and `teacher`. Its own modules start from a generator of their own.
 
-    Raises ConfigError for an unknown method or option.
+    Raises ConfigError for an unknown method or option, and for a method that the task does not have.
     """
-    if name not in _methods:
-        raise unknown("method", name, _methods)
+    check_task(name, task.name)
     complete = method_options(name, options)
     build: Callable[..., Method] = _methods[name]
     with torch.random.fork_rng(devices=[]):

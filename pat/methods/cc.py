@@ -9,7 +9,8 @@ from pat.config import ConfigError
 from pat.embedding import Embedding
 from pat.gather import gather_batch
 from pat.losses import correlation_loss, kernel_correlation_loss
-from pat.methods.base import Losses, Method, Task, register_method
+from pat.methods.base import Losses, Method, register_method
+from pat.tasks import Seen, Task
 
 FORMS = {"adjacent": correlation_loss, "kernel": kernel_correlation_loss}
 
@@ -37,8 +38,8 @@ class CC(Method):
         if form not in FORMS:
             raise ConfigError(f"form = {form!r}: one of {', '.join(FORMS)}")
         self.weight, self.form = weight, form
-        self.student_embedding = Embedding(student, task.image_size)
-        self.teacher_embedding = Embedding(teacher, task.image_size)
+        self.student_embedding = Embedding(student, task.canvas)
+        self.teacher_embedding = Embedding(teacher, task.canvas)
         self.embed_student = nn.Linear(self.student_embedding.dim, dim)
         self.embed_teacher = nn.Linear(self.teacher_embedding.dim, dim)
 
@@ -48,4 +49,4 @@ class CC(Method):
             _, teacher = self.teacher_embedding(self.for_teacher(images))
         seen = gather_batch(self.embed_student(features).float())
         cc = FORMS[self.form](seen, gather_batch(self.embed_teacher(teacher).float()))
-        return self.result(logits, targets, cc=(self.weight, cc))
+        return self.result(Seen(logits), targets, cc=(self.weight, cc))

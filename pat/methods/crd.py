@@ -13,7 +13,8 @@ from pat.counter import hash64
 from pat.embedding import Embedding
 from pat.gather import gather_batch, global_mean
 from pat.losses import full_precision, nce_loss
-from pat.methods.base import Losses, Method, Task, register_method
+from pat.methods.base import Losses, Method, register_method
+from pat.tasks import Seen, Task
 
 
 @register_method
@@ -50,8 +51,8 @@ class CRD(Method):
         if len(task.labels.unique()) < 2:
             raise ConfigError("method 'crd': needs the labels of the training images, of two classes at least")
         self.weight, self.negatives, self.temperature, self.momentum = weight, negatives, temperature, momentum
-        self.student_embedding = Embedding(student, task.image_size)
-        self.teacher_embedding = Embedding(teacher, task.image_size)
+        self.student_embedding = Embedding(student, task.canvas)
+        self.teacher_embedding = Embedding(teacher, task.canvas)
         self.embed_student = nn.Linear(self.student_embedding.dim, dim)
         self.embed_teacher = nn.Linear(self.teacher_embedding.dim, dim)
         images, reach = len(task.labels), math.sqrt(3 / dim)
@@ -76,7 +77,7 @@ class CRD(Method):
             given, self.memory_student, compared, 1
         )
         self._remember(seen, given, indices)
-        return self.result(logits, targets, crd=(self.weight, crd))
+        return self.result(Seen(logits), targets, crd=(self.weight, crd))
 
     def _contrast(self, anchors: Tensor, memory: Tensor, compared: Tensor, side: int) -> Tensor:
         """The loss of normalised `anchors` [B, D] against the rows `compared` [B, 1 + K] of the other side's memory.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from pat.gather import gather_batch
 from pat.losses import dist_loss
-from pat.methods.base import Losses, Method, Task, register_method
+from pat.methods.base import Losses, Method, register_method
+from pat.tasks import Task
 
 
 @register_method
@@ -33,8 +33,7 @@ class DIST(Method):
         self.weight, self.beta, self.gamma, self.temperature = weight, beta, gamma, temperature
 
     def forward(self, images: Tensor, targets: Tensor, indices: Tensor | None = None) -> Losses:
-        logits = self.student(images)
-        with torch.no_grad():
-            teacher = gather_batch(self.teach(images))
-        dist = dist_loss(gather_batch(logits), teacher, self.beta, self.gamma, self.temperature)
-        return self.result(logits, targets, dist=(self.weight, dist))
+        seen = self.see(images, targets)
+        teacher = gather_batch(self.told(images, seen).logits)
+        dist = dist_loss(gather_batch(seen.logits), teacher, self.beta, self.gamma, self.temperature)
+        return self.result(seen, targets, dist=(self.weight, dist))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from pat.losses import dkd_loss
-from pat.methods.base import Losses, Method, Task, register_method
+from pat.methods.base import Losses, Method, register_method
+from pat.tasks import Task
 
 
 @register_method
@@ -34,8 +34,7 @@ class DKD(Method):
         self.weight, self.alpha, self.beta, self.temperature = weight, alpha, beta, temperature
 
     def forward(self, images: Tensor, targets: Tensor, indices: Tensor | None = None) -> Losses:
-        logits = self.student(images)
-        with torch.no_grad():
-            teacher = self.teach(images)
-        dkd = dkd_loss(logits, teacher, targets.argmax(1), self.alpha, self.beta, self.temperature)
-        return self.result(logits, targets, dkd=(self.weight, dkd))
+        seen = self.see(images, targets)
+        told = self.told(images, seen)
+        dkd = dkd_loss(seen.logits, told.logits, targets.argmax(1), self.alpha, self.beta, self.temperature)
+        return self.result(seen, targets, dkd=(self.weight, dkd))

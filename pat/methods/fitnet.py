@@ -5,21 +5,23 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from pat.align import Aligner, pair_stages
+from pat.align import Aligner, pair_stages, resize
 from pat.losses import hint_loss, kd_loss
-from pat.methods.base import Losses, Method, Task, register_method
-from pat.taps import StageTaps
+from pat.methods.base import Losses, Method, register_method
+from pat.tasks import Task
 
 
 @register_method
 class FitNet(Method):
     """L = L_CE + weight * sum over stages of L_hint (equation 3) + kd_weight * L_KL, trained in one go.
 
-    The student's maps go through an aligner into the shape of the teacher's; stages are paired from the last one
-    backwards. The defaults are those of the OFA and PAT tables (four stages, no KD, though the code published with PAT
-    adds KD of weight 1 to its FitNet: `kd_weight=1.0`).
+    The student's maps go through an aligner into the shape of the teacher's; they are paired from the last one
+    backwards. Where maps have one shape (the levels of a pyramid) they are compared as they are. The defaults are
+    those of the OFA and PAT tables (four stages, no KD, though the code published with PAT adds KD of weight 1 to its
+    FitNet: `kd_weight=1.0`).
     """
 
+    tasks = ()
     couples_samples = False
 
     def __init__(
@@ -34,23 +36,23 @@ class FitNet(Method):
     ) -> None:
         super().__init__(student, teacher, task)
         self.weight, self.kd_weight, self.temperature = weight, kd_weight, temperature
-        self.student_taps, self.teacher_taps = (StageTaps(model, task.image_size) for model in (student, teacher))
-        targets = self.teacher_taps.stages
-        sources = pair_stages(self.student_taps.stages, len(targets))
+        self.student_taps, self.teacher_taps = (task.taps(model) for model in (student, teacher))
+        targets = task.levels(self.teacher_taps)
+        sources = pair_stages(task.levels(self.student_taps), len(targets))
         self.align = nn.ModuleList(
-            Aligner(source.channels, target.channels, target.size)
+            nn.Identity() if task.common_maps else Aligner(source[0], target[0])
             for source, target in zip(sources, targets, strict=True)
         )
 
     def forward(self, images: Tensor, targets: Tensor, indices: Tensor | None = None) -> Losses:
-        student = self.student_taps(images)
-        with torch.no_grad():
-            teacher = self.teacher_taps(self.for_teacher(images))
-        maps = pair_stages(student.maps, len(self.align))
-        hints = [
-            hint_loss(align(seen), target) for align, seen, target in zip(self.align, maps, teacher.maps, strict=True)
+        seen = self.see(images, targets, self.student_taps)
+        told = self.told(images, seen, self.teacher_taps)
+        maps = pair_stages(seen.maps, len(self.align))
+        aligned = [
+            resize(align(x), target.shape[-2:]) for align, x, target in zip(self.align, maps, told.maps, strict=True)
         ]
+        hints = [*map(hint_loss, told.shown(aligned), told.shown(told.maps))]
         parts = {"hint": (self.weight, torch.stack(hints).sum())}
         if self.kd_weight:
-            parts["kd"] = (self.kd_weight, kd_loss(student.logits, teacher.logits, self.temperature))
-        return self.result(student.logits, targets, **parts)
+            parts["kd"] = (self.kd_weight, seen.over_all(kd_loss(seen.logits, told.logits, self.temperature)))
+        return self.result(seen, targets, **parts)

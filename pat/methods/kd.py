@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from pat.losses import kd_loss
-from pat.methods.base import Losses, Method, Task, register_method
+from pat.methods.base import Losses, Method, register_method
+from pat.tasks import Task
 
 
 @register_method
@@ -16,6 +16,7 @@ class KD(Method):
     The defaults are those of the OFA and PAT tables: weight 1, T = 1.
     """
 
+    tasks = ()
     couples_samples = False
 
     def __init__(
@@ -25,7 +26,7 @@ class KD(Method):
         self.weight, self.temperature = weight, temperature
 
     def forward(self, images: Tensor, targets: Tensor, indices: Tensor | None = None) -> Losses:
-        logits = self.student(images)
-        with torch.no_grad():
-            teacher = self.teach(images)
-        return self.result(logits, targets, kd=(self.weight, kd_loss(logits, teacher, self.temperature)))
+        seen = self.see(images, targets)
+        told = self.told(images, seen)
+        kd = seen.over_all(kd_loss(seen.logits, told.logits, self.temperature))
+        return self.result(seen, targets, kd=(self.weight, kd))

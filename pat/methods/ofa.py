@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from pat.embedding import Embedding
 from pat.heads import stage_head
 from pat.losses import ofa_loss
-from pat.methods.base import Losses, Method, Task, register_method
+from pat.methods.base import Losses, Method, register_method
 from pat.models import family_of
-from pat.taps import StageTaps
+from pat.tasks import Task
 
 
 @register_method
@@ -37,9 +37,9 @@ class OFA(Method):
     ) -> None:
         super().__init__(student, teacher, task)
         self.weight, self.kd_weight, self.epsilon, self.temperature = weight, kd_weight, epsilon, temperature
-        self.student_taps = StageTaps(student, task.image_size)
+        self.student_taps = task.taps(student)
         convolutional = family_of(student) == "cnn"
-        widths = [Embedding(model, task.image_size).dim for model in (student, teacher)]
+        widths = [Embedding(model, task.canvas).dim for model in (student, teacher)]
         width = max(widths) if convolutional else widths[0]
         stages, classes = self.student_taps.stages, int(student.num_classes)  # type: ignore[arg-type]
         self.heads = nn.ModuleList(
@@ -48,13 +48,12 @@ class OFA(Method):
         )
 
     def forward(self, images: Tensor, targets: Tensor, indices: Tensor | None = None) -> Losses:
-        student = self.student_taps(images)
-        with torch.no_grad():
-            teacher = self.teach(images)
+        seen = self.see(images, targets, self.student_taps)
+        told = self.told(images, seen)
         labels = targets.argmax(1)
         final, *staged = (
-            ofa_loss(logits, teacher, labels, self.epsilon, self.temperature)
-            for logits in (student.logits, *(head(seen) for head, seen in zip(self.heads, student.maps, strict=True)))
+            ofa_loss(logits, told.logits, labels, self.epsilon, self.temperature)
+            for logits in (seen.logits, *(head(x) for head, x in zip(self.heads, seen.maps, strict=True)))
         )
         ofa = torch.stack(staged).sum()
-        return self.result(student.logits, targets, kd=(self.kd_weight, final), ofa=(self.weight, ofa))
+        return self.result(seen, targets, kd=(self.kd_weight, final), ofa=(self.weight, ofa))

@@ -8,13 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pat.align import Aligner, pair_stages
+from pat.align import Aligner, pair_stages, resize
 from pat.attention import RegionAttention
 from pat.config import ConfigError
 from pat.losses import hcl_loss, kd_loss
-from pat.methods.base import Losses, Method, Task, register_method
+from pat.methods.base import Losses, Method, register_method
 from pat.prompts import PromptBlock
-from pat.taps import StageTaps, Tapped
+from pat.taps import Memory
+from pat.tasks import Seen, Task
 
 FEEDBACK = ("previous", "current", "none")
 
@@ -32,8 +33,13 @@ class PAT(Method):
         regions: total number of student regions N_q, or a count per stage.
         region_dim, heads: width and heads of the region attention.
         feedback: what a prompt is told of the student: "previous" (the paper: last step's aligned maps minus the
-            prompted teacher's, of other images), "current" (this batch's, minus the plain teacher's) or "none".
+            prompted teacher's, of other images), "current" (this batch's, minus the plain teacher's) or "none". Where
+            canvases vary, the previous step's maps are kept at the nominal size.
+
+    Where there are more maps than stages (the levels of a feature pyramid), map i answers the prompt of stage i.
     """
+
+    tasks = ()
 
     def __init__(
         self,
@@ -56,13 +62,12 @@ class PAT(Method):
             raise ConfigError(f"feedback = {feedback!r}: one of {', '.join(FEEDBACK)}")
         self.kd_weight, self.feature_weight = kd_weight, feature_weight
         self.regularisation_weight, self.temperature, self.feedback = regularisation_weight, temperature, feedback
-        self.student_taps, self.teacher_taps = (StageTaps(model, task.image_size) for model in (student, teacher))
-        seen = [(stage.channels, *stage.size) for stage in self.student_taps.stages]
-        self.attention = RegionAttention(seen, regions, region_dim, heads)
-        stages = self.teacher_taps.stages
-        self.align = nn.ModuleList(Aligner(region_dim, stage.channels, stage.size) for stage in stages)
+        self.student_taps, self.teacher_taps = (task.taps(model) for model in (student, teacher))
+        self.attention = RegionAttention(task.levels(self.student_taps), regions, region_dim, heads)
+        stages, levels = self.teacher_taps.stages, task.levels(self.teacher_taps)
+        self.align = nn.ModuleList(Aligner(region_dim, level[0]) for level in levels)
         self.prompted_stages = prompted_stages(prompt_depth, len(stages))
-        targets = {i: (stages[i].channels, *stages[i].size) for i in self.prompted_stages}
+        targets = {i: levels[i] for i in self.prompted_stages}
         self.prompts = nn.ModuleDict(
             {
                 str(i): PromptBlock((stages[i].in_channels, *stages[i].in_size), target if feedback != "none" else None)
@@ -75,37 +80,41 @@ class PAT(Method):
                 self.register_buffer(f"feedback_{i}", torch.zeros(0, *target))
 
     def forward(self, images: Tensor, targets: Tensor, indices: Tensor | None = None) -> Losses:
-        student = self.student_taps(images)
-        aligned = self._aligned(student.maps)
-        for_teacher = self.for_teacher(images)
+        seen = self.see(images, targets, self.student_taps)
+        images = self.for_teacher(images, seen.sizes)
         with torch.no_grad():
-            plain, memory = self.teacher_taps.remember(for_teacher, min(self.prompted_stages, default=0))
-        prompted = self._prompted(for_teacher, plain, memory, aligned) if self.prompted_stages else plain
-        parts = {
-            "kd": (self.kd_weight, kd_loss(student.logits, plain.logits, self.temperature)),
-            "feature": (self.feature_weight, torch.stack([*map(hcl_loss, aligned, prompted.maps)]).sum()),
-            "regularisation": (
-                self.regularisation_weight,
-                kd_loss(prompted.logits, plain.logits, temperature=1.0),
-            ),
-        }
-        hits = prompted.logits.argmax(1) == targets.argmax(1)
-        losses = self.result(student.logits, targets, **parts)
+            tapped, memory = self.teacher_taps.remember(images, min(self.prompted_stages, default=0))
+            plain = self.judge(images, seen, tapped)
+        aligned = self._aligned(seen.maps, plain.maps)
+        prompted = self._prompted(images, seen, plain, memory, aligned) if self.prompted_stages else plain
+        compared = zip(plain.shown(aligned), plain.shown(prompted.maps), strict=True)
+        kd = kd_loss(seen.logits, plain.logits, self.temperature)
+        regularisation = kd_loss(prompted.logits, plain.logits, temperature=1.0)
+        losses = self.result(
+            seen,
+            targets,
+            kd=(self.kd_weight, seen.over_all(kd)),
+            feature=(self.feature_weight, torch.stack([hcl_loss(*pair) for pair in compared]).sum()),
+            regularisation=(self.regularisation_weight, seen.over_all(regularisation)),
+        )
+        hits = prompted.logits.argmax(1) == self.task.classes(seen, targets)
         return {**losses, "prompted_top1": 100 * hits.float().mean()}
 
-    def _aligned(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """The student's regions in the shape of each teacher stage; stages are paired from the last one backwards."""
+    def _aligned(self, maps: Sequence[Tensor], like: Sequence[Tensor]) -> list[Tensor]:
+        """The student's regions in the shape of each of the teacher's maps, paired from the last one backwards."""
         regions = pair_stages(self.attention(maps), len(self.align))
-        return [align(region) for align, region in zip(self.align, regions, strict=True)]
+        return [resize(align(x), to.shape[-2:]) for align, x, to in zip(self.align, regions, like, strict=True)]
 
-    def _prompted(self, images: Tensor, plain: Tapped, memory: Any, aligned: Sequence[Tensor]) -> Tapped:
-        """The prompted pass of the teacher; what lies below the first prompt is taken from the plain one."""
+    def _prompted(self, images: Tensor, seen: Seen, plain: Seen, memory: Memory, aligned: Sequence[Tensor]) -> Seen:
+        """What the prompted teacher makes of the samples; below the first prompt all is taken from the plain pass."""
         told = self._feedback(plain.maps, aligned)
         prompts = {i: _Told(self.prompts[str(i)], told.get(i)) for i in self.prompted_stages}
-        prompted = self.teacher_taps.prompted(images, prompts, memory)
+        prompted = self.judge(images, seen, self.teacher_taps.prompted(images, prompts, memory))
         if self.feedback == "previous":
             for i in self.prompted_stages:
-                setattr(self, f"feedback_{i}", (aligned[i] - prompted.maps[i]).detach().float())
+                last = getattr(self, f"feedback_{i}")
+                told_next = resize((aligned[i] - prompted.maps[i]).detach().float(), last.shape[-2:])
+                setattr(self, f"feedback_{i}", told_next)
         return prompted
 
     def _feedback(self, plain: Sequence[Tensor], aligned: Sequence[Tensor]) -> Mapping[int, Tensor]:

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from pat.embedding import Embedding
 from pat.gather import gather_batch
 from pat.losses import rkd_angle_loss, rkd_distance_loss
-from pat.methods.base import Losses, Method, Task, register_method
+from pat.methods.base import Losses, Method, register_method
+from pat.tasks import Seen, Task
 
 
 @register_method
@@ -30,8 +31,8 @@ class RKD(Method):
     ) -> None:
         super().__init__(student, teacher, task)
         self.distance_weight, self.angle_weight = distance_weight, angle_weight
-        self.student_embedding = Embedding(student, task.image_size)
-        self.teacher_embedding = Embedding(teacher, task.image_size)
+        self.student_embedding = Embedding(student, task.canvas)
+        self.teacher_embedding = Embedding(teacher, task.canvas)
 
     def forward(self, images: Tensor, targets: Tensor, indices: Tensor | None = None) -> Losses:
         logits, features = self.student_embedding(images)
@@ -40,4 +41,4 @@ class RKD(Method):
         features = gather_batch(features.float())
         losses = {"distance": (self.distance_weight, rkd_distance_loss), "angle": (self.angle_weight, rkd_angle_loss)}
         parts = {name: (weight, loss(features, teacher)) for name, (weight, loss) in losses.items() if weight}
-        return self.result(logits, targets, **parts)
+        return self.result(Seen(logits), targets, **parts)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
-from pat.losses import cross_entropy
 from pat.methods.base import Losses, Method, register_method
 
 
 @register_method
 class Scratch(Method):
-    """Cross entropy with the labels alone."""
+    """The task's own losses, with the labels alone."""
 
+    tasks = ()
+    teacherless = True
     couples_samples = False
 
-    def forward(self, images: Tensor, targets: Tensor, indices: Tensor | None = None) -> Losses:
-        logits = self.student(images)
-        loss = cross_entropy(logits, targets)
-        return {"loss": loss, "output": logits}
+    def forward(self, images: Tensor, targets: Any, indices: Tensor | None = None) -> Losses:
+        return self.result(self.see(images, targets), targets)

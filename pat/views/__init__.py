@@ -5,6 +5,21 @@ within rounding: 8-bit values after each pass, so a view does not depend on batc
 """
 
 from pat.views.crop import crop_boxes, resized_crop, resized_middle
+from pat.views.dense import Shown, dense_eval, dense_views, mask_eval
+from pat.views.order import aspect_batches, epoch_batches
 from pat.views.pipeline import Views, eval_batch, train_views
 
-__all__ = ["Views", "crop_boxes", "eval_batch", "resized_crop", "resized_middle", "train_views"]
+__all__ = [
+    "Shown",
+    "Views",
+    "aspect_batches",
+    "crop_boxes",
+    "dense_eval",
+    "dense_views",
+    "epoch_batches",
+    "eval_batch",
+    "mask_eval",
+    "resized_crop",
+    "resized_middle",
+    "train_views",
+]

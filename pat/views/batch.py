@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,11 +12,14 @@ Normalise = tuple[tuple[float, ...], tuple[float, ...]]
 
 
 class Views(NamedTuple):
-    """One step of a worker: indices [b], images float32 [b, 3, S, S] normalised, channels last, and targets [b, C]."""
+    """One step of a worker: indices [b], images float32 [b, 3, H, W] normalised, channels last, and their targets.
+
+    These are shares of the classes [b, C], `BoxTargets` or `MaskTargets`, as the task has it.
+    """
 
     indices: Tensor
     images: Tensor
-    targets: Tensor
+    targets: Any
 
 
 class Share(NamedTuple):

@@ -56,10 +56,14 @@ def resized_crop(images: Tensor, boxes: Boxes, flip: Tensor, cubic: Tensor, imag
     seen, so images may be padded.
     """
     top, left, box_height, box_width = boxes
-    horizontal = _weights(image_size, images.shape[-1], left, box_width / image_size, (left, left + box_width), cubic)
+    horizontal = kernel_weights(
+        image_size, images.shape[-1], left, box_width / image_size, (left, left + box_width), cubic
+    )
     horizontal = torch.where(flip[:, None, None], horizontal.flip(1), horizontal)
-    vertical = _weights(image_size, images.shape[-2], top, box_height / image_size, (top, top + box_height), cubic)
-    return _resample(images, vertical, horizontal)
+    vertical = kernel_weights(
+        image_size, images.shape[-2], top, box_height / image_size, (top, top + box_height), cubic
+    )
+    return resample(images, vertical, horizontal)
 
 
 def resized_middle(images: Tensor, heights: Tensor, widths: Tensor, short: int, cubic: bool, image_size: int) -> Tensor:
@@ -75,21 +79,21 @@ def resized_middle(images: Tensor, heights: Tensor, widths: Tensor, short: int, 
         scale = length.double() / resized
         start = ((resized - image_size) / 2).round() * scale
         kernel = torch.full_like(length, cubic, dtype=torch.bool)
-        weights.append(_weights(image_size, full, start, scale, (torch.zeros_like(length), length), kernel))
-    return _resample(images, *weights)
+        weights.append(kernel_weights(image_size, full, start, scale, (torch.zeros_like(length), length), kernel))
+    return resample(images, *weights)
 
 
-def _resample(images: Tensor, vertical: Tensor, horizontal: Tensor) -> Tensor:
-    """uint8 [B, C, H, W] to uint8 [B, C, S, S] by weights [B, S, H] and [B, S, W]. A part at a time."""
+def resample(images: Tensor, vertical: Tensor, horizontal: Tensor) -> Tensor:
+    """uint8 [B, C, H, W] to uint8 [B, C, h, w] by weights [B, h, H] and [B, w, W]. A part at a time."""
     out = images.new_empty(*images.shape[:2], vertical.shape[1], horizontal.shape[1])
     for part in torch.arange(len(images), device=images.device).split(at_once(out)):
         across = horizontal[part].transpose(1, 2)[:, None]
-        rows = (images[part].float() @ across).add_(0.5).floor_().clamp_(0, 255)  # [b, C, H, S]
+        rows = (images[part].float() @ across).add_(0.5).floor_().clamp_(0, 255)  # [b, C, H, w]
         out[part] = (vertical[part][:, None] @ rows).add_(0.5).floor_().clamp_(0, 255).int().to(torch.uint8)
     return out
 
 
-def _weights(
+def kernel_weights(
     out_size: int, in_size: int, start: Tensor, scale: Tensor, limits: tuple[Tensor, Tensor], cubic: Tensor
 ) -> Tensor:
     """Rows of weights [B, out, in]: output pixel i is centred at start + (i + 1/2) * scale.

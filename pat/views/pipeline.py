@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pat.config import Recipe
 from pat.counter import uniform
-from pat.data import Pixels, Source
+from pat.data import Labelled, Pixels
 from pat.views import slots
 from pat.views.batch import Normalise, Share, Views, columns, levels, normalised, smooth_targets
 from pat.views.colour_jitter import colour_jitter
@@ -22,7 +22,7 @@ from pat.views.reference import reference_views
 
 
 def train_views(
-    split: Source,
+    split: Labelled,
     batches: Tensor,
     recipe: Recipe,
     image_size: int,
@@ -47,7 +47,7 @@ def train_views(
         yield from reference_views(split, batches, share, recipe, image_size, num_classes, normalise, seed, epoch)
         return
     needed = batches[:, share.first : share.last].cpu()  # what is drawn for an index there waits for no device
-    device, fill = split.labels.device, fill_colour(normalise[0])
+    device, fill = split.device, fill_colour(normalise[0])
     mean, std = columns(normalise, device)
     partners, on_device = share.partners().to(device), needed.to(device)
     stream = split.stream(on_device.unbind())

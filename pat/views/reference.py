@@ -17,7 +17,7 @@ from torch import Tensor
 
 from pat.config import Recipe
 from pat.counter import hash64
-from pat.data import Source
+from pat.data import Labelled
 from pat.data.ahead import ahead, default_workers
 from pat.views.batch import Normalise, Share, Views, columns, normalised, smooth_targets
 
@@ -25,7 +25,7 @@ _TRANSFORM, _MIX, _ERASE = 0x7472616E73, 0x6D6978, 0x6572617365
 
 
 def reference_views(
-    split: Source,
+    split: Labelled,
     batches: Tensor,
     share: Share,
     recipe: Recipe,
@@ -43,7 +43,7 @@ def reference_views(
     by default one a core) decode, transform and mix; normalisation and erasing follow on the device, as with timm's
     prefetcher.
     """
-    device = split.labels.device
+    device = split.device
     mean, std = columns(normalise, device)
     eraser = RandomErasing(recipe.random_erasing, mode="pixel", max_count=1, device=device)
     transform = _transform(recipe, image_size, normalise)
@@ -64,7 +64,7 @@ def reference_views(
 class _Collate:
     """Decodes, transforms and mixes one step: uint8 [b, 3, S, S] and targets [b, C], on the CPU."""
 
-    split: Source
+    split: Labelled
     batches: Tensor
     share: Share
     recipe: Recipe

@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import conv_flop_count, flop_registry, shape_wrapper
 
+from pat import config
 from pat.config import Recipe, RunConfig
-from pat.losses import cross_entropy
-from pat.methods import Method, Task, create_method
-from pat.models import create_model
+from pat.methods import Method, create_method
+from pat.tasks import Task, create_task
 
+META = torch.device("meta")
 BATCH = 2
 """Images of a counted step; what is counted is in proportion to them."""
 
@@ -49,29 +50,27 @@ class Count:
     student_bytes: int
 
 
-def count(config: RunConfig, num_classes: int) -> Count:
-    """What a run of `config` computes. Raises ConfigError for models and options that cannot be used."""
-    size, name = config.data.image_size, config.student
-    step = _student_step(name, num_classes, size)
-    student = _on_meta(name, num_classes, size, "student")
-    teacher = _on_meta(config.teacher.name, num_classes, size, "teacher") if config.teacher else None
-    labels = torch.arange(2 * num_classes) % num_classes
-    method = create_method(config.method.name, student, teacher, Task(size, labels), **config.method.options)
-    method = method.to("meta").train()
-    if config.teacher:
-        step = _whole_step(method, num_classes, size) or step + _forward(config.teacher.name, num_classes, size)
+def count(run: RunConfig, num_classes: int) -> Count:
+    """What a run of `run` computes. Raises ConfigError for models and options that cannot be used."""
+    task = _task(run.task, run.data, num_classes)
+    step = _student_step(task, run.student)
+    student = _on_meta(task, run.student, "student")
+    teacher = _on_meta(task, run.teacher.name, "teacher") if run.teacher else None
+    method = create_method(run.method.name, student, teacher, task, **run.method.options).to("meta").train()
+    if run.teacher:
+        step = _whole_step(method, task) or step + _forward(task, run.teacher.name)
     weights = _bytes(student.state_dict())
-    return Count(step, _forward(name, num_classes, size), _checkpoint(method, weights, config.recipe), weights)
+    return Count(step, _forward(task, run.student), _checkpoint(method, weights, run.recipe), weights)
 
 
-def _whole_step(method: Method, num_classes: int, size: int) -> Work | None:
+def _whole_step(method: Method, task: Task) -> Work | None:
     """A step of a method with large modules of its own; None where the others' cost says enough, or where shapes alone
     do not suffice to count it. Where a method remembers samples, the second step, which has some to remember."""
     everything = dict(method.named_parameters())
     own = sum(p.numel() for name, p in everything.items() if not name.startswith(("student.", "teacher.")))
     if own < LARGE * sum(p.numel() for p in everything.values()):
         return None
-    images, targets, indices = _batch(num_classes, size)
+    indices, images, targets = task.blank(BATCH, META)
     try:
         if method.per_sample:
             method(images, targets, indices)
@@ -80,30 +79,29 @@ def _whole_step(method: Method, num_classes: int, size: int) -> Work | None:
         return None
 
 
-@lru_cache(maxsize=256)
-def _student_step(name: str, num_classes: int, size: int) -> Work:
-    images, targets, _ = _batch(num_classes, size)
-    model = _on_meta(name, num_classes, size, "student").train()
-    return _counted(lambda: cross_entropy(model(images), targets).backward())
+@lru_cache(maxsize=16)
+def _task(task: config.Task, data: config.Data, num_classes: int) -> Task:
+    """The task; training images of all classes are remembered by methods that do."""
+    return create_task(task, data, num_classes, torch.arange(2 * num_classes) % num_classes)
 
 
 @lru_cache(maxsize=256)
-def _forward(name: str, num_classes: int, size: int) -> Work:
-    images, _, _ = _batch(num_classes, size)
-    model = _on_meta(name, num_classes, size, "student").eval()
+def _student_step(task: Task, name: str) -> Work:
+    model, views = _on_meta(task, name, "student").train(), task.blank(BATCH, META)
+    return _counted(lambda: task.arithmetic(model, views, training=True).backward())
+
+
+@lru_cache(maxsize=256)
+def _forward(task: Task, name: str) -> Work:
+    model, views = _on_meta(task, name, "student").eval(), task.blank(BATCH, META)
     with torch.no_grad():
-        return _counted(lambda: model(images))
+        return _counted(lambda: task.arithmetic(model, views, training=False))
 
 
 @lru_cache(maxsize=64)
-def _on_meta(name: str, num_classes: int, size: int, role: str) -> nn.Module:
-    with torch.device("meta"):
-        return create_model(name, num_classes, size)
-
-
-def _batch(num_classes: int, size: int) -> tuple[Tensor, Tensor, Tensor]:
-    images = torch.empty(BATCH, 3, size, size, device="meta")
-    return images, torch.empty(BATCH, num_classes, device="meta"), torch.empty(BATCH, dtype=torch.long, device="meta")
+def _on_meta(task: Task, name: str, role: str) -> nn.Module:
+    with META:
+        return task.build(name, task.num_classes)
 
 
 def _counted(call: Callable[[], Any]) -> Work:

@@ -118,7 +118,7 @@ def forecast(planner: Planner, expected: Expected, slots: int = 0, share: float 
         for part in _parts(planner, key, unit, rate):
             phases[part.name] = phases[part.name].plus(part)
     return Forecast(
-        phases=tuple(phases.values()),
+        phases=tuple(phase for name, phase in phases.items() if phase.runs or name != "pretrain"),
         chain_seconds=max((_chain(planner, speeds, key) for key in planner.units), default=0.0),
         slots=slots,
         share=share,

@@ -50,7 +50,7 @@ def predicted_against_actual(folder: Path, planner: Planner) -> str:
     predicted, actual = stored["device_hours"], _actual(folder, planner)
     lines = [f"{'device-hours':12}{'predicted':>12}{'actual':>12}{'actual / predicted':>21}"]
     for name in (*PHASES, "total"):
-        before = sum(predicted.values()) if name == "total" else predicted[name]
+        before = sum(predicted.values()) if name == "total" else predicted.get(name, 0.0)
         after = sum(actual.values()) if name == "total" else actual[name]
         if before or after:
             ratio = f"{after / before:.2f}" if before else ""

@@ -20,13 +20,11 @@ from safetensors.torch import save_file
 
 from pat.config import RunConfig, Teacher
 from pat.data import Dataset, FileSplit, load
-from pat.evaluate import evaluate
 from pat.io import LocalIO
 from pat.memory import is_out_of_memory, release
-from pat.models import create_model, normalisation
-from pat.train import EVAL_BATCH, epoch_batches, train_step
+from pat.tasks import task_on
+from pat.train import train_step
 from pat.training import Training
-from pat.views import train_views
 from sweeps.costs.probe_file import Probe
 from sweeps.costs.sizes import checkpoint_bytes, student_bytes
 from sweeps.engine.records import machine
@@ -38,6 +36,8 @@ STABLE, SPREAD = 4, 1.1
 WARM_UP = 2
 BLOCK = 4
 """Steps between two synchronisations with a GPU, which would otherwise wait for each step to be launched."""
+SCORED = 256
+"""Images of a timed scoring on a GPU."""
 FEW = 2
 """Images of the first step on a CPU, which decides how large a batch there is time for."""
 
@@ -64,7 +64,7 @@ def probe(
     with _no_trace(config.threads, device), TemporaryDirectory() as folder:
         dataset = load(config.data, data_root).to(device)
         if config.teacher is not None:
-            teacher_file = teacher_file or _random_teacher(config, dataset.num_classes, Path(folder))
+            teacher_file = teacher_file or _random_teacher(config, dataset, Path(folder))
             config = replace(config, teacher=Teacher(config.teacher.name, "run:probe"))
         config = replace(config, initial="", unsynced_workers=1)
         share, io = config.recipe.batch_size // workers, LocalIO(Path(folder), device=device)
@@ -95,9 +95,9 @@ def _no_trace(threads: int, device: torch.device) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _random_teacher(config: RunConfig, num_classes: int, folder: Path) -> Path:
+def _random_teacher(config: RunConfig, dataset: Dataset, folder: Path) -> Path:
     assert config.teacher is not None
-    teacher = create_model(config.teacher.name, num_classes, config.data.image_size)
+    teacher = task_on(config.task, config.data, dataset).student(config.teacher.name, seed=0)
     save_file({name: tensor.contiguous() for name, tensor in teacher.state_dict().items()}, folder / "teacher")
     return folder / "teacher"
 
@@ -118,7 +118,7 @@ def _attempt(
     try:
         training = Training(config, io, dataset, teacher_file, None)
         batch, measured, step_seconds = _time_steps(training, config, dataset, share, steps, seconds)
-        score_seconds = _time_scoring(training, config, dataset, seconds / 4) / result.asked_workers
+        score_seconds = _time_scoring(training, dataset, seconds / 4) / result.asked_workers
     except Exception as error:
         if not is_out_of_memory(error):
             raise
@@ -134,7 +134,7 @@ def _attempt(
         epoch_seconds=training.steps_per_epoch * step_seconds * doubled + score_seconds,
         peak_bytes=_peak(io.device, before) if batch == share else None,
         checkpoint_bytes=checkpoint_bytes(training.state(config)),
-        student_bytes=student_bytes(training.product().state_dict()),
+        student_bytes=student_bytes(training.product()),
     )
 
 
@@ -167,13 +167,10 @@ def _run(
     """
     warm = WARM_UP + (2 * dataset.train.workers if isinstance(dataset.train, FileSplit) else 0)
     steps = max(2 * block, steps - steps % block)
-    recipe, needed = config.recipe, warm + steps
-    epochs = range(-(-needed // (len(dataset.train) // batch)))
-    order = torch.cat([epoch_batches(len(dataset.train), batch, config.seed, epoch) for epoch in epochs])[:needed]
-    mean_and_std = normalisation(training.student)
-    views = train_views(
-        dataset.train, order, recipe, config.data.image_size, dataset.num_classes, mean_and_std, config.seed, 0
-    )
+    task, train, needed = training.task, dataset.train, warm + steps
+    epochs = range(-(-needed // (len(train) // batch)))
+    order = torch.cat([task.batches(train, batch, config.seed, epoch) for epoch in epochs])[:needed]
+    views = task.views(train, order, config.recipe, training.student, config.seed, 0)
     training.step_module.train()
     times: list[float] = []
     begun = start = time.perf_counter()
@@ -192,24 +189,24 @@ def _run(
     return times
 
 
-def _time_scoring(training: Training, config: RunConfig, dataset: Dataset, seconds: float) -> float:
+def _time_scoring(training: Training, dataset: Dataset, seconds: float) -> float:
     """Seconds in which one process scores validation and test, raw and EMA, after an epoch.
 
     From two timings of different length: what every pass over images costs at its start (the processes that decode),
     and what every image adds. The start of training's own pass is counted here.
     """
-    split, unit = dataset.test, EVAL_BATCH if training.io.device.type == "cuda" else FEW
+    split, unit = dataset.test, SCORED if training.io.device.type == "cuda" else FEW
 
     def timed(images: int) -> float:
         start = time.perf_counter()
-        evaluate(training.student, split.take(torch.arange(images)), config.data, EVAL_BATCH)
+        training.task.score(training.student, split.take(torch.arange(images)))
         _synchronise(training)
         return time.perf_counter() - start
 
     unit = min(unit, len(split))
     timed(unit)
     short = timed(unit)
-    images = min(len(split), max(2 * unit, min(2 * EVAL_BATCH, int(unit * seconds / short))))
+    images = min(len(split), max(2 * unit, min(2 * SCORED, int(unit * seconds / short))))
     slope = (timed(images) - short) / (images - unit) if images > unit else short / unit
     each = max(slope, 0.0)
     to_start = max(0.0, short - unit * each)

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from analysis import ledger
-from pat.models import create_model, family, has_batchnorm
+from pat.models import family, has_batchnorm
+from pat.tasks import create_task
 from sweeps.costs.speeds import Speeds
 from sweeps.engine.jobs import STOP, WHERE, Job, run_folder, teacher_path
 from sweeps.engine.keep import Keep, drop_students, outlives, set_aside_superseded
@@ -237,8 +238,8 @@ def unsynced_models(study: Study, gpus: bool) -> frozenset[str]:
     if gpus or not several:
         return frozenset()
     models = {key.cell.student for key in keys(study)}
-    size = study.data.image_size
-    return frozenset(name for name in models if has_batchnorm(create_model(name, 10, size)))
+    task = create_task(study.task, study.data, num_classes=2)
+    return frozenset(name for name in models if has_batchnorm(task.student(name, seed=0)))
 
 
 def run_here(driver: Driver) -> None:

@@ -26,7 +26,7 @@ RETRIED = ("failed", "diverged")
 
 def outlives(keep: Keep, phase: str) -> bool:
     """Whether a student's file stays when its run has ended. The search's are of no use to `best`."""
-    return phase == "teacher" or keep == "all" or (keep == "best" and phase != "search")
+    return phase in ("teacher", "pretrain") or keep == "all" or (keep == "best" and phase != "search")
 
 
 def set_aside_superseded(folder: Path, run_ids: Iterable[str]) -> None:

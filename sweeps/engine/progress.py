@@ -13,6 +13,7 @@ from typing import Any, TextIO
 
 import pandas as pd
 
+from analysis.metrics import METRICS
 from analysis.words import duration
 from sweeps.engine.repeat import repeating
 from sweeps.planning.planner import Planner
@@ -65,7 +66,7 @@ class Progress:
         self.planner.speeds.note(segment.cell, float(row["seconds"]), int(row["epochs_done"]))
         text, score = "", self._scores.get(str(row["run_id"]))
         if score is not None and segment.phase != "search":
-            text = f": {score:.2f} % on test"
+            text = f": {METRICS[str(row['metric'])].number(score)} on test"
         if row["status"] == "failed":
             text = f", {row['failure_class']}: {row['message']}"
         elif row["status"] == "diverged":

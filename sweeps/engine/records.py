@@ -21,6 +21,7 @@ from analysis import ledger
 from analysis.schema import CORRECT_COLUMNS, RESULT_COLUMNS
 from pat.config import RunConfig
 from pat.io import CHECKPOINT, STUDENT
+from pat.tasks import task_class
 from pat.train import Outcome
 from sweeps.engine.jobs import MEASURES, Job, run_folder
 from sweeps.version import digest
@@ -79,6 +80,8 @@ def _identity(job: Job, config: RunConfig) -> dict[str, Any]:
         "seed": config.seed,
         "trial": job.trial,
         "data": config.data.name,
+        "task": config.task.name,
+        "metric": task_class(config.task.name).metric,
         "epochs": config.recipe.epochs,
         "config": job.config,
         "threads": config.threads,
@@ -93,15 +96,17 @@ def _found(outcome: Outcome) -> dict[str, Any]:
         "epochs_done": outcome.epoch,
         **{name: outcome.results.get(name) for name in RESULT_COLUMNS},
         **correct,
+        "details": json.dumps(outcome.details, sort_keys=True) if outcome.details else None,
         "test_images": outcome.test_images if finished else None,
         "skipped_images": outcome.skipped_images if finished else None,
         "memory_measures": outcome.measures or None,
         "exported": outcome.exported if finished else None,
+        "initial_sha256": outcome.initial_sha256 if finished else None,
         "student_sha256": outcome.student_sha256 or None,
         "student_params": outcome.student_params if finished else None,
         "extra_params": outcome.extra_params if finished else None,
         "teacher_sha256": outcome.teacher_sha256 or None,
-        "teacher_top1": outcome.teacher_top1 if finished else None,
+        "teacher_score": outcome.teacher_score if finished else None,
         "seconds": sum(row["seconds"] for row in outcome.history),
         "message": outcome.message or None,
     }

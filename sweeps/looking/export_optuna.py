@@ -44,8 +44,8 @@ class Trial:
 def export_optuna(folder: Path, target: str) -> int:
     """Write every cell's search into `target`, a journal file or the URL of a database; returns how many.
 
-    Each is an Optuna study named after its cell that maximises validation top-1 in percent; trials have their value,
-    the values at rungs, and the user attribute `run_id`. Raises ConfigError where there is no study, and where
+    Each is an Optuna study named after its cell that maximises the validation score in percent; trials have their
+    value, the values at rungs, and the user attribute `run_id`. Raises ConfigError where there is no study, and where
     `target` cannot be used or is a file of something else.
     """
     study = read_study(folder)

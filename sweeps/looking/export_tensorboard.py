@@ -24,10 +24,10 @@ TAGS = {
     "train_loss": "loss/train",
     "val_loss_raw": "loss/val_raw",
     "val_loss_ema": "loss/val_ema",
-    "val_top1_raw": "top1/val_raw",
-    "val_top1_ema": "top1/val_ema",
-    "test_top1_raw": "top1/test_raw",
-    "test_top1_ema": "top1/test_ema",
+    "val_score_raw": "top1/val_raw",
+    "val_score_ema": "top1/val_ema",
+    "test_score_raw": "top1/test_raw",
+    "test_score_ema": "top1/test_ema",
     "seconds": "seconds",
 }
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from pat.tasks import task_class
 from sweeps.costs.speeds import Speeds
 from sweeps.planning.anchors import anchors_of, is_anchor
 from sweeps.planning.cells import plan_cell, plan_scratch, plan_teacher
@@ -274,6 +275,7 @@ def matrix_rows(
         {
             "study": study.name,
             "data": study.data.name,
+            "metric": task_class(study.task.name).metric,
             "teacher": row.cell.teacher,
             "teacher_family": families.get(row.cell.teacher),
             "student": row.cell.student,

@@ -11,7 +11,7 @@ from typing import Any
 from optuna.distributions import FloatDistribution
 from optuna.trial import BaseTrial, FixedTrial
 
-from pat.config import complete_options
+from pat.methods import method_options
 from sweeps.configs import default_options
 from sweeps.study import Cell, Study
 
@@ -55,7 +55,7 @@ def suggest(study: Study, cell: Cell, trial: BaseTrial) -> dict[str, Any]:
     """A complete setting of a cell's method, drawn from `trial`; what its space leaves alone is the cell's default."""
     fixed, choices = study.options.get(cell.method, {}), study.choices.get(cell.method, {})
     drawn = _spaces[cell.method](Draw(trial, fixed, choices))
-    return complete_options(cell.method, {**default_options(study, cell), **drawn})
+    return method_options(cell.method, {**default_options(study, cell), **drawn})
 
 
 def lies_in_space(study: Study, cell: Cell, options: Mapping[str, Any]) -> bool:

@@ -16,12 +16,12 @@ import pandas as pd
 from analysis import ledger
 
 RUN_COLUMNS = ("run_id", "status", "student_sha256", "message", "failure_class")
-EPOCH_COLUMNS = ("run_id", "epoch", "val_top1_raw", "val_top1_ema")
+EPOCH_COLUMNS = ("run_id", "epoch", "val_score_raw", "val_score_ema")
 
 
 @dataclass(frozen=True)
 class RunState:
-    """One run: `status` as in the ledger ("" = not ended), epochs done, validation top-1 after each epoch or some.
+    """One run: `status` as in the ledger ("" = not ended), epochs done, validation scores after each epoch or some.
 
     `scores`: `raw` or `ema` weights -> epochs done -> percent. `student_sha256` identifies the exported weights of a
     finished run; `message` says why a run failed, and `failure_class` of what kind that was.
@@ -35,7 +35,7 @@ class RunState:
     failure_class: str = ""
 
     def score(self, weights: str, epoch: int) -> float | None:
-        """Validation top-1 in percent of `raw` or `ema` weights after `epoch` epochs; None if absent or not finite."""
+        """Validation score in percent of `raw` or `ema` weights after `epoch` epochs; None if absent or not finite."""
         value = self.scores.get(weights, {}).get(epoch)
         return value if value is not None and math.isfinite(value) else None
 
@@ -78,7 +78,7 @@ def read_state(folder: Path, run_id: str) -> RunState:
 
 
 def _state(run: Mapping[str, Any] | None, epochs: Iterable[Mapping[str, Any]], done: int) -> RunState:
-    scores = {weights: {row["epoch"]: row[f"val_top1_{weights}"] for row in epochs} for weights in ("raw", "ema")}
+    scores = {weights: {row["epoch"]: row[f"val_score_{weights}"] for row in epochs} for weights in ("raw", "ema")}
     if run is None:
         return RunState("", done, scores)
     names = ("student_sha256", "message", "failure_class")

@@ -29,7 +29,8 @@ def run_row(run_id: str, **values: Any) -> dict[str, Any]:
     row = dict.fromkeys(RUN_SCHEMA.names)
     row |= {"run_id": run_id, "study": "synthetic", "status": "finished", "phase": "confirm", "teacher": ""}
     row |= {"method": "kd", "student": "resnet_nano", "options": "{}", "seed": 0, "data": "digits"}
-    row |= {"epochs": 4, "epochs_done": 4, "config": "{}", "teacher_top1": 95.0}
+    row |= {"task": "classification", "metric": "top1"}
+    row |= {"epochs": 4, "epochs_done": 4, "config": "{}", "teacher_score": 95.0}
     row |= {"test_images": 360, "seconds": 10.0, "retries": 0, "workers": 1}
     return row | {"started": START} | values
 
@@ -40,8 +41,8 @@ def epoch_rows(run_id: str, final: float, epochs: int = 4) -> list[dict[str, Any
     for epoch in range(1, epochs + 1):
         accuracy = final * (1 - 0.6 ** (epoch * 8 / epochs))
         row = {"run_id": run_id, "epoch": epoch, "lr": 0.1, "train_loss": 1 / epoch, "seconds": 1.0}
-        row |= {"val_loss_raw": 1.0, "val_top1_raw": accuracy, "val_loss_ema": None, "val_top1_ema": None}
-        row |= {"test_top1_raw": accuracy - 1, "test_top1_ema": None, "parts": '{"ce": 1.0}', "options": "{}"}
+        row |= {"val_loss_raw": 1.0, "val_score_raw": accuracy, "val_loss_ema": None, "val_score_ema": None}
+        row |= {"test_score_raw": accuracy - 1, "test_score_ema": None, "parts": '{"ce": 1.0}', "options": "{}"}
         rows.append(row)
     return rows
 
@@ -51,7 +52,8 @@ class Study:
     """What to write. `accuracy(teacher, student, method, setting, seed)` is the test accuracy of a run in percent;
     `states` gives cells, or one seed of a cell, another status than finished with its reason. `trials` runs search each
     cell: the first is the default, every third is pruned, the sixth of a cell has failed. With `correct` runs record
-    which of their 360 test images they had right, as many as their accuracy says."""
+    which of their 360 test images they had right, as many as their accuracy says. `details`: how far each further score
+    lies above the score itself."""
 
     pairs: Sequence[tuple[str, str]]
     families: Mapping[str, str]
@@ -63,6 +65,8 @@ class Study:
     epochs: int = 4
     trials: int = 0
     correct: bool = False
+    metric: str = "top1"
+    details: Mapping[str, float] = field(default_factory=dict)
     states: Mapping[tuple[Any, ...], tuple[str, str]] = field(default_factory=dict)
 
     def write(self, folder: Path) -> Path:
@@ -92,6 +96,7 @@ class Study:
         run_id = hashlib.sha256(json.dumps([*cell, seed]).encode()).hexdigest()[:16]
         options = json.dumps({"weight": 1.0 if setting == "default" else 2.0})
         row = dict.fromkeys(MATRIX_SCHEMA.names) | {"study": "synthetic", "data": self.data, "seed": seed}
+        row["metric"] = self.metric
         row |= {"teacher": teacher, "student": student, "method": method, "setting": setting, "options": options}
         row |= {"teacher_family": self.families.get(teacher), "student_family": self.families[student]}
         row |= {"status": status, "reason": reason, "rule": "last", "weights": "raw"}
@@ -106,6 +111,10 @@ class Study:
         keys |= {"teacher_family": self.families.get(teacher), "student_family": self.families[student]}
         if self.correct and status == "finished":
             results["test_correct_last_raw"] = bits(run_id, last)
+        if self.details and status == "finished":
+            further = {name: last + above for name, above in self.details.items()}
+            results["details"] = json.dumps({"last_raw": further, "best_val_raw": dict.fromkeys(further, 0.0)})
+        keys["metric"] = self.metric
         phase = "scratch" if setting == "scratch" else "confirm"
         write_run(folder, run_row(run_id, **keys, data=self.data, phase=phase, **results))
         write_epochs(folder, run_id, epoch_rows(run_id, last, self.epochs))
@@ -129,6 +138,7 @@ class Study:
             keys |= {"teacher_family": self.families.get(teacher), "student_family": self.families[student]}
             keys |= {"status": status, "phase": "search", "trial": trial, "data": self.data, "epochs_done": done}
             keys |= {"failure_class": "bug", "message": "ValueError: synthetic"} if status == "failed" else {}
+            keys["metric"] = self.metric
             keys["started"] = START + datetime.timedelta(minutes=trial)
             write_run(folder, run_row(run_id, **keys, seconds=2.5 * done))
             write_epochs(folder, run_id, epoch_rows(run_id, score, self.epochs)[:done])

@@ -27,6 +27,7 @@ def study(cells: Mapping[tuple[str, str, str], Sequence[Trial]], defaults: Mappi
             "student_family": FAMILIES[student],
             "study": "s",
             "data": "digits",
+            "metric": "top1",
         }
         default = {"setting": "default", "options": json.dumps(defaults or {"never": 1}), "weights": "raw"}
         matrix.append(cell | default | {"seed": 1, "run_id": None, "status": "waiting", "rule": "last"})
@@ -35,5 +36,5 @@ def study(cells: Mapping[tuple[str, str, str], Sequence[Trial]], defaults: Mappi
             run = cell | {"run_id": run_id, "options": json.dumps(options), "status": status, "phase": "search"}
             run |= {"trial": number, "epochs_done": 1 if status == "pruned" else 2, "seconds": 3.0, "message": None}
             runs.append(run | {"started": pd.Timestamp("2026-01-01", tz="UTC")})
-            epochs.append({"run_id": run_id, "epoch": 1, "val_top1_raw": score, "val_top1_ema": None, "seconds": 1.5})
+            epochs.append({"run_id": run_id, "epoch": 1, "val_score_raw": score, "val_score_ema": None, "seconds": 1.5})
     return Frames(pd.DataFrame(matrix), pd.DataFrame(runs), pd.DataFrame(epochs), {}, {"search": {"wave": 2}})

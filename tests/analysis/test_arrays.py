@@ -63,7 +63,7 @@ def test_the_shape_of_rliable(frames: Frames) -> None:
 
 
 def test_accuracies_have_scratch_beside_them(frames: Frames) -> None:
-    found, gains = scores(frames, "default", "accuracy"), scores(frames, "default")
+    found, gains = scores(frames, "default", "score"), scores(frames, "default")
     assert list(found) == ["kd", "dist", "pat", "scratch"]
     np.testing.assert_allclose(found["pat"] - found["scratch"], gains["pat"])
 

@@ -46,7 +46,7 @@ def test_gains_by_hand(tmp_path: Path, make_square: Make) -> None:
     pat = cell(frame, "resnet_tiny", "vit_nano", "pat", "tuned")
     assert pat["n"] == pat["gain_over_kd_n"] == pat["seeds_planned"] == 3
     assert pat["scratch_mean"] == 82.0 and pat["scratch_std"] == 2.0
-    assert pat["accuracy_mean"] == pytest.approx(90.1) and pat["accuracy_std"] == pytest.approx(2.1)
+    assert pat["score_mean"] == pytest.approx(90.1) and pat["score_std"] == pytest.approx(2.1)
     assert pat["gain_over_scratch"] == pytest.approx(8.1) and pat["gain_over_scratch_std"] == pytest.approx(0.1)
     assert pat["gain_over_kd"] == pytest.approx(6.0), "tuned against tuned"
     assert cell(frame, "resnet_tiny", "vit_nano", "pat", "default")["gain_over_kd"] == pytest.approx(3.0)
@@ -54,7 +54,7 @@ def test_gains_by_hand(tmp_path: Path, make_square: Make) -> None:
     assert pat["gain_over_scratch_plain_low"] == pytest.approx(expected.low)
     kd = cell(frame, "resnet_tiny", "vit_nano", "kd", "tuned")
     assert math.isnan(kd["gain_over_kd"]) and kd["gain_over_kd_n"] == 0
-    assert pat["teacher_top1"] == 95.0 and pat["options"] == '{"weight": 2.0}'
+    assert pat["teacher_score"] == 95.0 and pat["options"] == '{"weight": 2.0}'
     np.testing.assert_allclose(frame["gain_over_scratch_p_holm"], holm(frame["gain_over_scratch_p"]))
     np.testing.assert_allclose(frame["gain_over_scratch_p_bh"], benjamini_hochberg(frame["gain_over_scratch_p"]))
     assert frame["gain_over_kd_p_holm"].notna().sum() == 8
@@ -68,7 +68,7 @@ def test_only_seeds_that_both_sides_have(tmp_path: Path, make_square: Make) -> N
     frame = table(make_square(("cnn",), accuracy=accuracy, states=states).write(tmp_path))
     pat = cell(frame, "resnet_tiny", "resnet_nano", "pat", "tuned")
     assert (pat["n"], pat["seeds_finished"], pat["gain_over_kd_n"]) == (1, 2, 2)
-    assert pat["gain_over_scratch"] == 8.0 and pat["accuracy_mean"] == 88.0 and pat["scratch_mean"] == 80.0
+    assert pat["gain_over_scratch"] == 8.0 and pat["score_mean"] == 88.0 and pat["scratch_mean"] == 80.0
     assert (pat["status"], pat["reason"]) == ("diverged", "1 of 3 seeds: loss became nan")
     kd = cell(frame, "resnet_tiny", "resnet_nano", "kd", "tuned")
     assert (kd["status"], kd["reason"], kd["n"]) == ("finished", "no finished scratch run for 1 of 3 seeds", 2)
@@ -85,7 +85,7 @@ def test_cells_without_numbers_say_why(tmp_path: Path, make_square: Make) -> Non
     for key, (status, reason) in states.items():
         row = cell(frame, *key)
         assert (row["status"], row["reason"], row["n"]) == (status, reason, 0)
-        assert math.isnan(row["gain_over_scratch"]) and math.isnan(row["accuracy_mean"])
+        assert math.isnan(row["gain_over_scratch"]) and math.isnan(row["score_mean"])
 
 
 def test_the_run_is_right_where_the_matrix_is_old(tmp_path: Path, make_square: Make) -> None:
@@ -244,7 +244,7 @@ def test_many_cells_are_fast() -> None:
     matrix = matrix.assign(study="x", data="d", options="{}", status="finished", reason="", rule="last", weights="raw")
     matrix = matrix.assign(teacher_family="cnn", student_family="vit")
     runs = pd.DataFrame({"run_id": [f"{i:016x}" for i in range(20_000)], "status": "finished", "message": ""})
-    runs = runs.assign(test_images=10_000, teacher_top1=90.0, failure_class=None, memory_measures=None)
+    runs = runs.assign(test_images=10_000, teacher_score=90.0, failure_class=None, memory_measures=None)
     runs["test_last_raw"] = np.random.default_rng(0).normal(80, 1, 20_000)
     started = time.process_time()
     frame = cells(matrix, runs)
@@ -259,7 +259,7 @@ def test_rules_are_never_mixed(tmp_path: Path, make_square: Make) -> None:
     matrix.loc[matrix["setting"] == "scratch", "weights"] = "ema"
     frame = cells(matrix, read_runs(tmp_path))
     assert (frame["n"] == 0).all() and frame["gain_over_scratch"].isna().all()
-    assert frame["accuracy_mean"].notna().all()
+    assert frame["score_mean"].notna().all()
 
 
 def test_order_of_rows_does_not_matter_but_families_have_one(tmp_path: Path, make_square: Make) -> None:

@@ -25,6 +25,7 @@ NEW = ("memory_measures", "peak_memory", "preemptions", "skipped_images", "trial
 
 def matrix_row(**values: Any) -> dict[str, Any]:
     row = dict.fromkeys(MATRIX_SCHEMA.names) | {"study": "s", "data": "digits", "teacher": "t", "student": "x"}
+    row["metric"] = "top1"
     row |= {"method": "kd", "setting": "tuned", "seed": 1, "status": "waiting", "rule": "last", "weights": "raw"}
     return row | values
 

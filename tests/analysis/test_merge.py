@@ -76,6 +76,7 @@ def matrix(folder: Path, *rows: tuple[str, int, str | None, str]) -> None:
     base = dict.fromkeys(MATRIX_SCHEMA.names) | {
         "study": "s",
         "data": "digits",
+        "metric": "top1",
         "student": "x",
         "student_family": "cnn",
     }
@@ -151,7 +152,7 @@ def test_results_that_differ_are_reported_and_both_kept(
         assert main(["merge", str(a), str(b), "--into", str(a)]) == 1
     text = capsys.readouterr().out
     assert "CONFLICTS in 2 runs" in text and "t → x kd seed 0 | test_last_raw" in text
-    assert "epoch 2 val_top1_raw" in text and "and 4 values more" in text and " 01 |" in text and str(b) in text
+    assert "epoch 2 val_score_raw" in text and "and 4 values more" in text and " 01 |" in text and str(b) in text
     first, kept = ledger.read_run(a, "1"), sorted(os.listdir(a / "conflicts"))
     assert first is not None and first["test_last_raw"] == 90.0 and kept == ["1-1", "3-1"]
     assert tree(a / "conflicts" / "1-1") == tree(b / "runs" / "1")
@@ -164,7 +165,7 @@ def test_epochs_that_differ_are_a_conflict_also_before_the_end(tmp_path: Path, l
     a, b = ledgers("a", {"1": {"status": None, "epochs": 2, "final": 80.0}}), ledgers("b", {"1": {}})
     merged = merge([a, b], a)
     assert {conflict.column for conflict in merged.conflicts} == {
-        f"epoch {epoch} {name}" for epoch in (1, 2) for name in ("val_top1_raw", "test_top1_raw")
+        f"epoch {epoch} {name}" for epoch in (1, 2) for name in ("val_score_raw", "test_score_raw")
     }
     assert ledger.list_runs(a) == ["1"], "a result stands before a run on its way"
     assert (a / "conflicts/1-1/checkpoint.pt").read_text() == "checkpoint 2"

@@ -48,7 +48,7 @@ def test_every_file_is_there_and_nothing_else(reported: Path) -> None:
     tables = {table.name: [f"tables/{table.name}.{form}" for form in ("parquet", "csv")] for table in list_tables()}
     assert {name for names in tables.values() for name in names} <= set(found)
     assert {"index.html", "summary.md", "tables/README.md", "tables/cells.md", "tables/cells.tex"} <= set(found)
-    assert {"arrays/tuned_gain.npz", "arrays/default_accuracy.npz"} <= set(found)
+    assert {"arrays/tuned_gain.npz", "arrays/default_score.npz"} <= set(found)
     drawn = {Path(name).stem for name in found if name.startswith("figures/")}
     assert {"gain_heatmap", "gain_heatmap_pat", "gain_bars", "family_matrix", "learning_curves", "cost_gain"} <= drawn
     for name in drawn:

@@ -9,8 +9,10 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from pat.methods import Method, Task, create_method
+from pat.config import Data, Task
+from pat.methods import Method, create_method
 from pat.models import create_model
+from pat.tasks import create_task
 from sweeps.presets import preset
 from sweeps.study import SCRATCH
 from tests.bench.clock import interleaved, spread
@@ -60,7 +62,7 @@ def _step(name: str, student: str, teacher: str, options: dict[str, object]) -> 
     """A training step without its optimiser, on a fixed batch."""
     torch.manual_seed(0)
     models = create_model(student, CLASSES, 32), None if name == SCRATCH else create_model(teacher, CLASSES, 32)
-    task = Task(32, torch.arange(IMAGES) % CLASSES)
+    task = create_task(Task(), Data("cifar100", 32), CLASSES, torch.arange(IMAGES) % CLASSES)
     method: Method = create_method(name, *models, task, **options).to(memory_format=torch.channels_last).train()
     images = _images()
     targets, indices = torch.eye(CLASSES)[torch.arange(BATCH)], torch.arange(BATCH)

@@ -10,9 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pat.config import Data, Task
 from pat.losses import cross_entropy
-from pat.methods import Method, Task, create_method
+from pat.methods import Method, create_method
 from pat.models import create_model
+from pat.tasks import create_task
 
 PAIRS = (
     ("swin_tiny_patch4_window7_224", "resnet18"),
@@ -50,7 +52,11 @@ def take_apart(
     """
     torch.manual_seed(0)
     student, teacher = (create_model(name, CLASSES, SIZE) for name in (student_name, teacher_name))
-    method = create_method("pat", student, teacher, Task(SIZE), **options).train().to(device)
+    method = (
+        create_method("pat", student, teacher, create_task(Task(), Data("imagenet", SIZE), CLASSES), **options)
+        .train()
+        .to(device)
+    )
     for block in method.prompts.values():
         nn.init.constant_(block.strength, 0.1)
     images = torch.randn(batch, 3, SIZE, SIZE, device=device)

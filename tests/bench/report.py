@@ -89,7 +89,15 @@ def _rows() -> Iterator[tuple[dict[str, Any], list[Any]]]:
 
 def _matrix_row(row: dict[str, Any], run_id: str) -> dict[str, Any]:
     families = {"teacher_family": TEACHERS.get(row["teacher"]), "student_family": STUDENTS[row["student"]]}
-    facts = {"study": "bench", "data": "cifar100", "status": "finished", "rule": "last", "weights": "ema", "reason": ""}
+    facts = {
+        "study": "bench",
+        "data": "cifar100",
+        "metric": "top1",
+        "status": "finished",
+        "rule": "last",
+        "weights": "ema",
+        "reason": "",
+    }
     return dict.fromkeys(MATRIX_SCHEMA.names) | facts | families | row | {"run_id": run_id, "options": "{}"}
 
 
@@ -109,6 +117,8 @@ def _write_run(
     run |= {"teacher_family": TEACHERS.get(row["teacher"]), "student_family": STUDENTS[row["student"]]}
     run |= {
         "data": "cifar100",
+        "task": "classification",
+        "metric": "top1",
         "epochs": EPOCHS,
         "epochs_done": EPOCHS,
         "config": json.dumps({"recipe": {"epochs": EPOCHS}} | row),
@@ -131,7 +141,7 @@ def _write_run(
     curve = accuracy * (1 - 0.9 ** np.arange(1, EPOCHS + 1))
     empty = {"run_id": run_id, "lr": 0.1, "train_loss": 1.0, "val_loss_raw": 1.0, "val_loss_ema": 1.0, "seconds": 72.0}
     empty |= {"parts": '{"ce": 1.0, "kd": 0.5}', "options": text}
-    names = ("val_top1_raw", "val_top1_ema", "test_top1_raw", "test_top1_ema")
+    names = ("val_score_raw", "val_score_ema", "test_score_raw", "test_score_ema")
     write_epochs(
         folder, run_id, [{**empty, "epoch": e + 1, **dict.fromkeys(names, float(v))} for e, v in enumerate(curve)]
     )

@@ -49,7 +49,7 @@ def _moved(found: Trace, recorded: Mapping[str, Any], tolerance: float) -> Itera
         scale = before["train_loss"]
         old, new = _flat(before), _flat(now)
         for key in sorted(old.keys() | new.keys()):
-            if tolerance and "top1" in key:
+            if tolerance and ("score" in key or "top1" in key):
                 continue
             allowed = tolerance if "loss" in key or key.startswith("part ") else 0.0
             if not _near(old.get(key), new.get(key), allowed, scale):

@@ -10,6 +10,8 @@ MUTANTS = [
         ('"always_partition": True', '"always_partition": False'),
         ("return freeze_batch_norm_2d(model) if freeze_norm else model", "return model"),
         ("if strides != [strides[0] * 2**stage for stage in range(4)]:", "if False:"),
+        ("        self.taps = _taps(self.backbone, self.taps.image_size)\n", ""),
+        ('return {f"backbone.{name}" for name in names()}', "return names()"),
         ("if any(grid not in sizes_at(size, stride) for", "if not all(grid for"),
         ("    except Exception as error:", "    except ValueError as error:"),
     ),
@@ -29,7 +31,7 @@ MUTANTS = [
     *of(
         "pat/dense/detector.py",
         ("nn.init.normal_(layer.weight, std=std)", "nn.init.normal_(layer.weight, std=2 * std)"),
-        ("_share(placed))", "None)"),
+        ("share = share_of(torch.tensor(len(placed), device=placed.device))", "share = None"),
         ("[positive, samples.labels[positive]]", "[positive, samples.labels[positive] - 1]"),
         ("region = {name: value * samples.share", "region = {name: value / samples.share"),
         ("objectness.masked_fill(~inside, -torch.inf)", "objectness"),
@@ -44,6 +46,9 @@ MUTANTS = [
         ("return logits.float(), deltas.float()", "return logits, deltas"),
         ("boxes = clip_boxes_to_image(boxes, size)[:, 1:]", "boxes = boxes[:, 1:]"),
         ("torch.where(scores > SCORE)", "torch.where(scores > 0)"),
+    ),
+    *of(
+        "pat/gather.py",
         ("return count / global_mean(count)", "return global_mean(count) / count"),
     ),
     *of(

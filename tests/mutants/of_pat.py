@@ -43,8 +43,8 @@ MUTANTS = [
             "return max(rows, key=lambda row: row[key], default=None)",
             "return max(reversed(rows), key=lambda row: row[key], default=None)",
         ),
-        ('"best_val": f"val_top1_{weights}"', '"best_val": f"test_top1_{weights}"'),
-        ('row[f"{split}_top1_{weights}"] if row', 'row[f"{split}_top1_raw"] if row'),
+        ('"best_val": f"val_score_{weights}"', '"best_val": f"test_score_{weights}"'),
+        ('row[f"{split}_score_{weights}"] if row', 'row[f"{split}_score_raw"] if row'),
         ("    model.eval()\n", ""),
     ),
     *of(

@@ -71,7 +71,7 @@ MUTANTS = [
     *of("sweeps/planning/urgency.py", ("return self._line[0] if", "return self._line[-1] if")),
     *of(
         "sweeps/planning/view.py",
-        ('row["epoch"]: row[f"val_top1_{weights}"] for', 'row["epoch"]: row["val_top1_raw"] for'),
+        ('row["epoch"]: row[f"val_score_{weights}"] for', 'row["epoch"]: row["val_score_raw"] for'),
         ("if value is not None and math.isfinite(value) else None", "if value is not None else None"),
     ),
     *of(

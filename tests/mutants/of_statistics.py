@@ -62,8 +62,8 @@ MUTANTS = [
     *of(
         "analysis/cells.py",
         (
-            'wide[cell, seed] = pairs["accuracy"] - pairs["accuracy_baseline"]',
-            'wide[cell, seed] = pairs["accuracy_baseline"] - pairs["accuracy"]',
+            'wide[cell, seed] = pairs["score"] - pairs["score_baseline"]',
+            'wide[cell, seed] = pairs["score_baseline"] - pairs["score"]',
         ),
         ('group = [*on, "rule", "weights"]', "group = on"),
         (
@@ -74,7 +74,7 @@ MUTANTS = [
         ('.transform("first")', '.transform("nunique")'),
         ("return 100.0 / float(images)", "return 1.0 / float(images)"),
         ("differences[same] = np.nan", "differences[same] = 0.0"),
-        ('shown["accuracy", part].where(paired > 0, own[part])', "own[part]"),
+        ('shown["score", part].where(paired > 0, own[part])', "own[part]"),
         ("position, distinct = pd.factorize(names)", "position, distinct = pd.factorize(pd.Series(range(len(names))))"),
     ),
     *of(

@@ -21,7 +21,7 @@ MUTANTS = [
     ),
     *of(
         "analysis/tables/trials.py",
-        ('epochs.groupby("run_id")["epoch"].idxmax()', 'epochs.groupby("run_id")["val_top1_raw"].idxmax()'),
+        ('epochs.groupby("run_id")["epoch"].idxmax()', 'epochs.groupby("run_id")["val_score_raw"].idxmax()'),
         ('.where(rows["status"] == "finished")', '.where(rows["status"] != "failed")'),
         ('[*_CELL, "drawn", "began", "run_id"]', '[*_CELL, "began", "drawn", "run_id"]'),
         ('== "ema"\n', '!= "ema"\n'),
@@ -52,7 +52,7 @@ MUTANTS = [
     *of(
         "analysis/tables/published.py",
         ('same = ("paper", "student_timm", "metric", "read")', 'same = ("student_timm", "metric", "read")'),
-        ('& published["metric"].str.startswith("top1")]', "]"),
+        ('published["metric"].str.startswith(frames.metric.published) & (', "("),
         ('if one["metric"] == fact["metric"] and', "if"),
     ),
     *of(

@@ -1,6 +1,14 @@
 """All lists, by the name of their room."""
 
-from tests.mutants import of_dense, of_engine, of_pat, of_planning, of_statistics, of_tables
+from tests.mutants import (
+    of_dense,
+    of_engine,
+    of_pat,
+    of_planning,
+    of_statistics,
+    of_tables,
+    of_whole_images,
+)
 from tests.mutants.mutant import Mutant
 
 ROOMS: dict[str, list[Mutant]] = {
@@ -10,4 +18,5 @@ ROOMS: dict[str, list[Mutant]] = {
     "engine": of_engine.MUTANTS,
     "statistics": of_statistics.MUTANTS,
     "tables": of_tables.MUTANTS,
+    "whole images": of_whole_images.MUTANTS,
 }

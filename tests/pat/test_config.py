@@ -84,7 +84,7 @@ def test_every_field_changes_the_identity() -> None:
 class LongerRecipe(Recipe):
     """A recipe of some later release."""
 
-    milestones: tuple[int, ...] = later(())
+    stops: tuple[int, ...] = later(())
     inner: Data = later(Data("digits", 32))
     by_name: Mapping[str, Any] = later(default_factory=dict)
 
@@ -92,7 +92,7 @@ class LongerRecipe(Recipe):
 @dataclasses.dataclass(frozen=True)
 class LongerRun(RunConfig):
     recipe: LongerRecipe = dataclasses.field(kw_only=True)  # type: ignore[assignment]
-    task: str = later("classification")
+    place: str = later("here")
 
 
 def test_a_field_that_joins_later_leaves_old_identities_alone() -> None:
@@ -102,20 +102,20 @@ def test_a_field_that_joins_later_leaves_old_identities_alone() -> None:
     run = LongerRun(**{**values, "recipe": recipe})
     assert run.to_json() == old.to_json() and run.run_id == old.run_id
     assert LongerRun.from_json(old.to_json()) == run, "what an old release wrote is read with the default"
-    spelled = dataclasses.replace(recipe, milestones=(), inner=Data("digits", 32), by_name={})
-    assert LongerRun(**{**values, "recipe": spelled, "task": "classification"}).run_id == old.run_id
+    spelled = dataclasses.replace(recipe, stops=(), inner=Data("digits", 32), by_name={})
+    assert LongerRun(**{**values, "recipe": spelled, "place": "here"}).run_id == old.run_id
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"task": "detection"}, {"milestones": (3,)}, {"inner": Data("digits", 16)}, {"by_name": {"a": Data("b", 1)}}],
+    [{"place": "there"}, {"stops": (3,)}, {"inner": Data("digits", 16)}, {"by_name": {"a": Data("b", 1)}}],
 )
 def test_a_field_that_joined_later_counts_where_it_says_something(change: dict[str, Any]) -> None:
     old = tiny.config(method="kd")
-    own = {name: value for name, value in change.items() if name != "task"}
+    own = {name: value for name, value in change.items() if name != "place"}
     values = {f.name: getattr(old, f.name) for f in dataclasses.fields(old)}
     values["recipe"] = LongerRecipe(**dataclasses.asdict(old.recipe), **own)
-    run = LongerRun(**values, **{name: value for name, value in change.items() if name == "task"})
+    run = LongerRun(**values, **{name: value for name, value in change.items() if name == "place"})
     assert run.run_id != old.run_id
     again = LongerRun.from_json(run.to_json())
     assert again.run_id == run.run_id
@@ -134,7 +134,7 @@ def test_a_part_is_written_through_its_parts() -> None:
     recipe = LongerRecipe(epochs=1, batch_size=1, lr=0.1)
     found = Holder({"a": recipe}, (recipe, {"b": recipe})).to_dict()
     assert found == {"by_name": {"a": recipe.to_dict()}, "listed": (recipe.to_dict(), {"b": recipe.to_dict()})}
-    assert "milestones" not in recipe.to_dict() and recipe.to_dict()["crop_scale"] == (1.0, 1.0)
+    assert "stops" not in recipe.to_dict() and recipe.to_dict()["crop_scale"] == (1.0, 1.0)
 
 
 @pytest.mark.parametrize(

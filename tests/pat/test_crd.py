@@ -10,7 +10,7 @@ from torch import Tensor
 from pat.config import ConfigError
 from pat.counter import hash64
 from pat.losses import cross_entropy, nce_loss
-from pat.methods import Method, Task, create_method
+from pat.methods import Method, create_method
 from pat.methods.crd import _Others
 from pat.models import create_model
 from tests import tiny
@@ -21,7 +21,7 @@ LABELS = torch.arange(30) % 7 % 4
 def build(seed: int = 0, **options: object) -> Method:
     torch.manual_seed(0)
     models = (create_model(name, 10, 32) for name in (tiny.MLP, tiny.CNN))
-    return create_method("crd", *models, Task(32, LABELS), seed, **{"negatives": 50, "dim": 8, **options})
+    return create_method("crd", *models, tiny.task(32, LABELS), seed, **{"negatives": 50, "dim": 8, **options})
 
 
 def batch(*indices: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -82,7 +82,7 @@ def test_draws_change_with_step_and_seed_and_are_repeatable() -> None:
 
 def test_what_it_needs() -> None:
     with pytest.raises(ConfigError, match="'crd': needs the labels"):
-        create_method("crd", create_model(tiny.MLP, 10, 32), create_model(tiny.CNN, 10, 32), Task(32))
+        create_method("crd", create_model(tiny.MLP, 10, 32), create_model(tiny.CNN, 10, 32), tiny.task(32))
     images, targets, _ = batch(1, 2)
     with pytest.raises(ConfigError, match="needs the indices"):
         build()(images, targets)

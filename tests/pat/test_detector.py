@@ -14,11 +14,12 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.roi_heads import RoIHeads, fastrcnn_loss
 from torchvision.models.detection.rpn import RegionProposalNetwork
 
-from pat.config import ConfigError
+from pat import gather
 from pat.counter import hash64
 from pat.dense import detector as module
 from pat.dense.anchors import RATIOS, make_anchors
 from pat.dense.detector import Detector, Samples, Targets
+from pat.errors import ConfigError
 from tests.pat.dense import CANVAS, CNN, NOTHING, SWIN, detector, images, of_image, truth
 
 
@@ -264,11 +265,11 @@ def test_a_share_is_the_own_number_over_the_mean(monkeypatch: pytest.MonkeyPatch
     assert model.sample(levels, truth()).share is None
     monkeypatch.setattr(dist, "is_initialized", lambda: True)
     monkeypatch.setattr(dist, "get_world_size", lambda: 2)
-    monkeypatch.setattr(module, "global_mean", lambda count: (count + 16) / 2)
+    monkeypatch.setattr(gather, "global_mean", lambda count: (count + 16) / 2)
     samples = model.sample(levels, truth())
     assert samples.share is not None and samples.share.item() == 48 / 32 and len(samples.regions) == 48
-    monkeypatch.setattr(module, "global_mean", torch.zeros_like)
-    nothing = module._share(torch.zeros(0, 5))
+    monkeypatch.setattr(gather, "global_mean", torch.zeros_like)
+    nothing = gather.share_of(torch.tensor(0))
     assert nothing is not None and nothing.item() == 0
 
 

@@ -8,16 +8,18 @@ from pathlib import Path
 import pytest
 import torch
 
+from pat.config import Recipe
 from pat.counter import hash64
-from pat.data import load
+from pat.data import load, own_data
 from pat.io import LocalIO
 from pat.memory import Measures, OutOfMemory
 from pat.methods import list_methods
 from pat.models import normalisation
-from pat.train import epoch_batches, train
+from pat.train import train
 from pat.training import Training
-from pat.views import train_views
+from pat.views import dense_views, epoch_batches, train_views
 from tests import tiny
+from tests.pat.dense_sets import box_folder, mask_folder
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
@@ -47,6 +49,25 @@ def test_views_are_those_of_the_cpu(recipe: dict[str, object]) -> None:
         assert torch.allclose(ones, others, atol=1e-6)
         off = (one - other).abs()
         assert off.max() <= 2.01 and (off > 0.5).float().mean() < 0.01, (off.max(), (off > 0.5).float().mean())
+
+
+@pytest.mark.parametrize("kind", ["boxes", "masks"])
+def test_whole_images_are_those_of_the_cpu(kind: str, tmp_path: Path) -> None:
+    """But for rounding; and on a GPU, too, a view does not depend on its neighbours. Targets are the same."""
+    path = box_folder(tmp_path / "farm") if kind == "boxes" else mask_folder(tmp_path / "streets")
+    split = load(own_data(path, 32, 0.0), tmp_path).test
+    recipe = Recipe(epochs=1, batch_size=10, lr=0.1, interpolation="random", flip=0.5, sizes=(40, 60), color_jitter=0.4)
+    arguments = (recipe, 48, 90, 0, ((0.0,) * 3, (1 / 255,) * 3), 3, 5)
+    whole = torch.arange(10)[None]
+    (here,), (there,) = (dense_views(split.to(device), whole, *arguments) for device in (CPU, GPU))
+    off = (here.images - there.images.cpu()).abs()
+    assert off.max() <= 2.01 and (off > 0.5).float().mean() < 0.01, (off.max(), (off > 0.5).float().mean())
+    for name in ("sizes", "keys", "labels", "boxes") if kind == "boxes" else ("sizes", "masks"):
+        found = getattr(there.targets, name)
+        assert found.is_cuda and torch.equal(found.cpu(), getattr(here.targets, name))
+    for place, alone in enumerate(dense_views(split.to(GPU), whole.T, *arguments)):
+        height, width = here.targets.sizes[place].tolist()
+        assert torch.equal(alone.images[0, :, :height, :width], there.images[place, :, :height, :width])
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

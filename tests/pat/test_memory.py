@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from pat.memory import Measures, OutOfMemory, can_checkpoint, is_out_of_memory, next_measures, separable
-from pat.methods import Method, Task, create_method, list_methods
+from pat.methods import Method, create_method, list_methods
 from pat.models import create_model
+from pat.tasks import Seen
 from tests import tiny
 
 FULL = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB\nand more")
@@ -22,7 +23,7 @@ def build(name: str, student: str = tiny.VIT, saving: bool = False) -> Method:
     models = create_model(student, 10, 32), None if name == "scratch" else create_model(tiny.CNN, 10, 32)
     if saving:
         models[0].set_grad_checkpointing(True)
-    return create_method(name, *models, Task(32, torch.arange(24) % 10), **tiny.SMALL.get(name, {}))
+    return create_method(name, *models, tiny.task(32, torch.arange(24) % 10), **tiny.SMALL.get(name, {}))
 
 
 def gradients(method: Method, parts: int) -> dict[str, torch.Tensor]:
@@ -98,11 +99,11 @@ def small_device(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, bool], None]
     def shrink(fitting: int, needs_checkpointing: bool) -> None:
         own = Method.result
 
-        def result(self: Any, logits: torch.Tensor, *rest: Any, **parts: Any) -> Any:
+        def result(self: Any, seen: Seen, *rest: Any, **parts: Any) -> Any:
             saving = getattr(self.student, "grad_checkpointing", False)
-            if len(logits) > fitting or (needs_checkpointing and not saving):
+            if len(seen.logits) > fitting or (needs_checkpointing and not saving):
                 raise FULL
-            return own(self, logits, *rest, **parts)
+            return own(self, seen, *rest, **parts)
 
         monkeypatch.setattr(Method, "result", result)
 

@@ -10,11 +10,12 @@ import torch
 
 from pat.config import ConfigError
 from pat.losses import cross_entropy, dist_loss, dkd_loss, kd_loss
-from pat.methods import Task, create_method, list_methods, method_options
+from pat.methods import create_method, list_methods, method_options
 from pat.models import create_model, normalisation
+from pat.tasks import Seen
 from tests import tiny
 
-TASK = Task(32, torch.arange(24) % 10)
+TASK = tiny.task(32, torch.arange(24) % 10)
 PAIRS = list(itertools.product((tiny.BATCHNORM, tiny.VIT, tiny.MLP), (tiny.CNN, "vit_micro_patch8_32", tiny.MLP)))
 
 
@@ -104,7 +105,12 @@ def test_the_options_of_losses_of_logits_stand_in_their_places() -> None:
         method = create_method(name, student, teacher, TASK, weight=0.5, **options)
         losses = method(images, targets)
         labels = {"labels": targets.argmax(1)} if name == "dkd" else {}
-        expected = loss(losses["output"], method.teach(images), **labels, **options)
+        expected = loss(
+            losses["output"],
+            method.judge(method.for_teacher(images), Seen(losses["output"])).logits,
+            **labels,
+            **options,
+        )
         torch.testing.assert_close(losses[name], expected)
         torch.testing.assert_close(losses["loss"], losses["ce"] + 0.5 * expected)
 
@@ -149,7 +155,7 @@ def test_the_teacher_sees_its_own_normalisation() -> None:
     """A student with ImageNet statistics under a Mixer made for mean and deviation 0.5."""
     student, teacher = create_model("resnet18", 10, 224), create_model("mixer_s32_224", 10, 224)
     assert normalisation(teacher) == ((0.5,) * 3, (0.5,) * 3) != normalisation(student)
-    method = create_method("kd", student, teacher, Task(224))
+    method = create_method("kd", student, teacher, tiny.task(224))
     pixels = torch.rand(2, 3, 8, 8)
     mean, std = (torch.tensor(v)[:, None, None] for v in normalisation(student))
     torch.testing.assert_close(method.for_teacher((pixels - mean) / std), (pixels - 0.5) / 0.5)

@@ -7,10 +7,10 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from pat.align import pair_stages
+from pat.align import pair_stages, resize
 from pat.config import ConfigError
 from pat.losses import cross_entropy, hcl_loss, kd_loss
-from pat.methods import Method, Task, create_method
+from pat.methods import Method, create_method
 from pat.methods.pat import prompted_stages
 from pat.models import create_model
 from pat.prompts import PromptBlock
@@ -19,7 +19,7 @@ from tests import tiny
 
 def build(student: str = tiny.VIT, teacher: str = tiny.CNN, size: int = 32, **options: object) -> Method:
     models = (create_model(name, 10, size) for name in (student, teacher))
-    return create_method("pat", *models, Task(size), **{**tiny.SMALL_PAT, **options})
+    return create_method("pat", *models, tiny.task(size), **{**tiny.SMALL_PAT, **options})
 
 
 def batch(count: int = 6, size: tuple[int, int] = (32, 32), seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -41,7 +41,8 @@ def test_step_is_the_paper_s_formula() -> None:
     images, targets = batch()
     losses = method(images, targets)
     student, teacher = method.student_taps(images), method.teacher_taps(method.for_teacher(images))
-    aligned = [align(x) for align, x in zip(method.align, method.attention(student.maps), strict=True)]
+    regions = zip(method.align, method.attention(student.maps), teacher.maps, strict=True)
+    aligned = [resize(align(x), like.shape[-2:]) for align, x, like in regions]
     feature = sum(hcl_loss(a, t) for a, t in zip(aligned, teacher.maps, strict=True))
     torch.testing.assert_close(losses["feature"], feature.detach())
     torch.testing.assert_close(losses["ce"], cross_entropy(student.logits, targets).detach())
@@ -135,7 +136,7 @@ def test_feedback_and_depth(feedback: str, depth: int | tuple[int, ...]) -> None
 def test_a_non_square_input_and_any_region_count() -> None:
     student = timm.create_model("resnet18", num_classes=10)
     teacher = timm.create_model("vit_tiny_patch16_224", num_classes=10, img_size=(64, 96), depth=4)
-    method = create_method("pat", student, teacher, Task((64, 96)), regions=(4, 9, 16, 25), region_dim=16, heads=2)
+    method = create_method("pat", student, teacher, tiny.task((64, 96)), regions=(4, 9, 16, 25), region_dim=16, heads=2)
     losses = method(*batch(2, size=(64, 96)))
     losses["loss"].backward()
     assert torch.isfinite(losses["loss"])
@@ -159,6 +160,6 @@ def test_prompted_stages() -> None:
 def test_parameter_counts_are_those_of_the_paper() -> None:
     """ConvNeXt-T -> DeiT-T at the defaults adds 14.48 M parameters (the paper); ours counts within 1 %."""
     student, teacher = (timm.create_model(n, num_classes=100) for n in ("deit_tiny_patch16_224", "convnext_tiny"))
-    method = create_method("pat", student, teacher, Task(224))
+    method = create_method("pat", student, teacher, tiny.task(224))
     extra = sum(p.numel() for n, p in method.named_parameters() if not n.startswith(("student.", "teacher.")))
     assert extra == pytest.approx(14.48e6, rel=0.01)

@@ -20,7 +20,7 @@ from pat.data import FileSplit, Split, files, load
 from pat.data.ahead import ahead
 from pat.data.files import Held
 from pat.data.pixels import STEP, Pixels, pack, unpack
-from pat.evaluate import evaluate
+from pat.tasks.classification import evaluate
 from pat.views import eval_batch, train_views
 from pat.views.reference import _transform
 from tests import tiny

@@ -19,12 +19,13 @@ import torch
 import pat.data.base
 from pat.config import ConfigError, RunConfig, Teacher
 from pat.data import Dataset, Split, load
-from pat.evaluate import Score, results
+from pat.evaluate import results
 from pat.io import CHECKPOINT, STUDENT, LocalIO
 from pat.models import create_student, normalisation, sha256
-from pat.train import Outcome, epoch_batches, train, train_step
+from pat.tasks import Score
+from pat.train import Outcome, train, train_step
 from pat.training import Training
-from pat.views import train_views
+from pat.views import epoch_batches, train_views
 from tests import tiny
 
 
@@ -56,7 +57,7 @@ def test_outcome_is_complete(tmp_path: Path, teacher_file: Path) -> None:
     configuration = tiny.config(method="pat", recipe={"ema_decay": 0.9})
     outcome = tiny.run(configuration, tmp_path, teacher_file)
     assert outcome.status == "finished" and outcome.epoch == 2 and outcome.exported == "ema"
-    assert outcome.teacher_sha256 == sha256(teacher_file) and 0 <= outcome.teacher_top1 <= 100
+    assert outcome.teacher_sha256 == sha256(teacher_file) and 0 <= outcome.teacher_score <= 100
     assert outcome.extra_params > 0 and outcome.test_images == 48
     bits = np.unpackbits(np.frombuffer(outcome.test_correct["last_ema"], np.uint8))[:48]
     assert 100 * bits.mean() == pytest.approx(outcome.results["test_last_ema"])
@@ -217,13 +218,13 @@ def test_storage_that_cannot_be_written(tmp_path: Path) -> None:
 
 def test_selection_rules_by_hand() -> None:
     rows = [
-        {"epoch": e, "val_top1_raw": v, "test_top1_raw": t, "val_top1_ema": math.nan, "test_top1_ema": math.nan}
+        {"epoch": e, "val_score_raw": v, "test_score_raw": t, "val_score_ema": math.nan, "test_score_ema": math.nan}
         for e, v, t in ((1, 50.0, 55.0), (2, 70.0, 60.0), (3, 70.0, 66.0), (4, 60.0, 64.0))
     ]
     found = results(rows)
     assert (found["test_last_raw"], found["test_best_val_raw"], found["test_best_test_raw"]) == (64.0, 60.0, 66.0)
     assert found["val_best_test_raw"] == 70.0 and math.isnan(found["test_last_ema"])
-    averaged = results([{**row, "val_top1_ema": 100 - row["val_top1_raw"], "test_top1_ema": 1.0} for row in rows])
+    averaged = results([{**row, "val_score_ema": 100 - row["val_score_raw"], "test_score_ema": 1.0} for row in rows])
     assert (averaged["val_best_val_ema"], averaged["val_best_val_raw"], averaged["test_last_ema"]) == (50.0, 70.0, 1.0)
 
 
@@ -233,12 +234,15 @@ def test_the_bits_that_are_kept_are_those_of_the_chosen_epoch(tmp_path: Path, mo
 
     def scored(*given: object) -> Score:
         epoch = next(calls) // 4  # validation and test, raw and EMA
-        return Score(1.0, top1[epoch], torch.arange(48) <= epoch)
+        return Score(1.0, top1[epoch], torch.arange(48) <= epoch, {"epoch": float(epoch)})
 
-    monkeypatch.setattr("pat.train.evaluate", scored)
+    monkeypatch.setattr("pat.tasks.classification.evaluate", scored)
     outcome = tiny.run(tiny.config(epochs=3), tmp_path)
     right = {rule: int(np.unpackbits(np.frombuffer(b, np.uint8)).sum()) for rule, b in outcome.test_correct.items()}
     assert right == {"last_raw": 3, "last_ema": 3, "best_val_raw": 2, "best_val_ema": 2}
+    assert {rule: found["epoch"] for rule, found in outcome.details.items()} == {
+        rule: images - 1 for rule, images in right.items()
+    }
 
 
 def test_no_validation_split(tmp_path: Path) -> None:

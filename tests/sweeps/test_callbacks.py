@@ -21,9 +21,9 @@ from sweeps.study import Cell
 STUDY, CELL = small_study(), Cell(CNN_TEACHER, MLP_STUDENT, "kd")
 CONFIG = student_run(STUDY, CELL, default_options(STUDY, CELL), 0, "run:ab")
 JOB = Job("/x", "small", CONFIG.to_json(), 2, "search", "mlp")
-EPOCH = {"epoch": 2, "lr": 0.1, "val_loss_ema": None, "val_top1_raw": 52.0, "parts": {"ce": 1.0}}
+EPOCH = {"epoch": 2, "lr": 0.1, "val_loss_ema": None, "val_score_raw": 52.0, "parts": {"ce": 1.0}}
 RESULT = {**EPOCH, "epochs": 2, "pid": 3, "config": {"job": {}}, "time_total_s": 1.0}
-LOGGED = {"epoch": 2, "lr": 0.1, "val_top1_raw": 52.0, "parts": {"ce": 1.0}}
+LOGGED = {"epoch": 2, "lr": 0.1, "val_score_raw": 52.0, "parts": {"ce": 1.0}}
 
 
 class Trial:

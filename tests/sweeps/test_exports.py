@@ -78,7 +78,7 @@ def test_searches_are_read_back_by_optuna(folder: Path, tmp_path: Path, form: st
     states = [trial.state for trial in study.trials]
     assert TrialState.RUNNING in states and TrialState.FAIL in states and len(states) == 8
     assert states[:4].count(TrialState.COMPLETE) == 2 and states[:4].count(TrialState.PRUNED) == 2
-    scores = read_epochs(folder).set_index(["run_id", "epoch"])["val_top1_ema"]
+    scores = read_epochs(folder).set_index(["run_id", "epoch"])["val_score_ema"]
     for trial in study.trials:
         row = ledger.read_run(folder, trial.user_attrs["run_id"])
         for epoch, value in trial.intermediate_values.items():
@@ -125,8 +125,8 @@ def test_curves_are_read_back(folder: Path, tmp_path: Path) -> None:
         values = {value.tag: value.simple_value for value in event.summary.value}
         wanted = {
             "loss/train": "train_loss",
-            "top1/val_ema": "val_top1_ema",
-            "top1/test_raw": "test_top1_raw",
+            "top1/val_ema": "val_score_ema",
+            "top1/test_raw": "test_score_raw",
             "lr": "lr",
         }
         for tag, column in wanted.items():

@@ -48,11 +48,11 @@ def test_the_bytes_are_those_of_the_files(tmp_path: Path) -> None:
     train_step(training, config, images, torch.full((4, 10), 0.1), indices, 0)
     state = training.state(config)
     training.io.report([], state)
-    training.io.export(training.product().state_dict())
+    training.io.export(training.product())
     assert checkpoint_bytes(state) == pytest.approx((tmp_path / CHECKPOINT).stat().st_size, rel=0.005)
-    assert student_bytes(training.product().state_dict()) == (tmp_path / "student.safetensors").stat().st_size
+    assert student_bytes(training.product()) == (tmp_path / "student.safetensors").stat().st_size
     counted = count(config, 10)
-    assert counted.student_bytes == pytest.approx(student_bytes(training.product().state_dict()), rel=0.05)
+    assert counted.student_bytes == pytest.approx(student_bytes(training.product()), rel=0.05)
     assert counted.checkpoint_bytes == pytest.approx(checkpoint_bytes(state), rel=0.1)
 
 

@@ -35,7 +35,7 @@ def quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 def row(cell: Cell, setting: str, seed: int, status: str, run_id: str | None = None) -> dict[str, Any]:
     found = dict.fromkeys(MATRIX_SCHEMA.names) | {"study": "s", "data": "digits", "seed": seed, "status": status}
     found |= dict(zip(("teacher", "student", "method"), cell, strict=True))
-    return found | {"setting": setting, "run_id": run_id, "rule": "last", "weights": "raw"}
+    return found | {"setting": setting, "run_id": run_id, "rule": "last", "weights": "raw", "metric": "top1"}
 
 
 def run(folder: Path, run_id: str, cell: Cell, **values: Any) -> None:

@@ -24,9 +24,11 @@ from sweeps.presets import PRESETS
 from sweeps.store import open_study, read_study
 from sweeps.study import Search, Study, TeacherFile
 from sweeps.teachers import local_file, provide, provide_used, recorded, resolve, resolve_used
+from tests import tiny
 from tests.tags import add_tag
 
 HEX = "ab" * 32
+TASK = tiny.task()
 
 
 @pytest.fixture
@@ -73,41 +75,41 @@ def test_sources_are_checked_with_their_study(tag: str) -> None:
 
 def test_a_tag_is_fetched_once_and_recorded(tag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder, source = tmp_path / "study", TeacherFile(f"timm:{tag}")
-    found = resolve(source, folder, 10, 32)
+    found = resolve(source, folder, TASK)
     file = local_file(found, folder)
     assert sha256(file) == found.sha256 == file.stem and tag in capsys.readouterr().out
     teacher, _ = create_teacher(tag, 10, 32, file, found.sha256)
     assert torch.equal(teacher.head.fc.weight, create_student(CNN_TEACHER, 10, 32, seed=3).head.fc.weight)
     (tmp_path / "timm.pth").unlink()  # as if there were no network
-    assert resolve(source, folder, 10, 32) == found and provide(CNN_TEACHER, found, folder, 10, 32) == file
+    assert resolve(source, folder, TASK) == found and provide(CNN_TEACHER, found, folder, TASK) == file
     assert recorded(with_teacher(source), folder).given_teachers() == {CNN_TEACHER: found}
     assert not recorded(with_teacher(source), tmp_path / "other").given_teachers()[CNN_TEACHER].sha256
     larger = replace(with_teacher(source), data=Data("digits", 64))
     assert not recorded(larger, folder).given_teachers()[CNN_TEACHER].sha256, "timm fits weights to the image size"
     file.unlink()
     with pytest.raises(ConfigError, match=f"with weights {tag}: .*; a file can be given instead"):
-        provide(CNN_TEACHER, found, folder, 10, 32)
+        provide(CNN_TEACHER, found, folder, TASK)
 
 
 def test_a_lost_file_is_fetched_again_and_must_be_the_same(
     tag: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, source = tmp_path / "study", TeacherFile(f"timm:{tag}")
-    found = resolve(source, folder, 10, 32)
+    found = resolve(source, folder, TASK)
     local_file(found, folder).unlink()
-    assert sha256(provide(CNN_TEACHER, found, folder, 10, 32)) == found.sha256
+    assert sha256(provide(CNN_TEACHER, found, folder, TASK)) == found.sha256
     local_file(found, folder).unlink()
     add_tag(monkeypatch, CNN_TEACHER, tmp_path / "timm.pth", seed=4)
     with pytest.raises(ConfigError, match=f"now have SHA-256 .*, but {found.sha256} is expected"):
-        provide(CNN_TEACHER, found, folder, 10, 32)
+        provide(CNN_TEACHER, found, folder, TASK)
     assert [path.name for path in (folder / "teachers").iterdir()] == ["tags.json"]
     with pytest.raises(ConfigError, match=f"now have SHA-256 .*, but {HEX} is expected"):
-        provide(CNN_TEACHER, replace(source, sha256=HEX), folder, 10, 32)
+        provide(CNN_TEACHER, replace(source, sha256=HEX), folder, TASK)
 
 
 def test_a_tag_of_other_classes_is_not_fetched(tag: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=f"'timm:{tag}' have 10 classes, the data set has 100"):
-        resolve(TeacherFile(f"timm:{tag}"), tmp_path / "study", 100, 32)
+        resolve(TeacherFile(f"timm:{tag}"), tmp_path / "study", tiny.task(classes=100))
     assert not (tmp_path / "study").exists()
 
 
@@ -116,22 +118,22 @@ def test_a_broken_record_is_one_line(text: str, tag: str, tmp_path: Path) -> Non
     (tmp_path / "teachers").mkdir()
     (tmp_path / "teachers" / "tags.json").write_text(text, encoding="latin1")
     with pytest.raises(ConfigError, match="tags.json' cannot be read") as caught:
-        resolve(TeacherFile(f"timm:{tag}"), tmp_path, 10, 32)
+        resolve(TeacherFile(f"timm:{tag}"), tmp_path, TASK)
     assert "\n" not in str(caught.value)
 
 
 def test_a_url_is_fetched_once_under_its_hash(weights: Path, tmp_path: Path) -> None:
     folder, source = tmp_path / "study", TeacherFile(weights.as_uri(), sha256(weights))
-    assert resolve(source, folder, 10, 32) == source
-    path = provide(CNN_TEACHER, source, folder, 10, 32)
+    assert resolve(source, folder, TASK) == source
+    path = provide(CNN_TEACHER, source, folder, TASK)
     assert path == folder / "teachers" / f"{source.sha256}.pth" and path.read_bytes() == weights.read_bytes()
     weights.unlink()
-    assert provide(CNN_TEACHER, source, folder, 10, 32) == path
+    assert provide(CNN_TEACHER, source, folder, TASK) == path
     with pytest.raises(ConfigError, match="has 10 classes, the data set has 7"):
-        provide(CNN_TEACHER, source, folder, 7, 32)
+        provide(CNN_TEACHER, source, folder, tiny.task(classes=7))
     path.write_bytes(b"other bytes")
     with pytest.raises(ConfigError, match=f"but {source.sha256} is expected"):
-        provide(CNN_TEACHER, source, folder, 10, 32)
+        provide(CNN_TEACHER, source, folder, TASK)
 
 
 def test_only_teachers_in_use_are_fetched(tag: str, tmp_path: Path) -> None:
@@ -247,7 +249,7 @@ def test_one_pair_with_a_teacher_from_anywhere(
     runs = read_runs(tmp_path / "runs" / "train").set_index("teacher")
     assert set(runs.index) == {CNN_TEACHER, tag}
     assert runs.loc[CNN_TEACHER, "teacher_weights"] == f"sha256:{sha256(weights)}"
-    assert 0 <= runs.loc[tag, "teacher_top1"] <= 100
+    assert 0 <= runs.loc[tag, "teacher_score"] <= 100
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def test_raw_and_ema_scores_are_kept_apart(tmp_path: Path) -> None:
     study = small_study()
     segment = plan(study, {}).ready[0]
     rows = epoch_rows(segment.config, fake_train(segment.config, None, until=2).history)  # type: ignore[arg-type]
-    ledger.write_epochs(tmp_path, segment.run_id, [{**row, "val_top1_raw": 7.0, "val_top1_ema": 9.0} for row in rows])
+    ledger.write_epochs(tmp_path, segment.run_id, [{**row, "val_score_raw": 7.0, "val_score_ema": 9.0} for row in rows])
     view = read_view(tmp_path)
     assert view == {segment.run_id: RunState("", 2, {"raw": {1: 7.0, 2: 7.0}, "ema": {1: 9.0, 2: 9.0}})}
 

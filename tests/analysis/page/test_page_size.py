@@ -31,7 +31,7 @@ def test_a_study_of_twenty_thousand_runs(tmp_path: Path, make_square: Callable[.
         "val_last_raw",
         "val_best_val_raw",
         "seconds",
-        "teacher_top1",
+        "teacher_score",
     ):
         runs[column] = random.normal(80, 5, len(runs))
     runs["options"] = [json.dumps({"weight": value, "temperature": 1.0}) for value in random.normal(size=len(runs))]

@@ -25,7 +25,7 @@ def test_numbers_of_the_curves(study: Study) -> None:
         "method == 'pat' and setting == 'tuned' and teacher == 'vit_mini' and student == 'vit_nano'"
     )
     last = frames.epochs[frames.epochs["epoch"] == 4].set_index("run_id")
-    values = last.loc[wanted["run_id"], "val_top1_raw"]
+    values = last.loc[wanted["run_id"], "val_score_raw"]
     row = frame.query("teacher == 'vit_mini' and student == 'vit_nano' and method == 'pat' and epoch == 4").iloc[0]
     assert (row["low"], row["high"]) == (values.min(), values.max()) and row["mean"] == pytest.approx(values.mean())
 
@@ -41,7 +41,7 @@ def test_curves_stop_where_a_running_seed_is(study: Study) -> None:
 
 def test_without_validation_images_test_is_shown_and_said(study: Study) -> None:
     frames = study("2 x 2, two seeds")
-    changed = dataclasses.replace(frames, epochs=frames.epochs.assign(val_top1_raw=float("nan")))
+    changed = dataclasses.replace(frames, epochs=frames.epochs.assign(val_score_raw=float("nan")))
     assert set(learning_curves.prepare(changed)["split"]) == {"test"}
     (drawing,) = compose_plot("learning_curves", changed)
     assert "no validation images" in drawing.figure.get_supylabel() and "no validation images" in drawing.caption

@@ -142,7 +142,7 @@ def test_trials_are_in_their_order(frames: Frames) -> None:
     assert cell["status"].to_list() == ["finished", "finished", "pruned", "finished", "finished", "failed"]
     finished = cell["score"].where(cell["status"] == "finished")
     assert cell["best"].to_list() == pytest.approx(finished.cummax().ffill().to_list())
-    last = frames.epochs.set_index(["run_id", "epoch"])["val_top1_raw"]
+    last = frames.epochs.set_index(["run_id", "epoch"])["val_score_raw"]
     reached = last.loc[list(zip(cell["run_id"], cell["epochs_done"], strict=True))]
     assert cell["score"].to_list() == pytest.approx(reached.to_list())
 
@@ -157,16 +157,16 @@ def test_the_optimism_of_the_search_reads_no_test_score(frames: Frames) -> None:
 def test_a_trial_that_did_not_finish_is_never_the_best(frames: Frames) -> None:
     """A pruned or failed one may have scored more where it stopped."""
     early = frames.runs.loc[(frames.runs["phase"] == "search") & (frames.runs["status"] != "finished"), "run_id"]
-    score = frames.epochs["val_top1_raw"].where(~frames.epochs["run_id"].isin(early), 99.5)
-    other = replace(frames, epochs=frames.epochs.assign(val_top1_raw=score))
+    score = frames.epochs["val_score_raw"].where(~frames.epochs["run_id"].isin(early), 99.5)
+    other = replace(frames, epochs=frames.epochs.assign(val_score_raw=score))
     assert (trials.prepare(other)["score"] == 99.5).sum() == len(early)
     pd.testing.assert_series_equal(trials.prepare(other)["best"], trials.prepare(frames)["best"])
     assert settings.prepare(other)["search_score"].equals(settings.prepare(frames)["search_score"])
 
 
 def test_the_score_of_a_trial_is_that_of_its_last_epoch(frames: Frames) -> None:
-    score = frames.epochs["val_top1_raw"].where(frames.epochs["epoch"] > 1, 99.5)
-    other = replace(frames, epochs=frames.epochs.assign(val_top1_raw=score))
+    score = frames.epochs["val_score_raw"].where(frames.epochs["epoch"] > 1, 99.5)
+    other = replace(frames, epochs=frames.epochs.assign(val_score_raw=score))
     pd.testing.assert_series_equal(trials.prepare(other)["score"], trials.prepare(frames)["score"])
 
 

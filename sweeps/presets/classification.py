@@ -1,18 +1,13 @@
-"""The studies that come with the product: one function each, by name in `PRESETS`."""
+"""Studies of image classification."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
 
-from pat.config import Data, Recipe, unknown
+from pat.config import Data, Recipe
 from sweeps import published
 from sweeps.study import Search, Study, TeacherFile
-
-DIGITS, CIFAR100_SMALL, CIFAR100_SMALL_METHODS = "digits", "cifar100-small", "cifar100-small-methods"
-CIFAR100_SMALL_GPU, CIFAR100, CIFAR100_1024 = "cifar100-small-gpu", "cifar100", "cifar100-1024"
-IMAGENET, IMAGENET_1024 = "imagenet", "imagenet-1024"
 
 TINY = Recipe(
     epochs=6,
@@ -38,7 +33,7 @@ TINY_OPTIONS = {"pat": {"regions": 16, "region_dim": 64, "heads": 4}, "crd": {"n
 def digits() -> Study:
     """1,797 real 8x8 images, tiny models of each family: the whole path in minutes. It proves nothing about PAT."""
     return Study(
-        name=DIGITS,
+        name="digits",
         data=Data("digits", image_size=32, validation=0.2),
         teachers=dict.fromkeys(TINY_TEACHERS, TINY_TEACHER),
         students=_with_vit(TINY_STUDENTS, TINY, TINY_VIT),
@@ -58,7 +53,7 @@ def cifar100_small() -> Study:
     """Real CIFAR-100 at 32x32 with small models of 16 tokens: hours on a few cores."""
     recipe = replace(TINY, epochs=30, batch_size=128, warmup_epochs=2, crop_scale=(0.5, 1.0), flip=0.5, ema_decay=0.999)
     return Study(
-        name=CIFAR100_SMALL,
+        name="cifar100-small",
         data=Data("cifar100", image_size=32),
         teachers=dict.fromkeys(TINY_TEACHERS, recipe),
         students=_with_vit(TINY_STUDENTS, recipe, replace(recipe, lr=3e-3)),
@@ -78,7 +73,7 @@ def cifar100_small_methods() -> Study:
     resnet, small_vit, mixer = TINY_STUDENTS
     return replace(
         study,
-        name=CIFAR100_SMALL_METHODS,
+        name="cifar100-small-methods",
         teachers=dict.fromkeys(TINY_TEACHERS, longer),
         students=short,
         pairs=((vit, resnet), (convnext, small_vit), (convnext, mixer)),
@@ -103,7 +98,7 @@ def cifar100_small_gpu() -> Study:
         precision="bf16",
     )
     return Study(
-        name=CIFAR100_SMALL_GPU,
+        name="cifar100-small-gpu",
         data=Data("cifar100", image_size=32),
         teachers=dict.fromkeys(teachers, recipe),
         students=dict.fromkeys(students, recipe),
@@ -121,7 +116,7 @@ def cifar100() -> Study:
     students = dict.fromkeys(student for _, student in published.CIFAR100_PAIRS)
     teachers = dict.fromkeys(teacher for teacher, _ in published.CIFAR100_PAIRS)
     return Study(
-        name=CIFAR100,
+        name="cifar100",
         data=Data("cifar100", image_size=224, crop_pct=0.0),
         teachers=dict.fromkeys(teachers, published.CIFAR100_TEACHER),
         students=_by_family(students, published.CIFAR100_CNN, published.CIFAR100_VIT_MLP),
@@ -141,7 +136,7 @@ def cifar100_1024() -> Study:
     students = _by_family(study.students, published.CIFAR100_CNN_1024, published.CIFAR100_VIT_MLP_1024)
     return replace(
         study,
-        name=CIFAR100_1024,
+        name="cifar100-1024",
         teachers=dict.fromkeys(study.teachers, published.CIFAR100_TEACHER_1024),
         students={**students, "resnet18": published.CIFAR100_RESNET_1024},
     )
@@ -155,7 +150,7 @@ def imagenet() -> Study:
     students = dict.fromkeys(student for _, student in published.IMAGENET_PAIRS)
     teachers = dict.fromkeys(teacher for teacher, _ in published.IMAGENET_PAIRS)
     return Study(
-        name=IMAGENET,
+        name="imagenet",
         data=Data("imagenet", image_size=224, validation=0.04, crop_pct=0.0),
         teachers={name: TeacherFile(published.WEIGHTS[name], "") for name in teachers},
         students=_by_family(students, published.IMAGENET_CNN, published.IMAGENET_VIT_MLP),
@@ -172,7 +167,7 @@ def imagenet_1024() -> Study:
     """The same pairs at OFA's global batches (512 for CNN students, 1,024 for the others)."""
     study = imagenet()
     students = _by_family(study.students, published.IMAGENET_CNN_1024, published.IMAGENET_VIT_MLP_1024)
-    return replace(study, name=IMAGENET_1024, students=students)
+    return replace(study, name="imagenet-1024", students=students)
 
 
 def _by_family(students: Iterable[str], cnn: Recipe, others: Recipe) -> dict[str, Recipe]:
@@ -184,24 +179,3 @@ def _every(teachers: tuple[str, ...], students: tuple[str, ...]) -> tuple[tuple[
     """All pairs, in such an order that the first ones cross families (both lists begin with the CNN)."""
     turns = [(place, shift) for shift in (1, 2, 0) for place in range(len(teachers))]
     return tuple((teachers[place], students[(place + shift) % len(students)]) for place, shift in turns)
-
-
-PRESETS: dict[str, Callable[[], Study]] = {
-    DIGITS: digits,
-    CIFAR100_SMALL: cifar100_small,
-    CIFAR100_SMALL_METHODS: cifar100_small_methods,
-    CIFAR100_SMALL_GPU: cifar100_small_gpu,
-    CIFAR100: cifar100,
-    CIFAR100_1024: cifar100_1024,
-    IMAGENET: imagenet,
-    IMAGENET_1024: imagenet_1024,
-}
-GPU_PRESETS = (CIFAR100, CIFAR100_1024, IMAGENET, IMAGENET_1024, CIFAR100_SMALL_GPU)
-"""Studies that a machine without a GPU does not start."""
-
-
-def preset(name: str, **changes: Any) -> Study:
-    """A study by name, with some of its fields changed. Raises ConfigError with the nearest names."""
-    if name not in PRESETS:
-        raise unknown("preset", name, PRESETS)
-    return replace(PRESETS[name](), **changes)

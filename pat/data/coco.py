@@ -1,0 +1,242 @@
+"""Detection sets of the COCO layout: DATA/{train2017,val2017}/ or {train,val}/, and annotations/instances_<part>.json.
+
+A box of no extent once it is clipped to its image is no object. COCO itself has a few: there training goes on without
+them and says how many, and scoring keeps them, as its official evaluation does. In own data it is a mistake that
+someone can mend, and one line names it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from pat.config import Data, DataError
+from pat.data.base import Source, register_dataset
+from pat.data.boxes import Boxes, BoxSplit, read_boxes
+from pat.data.fingerprints import check_fingerprint, digest
+from pat.data.folder import image_names
+
+NAME, TINY, PREFIX = "coco", "coco-tiny", "boxes:"
+ANNOTATIONS = "annotations"
+_LAYOUTS = (("train2017", "val2017"), ("train", "val"))
+_KINDS = {int: "a whole number", str: "a text", list: "a list"}
+
+
+class Part(NamedTuple):
+    """Where the images of a part lie, and the file that says what is on them."""
+
+    images: Path
+    annotation: Path
+
+
+class Annotated(NamedTuple):
+    """What an annotation file says: names, sizes int64 [N, 2] (height, width) and ids of images, and their boxes.
+
+    `numbers` int64 [M] are the ids of the annotations; boxes are as written, not clipped.
+    """
+
+    names: list[str]
+    sizes: Tensor
+    ids: Tensor
+    boxes: Boxes
+    numbers: Tensor
+
+
+def box_data(path: Path, image_size: int, validation: float = 0.1) -> Data:
+    """The `Data` that stands for the folder of COCO's layout at `path`. Raises DataError if it is none."""
+    return Data(PREFIX + path.absolute().name, image_size, validation, box_fingerprint(path))
+
+
+def box_fingerprint(path: Path) -> str:
+    """SHA-256 over the names and sizes of all images, and over the annotation files' bytes."""
+    parts = _parts(path)
+    names = (f"{part.images.name}/{name}" for part in parts for name in image_names(part.images))
+    return digest(path, names, [f"{ANNOTATIONS}/{part.annotation.name}" for part in parts])
+
+
+@register_dataset(NAME, NAME, truths="boxes")
+@register_dataset(TINY, TINY, truths="boxes")
+def load_coco(root: Path, data: Data) -> tuple[Source, Source, int]:
+    """COCO 2017 as its archives unpack in ROOT/coco: train2017, and val2017 as the test split; 80 classes. Or a few of
+    its images, in ROOT/coco-tiny."""
+    path = root / data.name
+    train, test = (Part(path / name, path / ANNOTATIONS / f"instances_{name}.json") for name in _LAYOUTS[0])
+    if not (train.images.is_dir() and test.images.is_dir()):
+        raise DataError(
+            f"data set {data.name} not found in {str(path)!r}: train2017/, val2017/ and "
+            "annotations/instances_{train2017,val2017}.json needed"
+        )
+    return _read(train, test, data.unreadable, own=False)
+
+
+@register_dataset(PREFIX, truths="boxes")
+def load_own(root: Path, data: Data) -> tuple[Source, Source, int]:
+    """Own data of COCO's layout; val is the test split, classes are the categories of train in the order of their
+    ids."""
+    path = root / data.name.removeprefix(PREFIX)
+    check_fingerprint("data set", path, box_fingerprint(path), data)
+    return _read(*_parts(path), data.unreadable, own=True)
+
+
+def _parts(path: Path) -> tuple[Part, Part]:
+    for names in _LAYOUTS:
+        if all((path / name).is_dir() for name in names):
+            train, val = (Part(path / name, path / ANNOTATIONS / f"instances_{name}.json") for name in names)
+            return train, val
+    raise DataError(
+        f"data set {str(path)!r}: boxes need train2017/ and val2017/, or train/ and val/, each with its "
+        f"{ANNOTATIONS}/instances_<part>.json"
+    )
+
+
+def _read(train: Part, test: Part, unreadable: str, own: bool) -> tuple[BoxSplit, BoxSplit, int]:
+    """The two parts and the number of classes.
+
+    Train keeps the images on which there is an object that is no crowd, test all of them. A box of train is clipped
+    to its image; those of test are as written, since they are what detections are measured with.
+    """
+    classes, content = _categories(train.annotation)
+    seen = _clipped(train, _annotated(train, content, classes), own, training=True)
+    some = torch.bincount(seen.boxes.images[~seen.boxes.crowd], minlength=len(seen.names)) > 0
+    if not some.any():
+        raise DataError(f"annotation file {str(train.annotation)!r}: no image has a box")
+    del content  # gigabytes
+    theirs, content = _categories(test.annotation)
+    for number, name in theirs.items():
+        if classes.get(number) != name:
+            raise DataError(
+                f"annotation file {str(test.annotation)!r}: category {number} ({name!r}) is not one of "
+                f"{train.annotation.name}"
+            )
+    shown = _clipped(test, _annotated(test, content, classes), own, training=False)
+    return _split(train, seen, some, unreadable), _split(test, shown, None, unreadable), len(classes)
+
+
+def _split(part: Part, found: Annotated, kept: Tensor | None, unreadable: str) -> BoxSplit:
+    chosen = torch.arange(len(found.names)) if kept is None else torch.nonzero(kept).flatten()
+    names = [found.names[number] for number in chosen.tolist()]
+    boxes, sizes, ids = found.boxes.take(chosen), found.sizes[chosen], found.ids[chosen]
+    return read_boxes(part.images, names, boxes, sizes, ids, part.annotation, unreadable)
+
+
+def _clipped(part: Part, found: Annotated, own: bool, training: bool) -> Annotated:
+    """Boxes of no extent are refused (own data) or, in training, left out; for training the others are clipped."""
+    boxes = found.boxes
+    height, width = found.sizes[boxes.images].float().unbind(1)
+    ends = torch.stack([width, height, width, height], 1)
+    clipped = boxes.boxes.clamp(min=0).minimum(ends)
+    real = (clipped[:, 2:] > clipped[:, :2]).all(1)  # not so for NaN, too
+    if own and not real.all():
+        row = int(real.int().argmin())
+        name = found.names[int(boxes.images[row])]
+        left, top, right, bottom = (round(edge, 2) for edge in boxes.boxes[row].tolist())
+        raise DataError(
+            f"annotation file {str(part.annotation)!r}: the box of annotation {int(found.numbers[row])}, x {left} to "
+            f"{right} and y {top} to {bottom}, has no extent in its image {name!r} of {int(width[row])} x "
+            f"{int(height[row])} pixels"
+        )
+    if not training:
+        return found
+    if not real.all():
+        print(f"{int((~real).sum())} boxes of no extent in {str(part.annotation)!r} are left out", file=sys.stderr)
+    inside = Boxes(clipped, boxes.labels, boxes.crowd, boxes.area, boxes.counts).only(real)
+    return found._replace(boxes=inside, numbers=found.numbers[real])
+
+
+def _categories(file: Path) -> tuple[dict[int, str], Mapping[str, list[Any]]]:
+    """Id -> name of each category, sorted by id, and the file's whole content."""
+    try:
+        content = json.loads(file.read_bytes())
+    except OSError as error:
+        raise DataError(f"annotation file {str(file)!r} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise DataError(f"annotation file {str(file)!r} is not JSON: {error}") from error
+    for key in ("images", "annotations", "categories"):
+        if not (isinstance(content, dict) and isinstance(content.get(key), list)):
+            raise DataError(f"annotation file {str(file)!r} has no list {key!r}")
+    found = {}
+    for entry in content["categories"]:
+        _check(file, "category", entry, id=int, name=str)
+        found[entry["id"]] = entry["name"]
+    return dict(sorted(found.items())), content
+
+
+def _annotated(part: Part, content: Mapping[str, list[Any]], categories: Mapping[int, str]) -> Annotated:
+    file = part.annotation
+    names: list[str] = []
+    sizes: list[tuple[int, int]] = []
+    places: dict[int, int] = {}
+    for entry in content["images"]:
+        _check(file, "image", entry, id=int, file_name=str, height=int, width=int)
+        if entry["id"] in places or min(entry["height"], entry["width"]) < 1:
+            wrong = "is there twice" if entry["id"] in places else "has no pixels"
+            raise DataError(f"annotation file {str(file)!r}: image {entry['id']} {wrong}")
+        places[entry["id"]] = len(names)
+        names.append(entry["file_name"])
+        sizes.append((entry["height"], entry["width"]))
+    _check_files(part, names)
+    labels = {number: label for label, number in enumerate(categories, start=1)}
+    rows = []
+    for entry in content["annotations"]:
+        _check(file, "annotation", entry, id=int, image_id=int, category_id=int, bbox=list)
+        for key, known, many in (("image_id", places, "images"), ("category_id", labels, "categories")):
+            if entry[key] not in known:
+                raise _wrong(file, "annotation", entry, key, f"is not one of the {many}")
+        box = entry["bbox"]
+        if len(box) != 4 or not all(isinstance(value, int | float) for value in box):
+            raise _wrong(file, "annotation", entry, "bbox", "is not four numbers")
+        left, top, width, height = box
+        area = entry.get("area")
+        area = area if isinstance(area, int | float) else width * height
+        place, label = places[entry["image_id"]], labels[entry["category_id"]]
+        crowd = bool(entry.get("iscrowd"))
+        rows.append((place, label, crowd, area, left, top, left + width, top + height, entry["id"]))
+    return _ordered(names, sizes, list(places), rows)
+
+
+def _ordered(names: list[str], sizes: list[tuple[int, int]], ids: list[int], rows: list[tuple[Any, ...]]) -> Annotated:
+    """The boxes image after image; within an image in the order of the file."""
+    rows.sort(key=lambda row: row[0])
+    place, label, crowd, area, *edges, number = zip(*rows, strict=True) if rows else [()] * 9
+    boxes = Boxes(
+        torch.tensor(edges, dtype=torch.float64).view(4, -1).t().float().contiguous(),
+        torch.tensor(label, dtype=torch.int64),
+        torch.tensor(crowd, dtype=torch.bool),
+        torch.tensor(area, dtype=torch.float64),
+        torch.bincount(torch.tensor(place, dtype=torch.int64), minlength=len(names)),
+    )
+    shape = torch.tensor(sizes, dtype=torch.int64).view(-1, 2)
+    return Annotated(names, shape, torch.tensor(ids), boxes, torch.tensor(number, dtype=torch.int64))
+
+
+def _check_files(part: Part, names: Sequence[str]) -> None:
+    """Raises DataError for an image that is not there. Folders are listed: to ask for each file would be slow."""
+    listed: dict[str, frozenset[str]] = {}
+    for name in names:
+        folder, last = os.path.split(name)
+        if folder not in listed:
+            path = part.images / folder
+            listed[folder] = frozenset(os.listdir(path)) if path.is_dir() else frozenset()
+        if last not in listed[folder]:
+            raise DataError(f"image {str(part.images / name)!r} is missing; {str(part.annotation)!r} names it")
+
+
+def _check(file: Path, what: str, entry: Any, **kinds: type) -> None:
+    """Raises DataError unless `entry` has these fields, of these kinds."""
+    if not isinstance(entry, dict):
+        raise DataError(f"annotation file {str(file)!r}: {what} {entry!r} is no object of fields")
+    for key, kind in kinds.items():
+        if not isinstance(entry.get(key), kind):
+            raise _wrong(file, what, entry, key, f"is not {_KINDS[kind]}" if key in entry else "is missing")
+
+
+def _wrong(file: Path, what: str, entry: Mapping[str, Any], key: str, reason: str) -> DataError:
+    said = f" = {entry[key]!r}" if key in entry else ""
+    return DataError(f"annotation file {str(file)!r}: {what} {entry.get('id')!r}: {key}{said} {reason}")

@@ -1,0 +1,59 @@
+"""The options of methods and tasks, declared by their classes: a configuration is completed and checked with them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pat.errors import unknown
+
+
+@dataclass(frozen=True)
+class Declared:
+    """The options of a method or task with their defaults. `teacherless`: a method that takes no teacher."""
+
+    defaults: Mapping[str, Any]
+    teacherless: bool = False
+
+
+_declared: dict[str, dict[str, Declared]] = {"method": {}, "task": {}}
+
+
+def declare(kind: str, name: str, defaults: Mapping[str, Any], teacherless: bool = False) -> None:
+    """Make the options of a "method" or "task" known."""
+    _declared[kind][name] = Declared({key: plain(value) for key, value in defaults.items()}, teacherless)
+
+
+def declared(kind: str, name: str) -> Declared:
+    """Raises ConfigError, with the nearest names, for a method or task that does not exist."""
+    if name not in _declared[kind]:
+        raise unknown(kind, name, _declared[kind])
+    return _declared[kind][name]
+
+
+def complete_options(kind: str, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """All options of a method or task, defaults filled in. Raises ConfigError for an unknown name or option."""
+    defaults = declared(kind, name).defaults
+    for key in given:
+        if key not in defaults:
+            raise unknown("option", key, defaults, of=f" of {kind} {name!r}")
+    filled = {key: plain(given.get(key, default)) for key, default in defaults.items()}
+    return {
+        key: float(value) if isinstance(defaults[key], float) and type(value) is int else value
+        for key, value in filled.items()
+    }
+
+
+def signature_defaults(build: Callable[..., Any]) -> dict[str, Any]:
+    """The keyword-only arguments of a class' `__init__` and their defaults: its options."""
+    parameters = inspect.signature(build).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
+def plain(value: Any) -> Any:
+    """`value` as it is kept, read from JSON or given: lists and tuples become tuples, inside of mappings too."""
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    return tuple(plain(item) for item in value) if isinstance(value, list | tuple) else value

@@ -1,0 +1,241 @@
+"""The contract of a task - what is learnt, from what, and how well - and the registry of tasks."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from pat import config
+from pat.data import Dataset, Source, truths_of
+from pat.errors import ConfigError, unknown
+from pat.models import load_teacher
+from pat.options import declare, signature_defaults
+from pat.taps import StageTaps, Tapped
+from pat.views import Views, epoch_batches
+
+Shape = tuple[int, int, int]
+"""Channels, height and width of a map."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a model makes of a batch.
+
+    `logits` [N, C]: its answer for each of N samples - images, regions of interest, pixels. `maps` [B, C, H, W]: what
+    may be compared with another model's. `samples`: which samples they are, and what the task's own loss needs of
+    them; handed to another model, it answers for the same ones.
+
+    `sizes` int64 [B, 2]: heights and widths of the images on a canvas that they do not fill; None where they do.
+    `share`: a mean over this worker's samples times it, averaged over the workers, is the mean over all samples; None
+    where all workers have equally many. `valid`: where each map shows the image, 0 or 1 [B, 1, H, W]; empty: anywhere.
+    """
+
+    logits: Tensor
+    maps: tuple[Tensor, ...] = ()
+    samples: Any = None
+    sizes: Tensor | None = None
+    share: Tensor | None = None
+    valid: tuple[Tensor, ...] = ()
+
+    def over_all(self, mean: Tensor) -> Tensor:
+        """A mean over this worker's samples, so scaled that the workers' mean of it is the mean over all samples."""
+        return mean if self.share is None else mean * self.share
+
+    def shown(self, maps: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Maps of the shapes of `self.maps`, 0 where the task says that they show nothing."""
+        return [x * mask for x, mask in zip(maps, self.valid, strict=True)] if self.valid else maps
+
+
+@dataclass(frozen=True)
+class Score:
+    """Loss (nan where the task has none in eval mode) and score in percent, more is better.
+
+    `correct` bool [N], on the CPU: of each image, where the score is a mean over images. `details`: further scores in
+    percent by name.
+    """
+
+    loss: float
+    score: float
+    correct: Tensor | None = None
+    details: Mapping[str, float] = field(default_factory=dict)
+
+
+NO_SCORE = Score(math.nan, math.nan)
+"""That of no images."""
+
+
+class Task(ABC):
+    """What is learnt. The keyword-only arguments of a task's `__init__` are its options.
+
+    `data` says what images it is learnt from, `num_classes` of how many classes; `labels` int64 [N] are the classes of
+    the training images, for a method that remembers them: all 0 where images have none, empty where it is unknown.
+    `canvas`: the nominal height and width of a batch in pixels, at which everything that depends on shapes is built.
+    """
+
+    name: ClassVar[str]
+    """By which it is registered."""
+    metric: ClassVar[str]
+    """What `Score.score` is: its words are in `analysis.metrics`."""
+    truths: ClassVar[str]
+    """What must be known of its images: "labels", "boxes", "masks"; empty for nothing."""
+    common_maps: ClassVar[bool] = False
+    """Whether maps of any two models have one shape, so that they can be compared as they are."""
+
+    def __init__(self, data: config.Data, num_classes: int, labels: Tensor | None = None) -> None:
+        self.data, self.num_classes = data, num_classes
+        self.labels = torch.zeros(0, dtype=torch.int64) if labels is None else labels
+        self.canvas = (data.image_size, data.image_size)
+
+    couples_images: ClassVar[bool] = False
+    """Whether an image's loss depends on the others of its batch, so that a batch cannot be done in parts."""
+
+    @classmethod  # noqa: B027  (most tasks can use any recipe)
+    def check(cls, data: config.Data, recipe: config.Recipe) -> None:
+        """Raises ConfigError naming a setting that the task has no use for."""
+
+    @abstractmethod
+    def build(self, name: str, num_classes: int, initial: str = "", initial_file: Path | None = None) -> nn.Module:
+        """The model of the task with timm's model `name` in it; random weights from torch's generator.
+
+        `initial` and `initial_file` are those of `models.create_model`.
+        """
+
+    def student(self, name: str, seed: int, initial: str = "", initial_file: Path | None = None) -> nn.Module:
+        """A model whose initial weights are a function of the arguments and the task alone."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return self.build(name, self.num_classes, initial, initial_file)
+
+    def teacher(self, name: str, file: Path, expected_sha256: str | None = None) -> tuple[nn.Module, str]:
+        """A frozen model in eval mode from its file, and the SHA-256 of its bytes (`models.load_teacher`)."""
+        return load_teacher(name, lambda classes: self.build(name, classes), self.num_classes, file, expected_sha256)
+
+    @abstractmethod
+    def taps(self, model: nn.Module) -> StageTaps:
+        """Taps on the stages of the timm model in `model`."""
+
+    @abstractmethod
+    def levels(self, taps: StageTaps) -> list[Shape]:
+        """Shapes of `Seen.maps` at the nominal canvas, of a model with these taps."""
+
+    @abstractmethod
+    def see(
+        self,
+        model: nn.Module,
+        images: Tensor,
+        targets: Any = None,
+        like: Seen | None = None,
+        tapped: Tapped | None = None,
+    ) -> Seen:
+        """What `model` makes of `images` [B, 3, H, W], which are normalised for it.
+
+        `tapped`: what its taps gave for them; without it there may be no maps. `like`: what another model saw, whose
+        samples are to be judged; without it they are chosen by `targets`.
+        """
+
+    @abstractmethod
+    def losses(self, seen: Seen, targets: Any) -> dict[str, Tensor]:
+        """The student's own losses: scalars by name, to be summed."""
+
+    @abstractmethod
+    def classes(self, seen: Seen, targets: Any) -> Tensor:
+        """The true class of each sample: int64 [N]."""
+
+    def batches(self, split: Source, batch_size: int, seed: int, epoch: int) -> Tensor:
+        """Indices [steps, batch_size] of one epoch; steps = len(split) // batch_size."""
+        return epoch_batches(len(split), batch_size, seed, epoch)
+
+    @abstractmethod
+    def views(
+        self,
+        split: Any,
+        batches: Tensor,
+        recipe: config.Recipe,
+        student: nn.Module,
+        seed: int,
+        epoch: int,
+        rank: int = 0,
+        world: int = 1,
+    ) -> Iterator[Views]:
+        """This worker's part of each of the global `batches` [steps, B], ready for `student`."""
+
+    @abstractmethod
+    def blank(self, images: int, device: torch.device) -> Views:
+        """A batch without content: of shapes alone, for meta tensors and for trying whether it fits."""
+
+    def arithmetic(self, model: nn.Module, views: Views, training: bool) -> Tensor:
+        """A tensor that costs what a step's forward pass of `model` costs, or a scoring one; meta tensors will do."""
+        if not training:
+            return self.see(model, views.images).logits
+        return sum(self.losses(self.see(model, views.images, views.targets), views.targets).values(), torch.zeros(()))
+
+    @abstractmethod
+    def score(self, model: nn.Module, split: Any, rank: int = 0, world: int = 1) -> Score:
+        """Scores `model` in eval mode, in the mode it was afterwards. Workers share the images, all get the result."""
+
+    def product(self, model: nn.Module) -> dict[str, Tensor]:
+        """What a run exports of its student."""
+        return model.state_dict()
+
+
+_tasks: dict[str, type[Task]] = {}
+T = TypeVar("T", bound=type[Task])
+
+
+def register_task(cls: T) -> T:
+    """Makes a task known by the name of its file; its options become part of every configuration."""
+    name = cls.__module__.rsplit(".", 1)[-1]
+    cls.name = name
+    _tasks[name] = cls
+    declare("task", name, signature_defaults(cls.__init__))
+    return cls
+
+
+def list_tasks() -> list[str]:
+    """Names of all tasks."""
+    return sorted(_tasks)
+
+
+def task_class(name: str) -> type[Task]:
+    """Raises ConfigError for a task that does not exist."""
+    if name not in _tasks:
+        raise unknown("task", name, _tasks)
+    return _tasks[name]
+
+
+def create_task(task: config.Task, data: config.Data, num_classes: int, labels: Tensor | None = None) -> Task:
+    """The task that a configuration names, on data of so many classes.
+
+    Raises ConfigError for an unknown task or option, and for images of which other things are known.
+    """
+    check_data(task, data)
+    build: Callable[..., Task] = task_class(task.name)
+    return build(data, num_classes, labels, **task.options)
+
+
+def task_on(task: config.Task, data: config.Data, dataset: Dataset) -> Task:
+    """`create_task` for a data set that is here."""
+    return create_task(task, data, dataset.num_classes, dataset.train.strata.cpu())
+
+
+def check_data(task: config.Task, data: config.Data) -> None:
+    """Raises ConfigError where the data set does not say what the task has to know of its images."""
+    needed, known = task_class(task.name).truths, truths_of(data)
+    if needed not in ("", known):
+        raise ConfigError(f"task {task.name!r}: needs a data set with {needed}, {data.name!r} has {known}")
+
+
+def default_task(data: config.Data) -> config.Task:
+    """The task that a data set is made for: the first one that learns what is known of its images."""
+    known = truths_of(data)
+    name = next((name for name, cls in _tasks.items() if cls.truths == known), None)
+    if name is None:
+        raise ConfigError(f"data set {data.name!r}: no task learns from {known}")
+    return config.Task(name)

@@ -1,0 +1,116 @@
+"""Classification of images: the model is timm's own, the score is top-1 accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from timm.data.constants import DEFAULT_CROP_PCT
+from torch import Tensor, nn
+
+from pat.config import Data, Recipe
+from pat.data import Labelled
+from pat.losses import cross_entropy
+from pat.models import create_model, normalisation
+from pat.taps import StageTaps, Tapped
+from pat.tasks.base import NO_SCORE, Score, Seen, Shape, Task, register_task
+from pat.views import Views, eval_batch, train_views
+
+EVAL_BATCH = 256
+
+
+@register_task
+class Classification(Task):
+    """Targets are distributions [B, C], samples are images, maps are those of the stages."""
+
+    metric = "top1"
+    truths = "labels"
+
+    def build(self, name: str, num_classes: int, initial: str = "", initial_file: Path | None = None) -> nn.Module:
+        return create_model(name, num_classes, self.canvas, initial, initial_file)
+
+    def taps(self, model: nn.Module) -> StageTaps:
+        return StageTaps(model, self.canvas)
+
+    def levels(self, taps: StageTaps) -> list[Shape]:
+        return [(stage.channels, *stage.size) for stage in taps.stages]
+
+    def see(
+        self,
+        model: nn.Module,
+        images: Tensor,
+        targets: Tensor | None = None,
+        like: Seen | None = None,
+        tapped: Tapped | None = None,
+    ) -> Seen:
+        return Seen(model(images)) if tapped is None else Seen(tapped.logits, tapped.maps)
+
+    def losses(self, seen: Seen, targets: Tensor) -> dict[str, Tensor]:
+        return {"ce": cross_entropy(seen.logits, targets)}
+
+    def classes(self, seen: Seen, targets: Tensor) -> Tensor:
+        """The class of the larger share, where images are mixed."""
+        return targets.argmax(1)
+
+    def views(
+        self,
+        split: Labelled,
+        batches: Tensor,
+        recipe: Recipe,
+        student: nn.Module,
+        seed: int,
+        epoch: int,
+        rank: int = 0,
+        world: int = 1,
+    ) -> Iterator[Views]:
+        size, statistics = self.data.image_size, normalisation(student)
+        return train_views(split, batches, recipe, size, self.num_classes, statistics, seed, epoch, rank, world)
+
+    def blank(self, images: int, device: torch.device) -> Views:
+        targets = torch.full((images, self.num_classes), 1 / self.num_classes, device=device)
+        return Views(torch.arange(images, device=device), torch.zeros(images, 3, *self.canvas, device=device), targets)
+
+    def score(self, model: nn.Module, split: Labelled, rank: int = 0, world: int = 1) -> Score:
+        return evaluate(model, split, self.data, EVAL_BATCH, rank, world)
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, split: Labelled, data: Data, batch_size: int, rank: int = 0, world: int = 1) -> Score:
+    """Mean cross entropy, top-1 and correctness of each image, in eval mode, on the images that `data` describes.
+    Workers take every world-th batch; all get the whole result.
+
+    Where `data.crop_pct` is 0, the share of the middle and the kernel are those of the model's own record with timm
+    (crop mode "center"). Raises ConfigError for an image file that cannot be read.
+    """
+    if len(split) == 0:
+        return NO_SCORE
+    was_training = model.training
+    model.eval()
+    device = split.device
+    mean, std = (torch.tensor(values, device=device)[:, None, None] for values in normalisation(model))
+    crop_pct, cubic = _middle(model, data)
+    correct = torch.zeros(len(split), device=device)
+    losses = torch.zeros(len(split), device=device)
+    batches = torch.arange(len(split), device=device).split(batch_size)[rank::world]
+    for indices, pixels in zip(batches, split.stream(batches), strict=True):
+        images = (eval_batch(pixels, data.image_size, crop_pct, cubic) - mean) / std
+        logits = model(images).float()
+        losses[indices] = F.cross_entropy(logits, split.labels[indices], reduction="none")
+        correct[indices] = (logits.argmax(1) == split.labels[indices]).float()
+    if world > 1:
+        dist.all_reduce(correct)
+        dist.all_reduce(losses)
+    model.train(was_training)
+    top1 = 100 * correct.double().mean().item()
+    return Score(losses.double().mean().item(), top1, correct.bool().cpu())
+
+
+def _middle(model: nn.Module, data: Data) -> tuple[float, bool]:
+    """The share of the middle square that is scored, and whether it is resized bicubically (else bilinearly)."""
+    if data.crop_pct:
+        return data.crop_pct, True
+    record = getattr(model, "pretrained_cfg", {})
+    return record.get("crop_pct") or DEFAULT_CROP_PCT, record.get("interpolation") != "bilinear"
