@@ -155,6 +155,9 @@ def test_segmenter(canvas: Size) -> None:
     torch.testing.assert_close(logits, model.classify(total))
     logits.sum().backward()
     assert all(p.grad is not None for p in model.fpn.parameters())
+    with torch.no_grad():
+        model.classify[0].weight.mul_(2)
+        torch.testing.assert_close(model(x), logits, rtol=1e-3, atol=1e-3)  # the head is normalised
     with torch.autocast("cpu", torch.bfloat16):
         assert model(x).dtype == torch.float32
 

@@ -50,8 +50,10 @@ def way(box: list[float], true: list[float], weights: tuple[float, ...]) -> list
     ]
 
 
-def test_proposal_losses_are_the_literal_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "ANCHORS_DRAWN", 12)
+@pytest.mark.parametrize("count", [12, 5000])
+def test_proposal_losses_are_the_literal_ones(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawn are a few of the anchors, or all: the divisor is the number to be drawn, not that of those there are."""
+    monkeypatch.setattr(module, "ANCHORS_DRAWN", count)
     model, targets = detector(), truth()
     levels = levels_of(model, images())
     samples = model.sample(levels, targets)
@@ -89,15 +91,15 @@ def test_proposal_losses_are_the_literal_ones(monkeypatch: pytest.MonkeyPatch) -
             elif found[mine] < 0.3:
                 negative.append((candidate, None))
         order = lambda pair: int(hash64(int(targets.keys[image]), 0, pair[0][0]))  # noqa: E731, B023
-        drawn = sorted(positive, key=order)[:6]
-        drawn += sorted(negative, key=order)[: 12 - len(drawn)]
+        drawn = sorted(positive, key=order)[: count // 2]
+        drawn += sorted(negative, key=order)[: count - len(drawn)]
         for (_, box, score, delta), mine in drawn:
             entropy += math.log1p(math.exp(-score if mine else score))
             if mine:
                 distance += sum(abs(a - b) for a, b in zip(delta, way(box, mine, (1, 1, 1, 1)), strict=True))
     found = {name: float(loss.detach()) for name, loss in samples.proposal.items()}
-    assert found["rpn_objectness"] == pytest.approx(entropy / 24, rel=1e-5)
-    assert found["rpn_box"] == pytest.approx(distance / 24, rel=1e-4)
+    assert found["rpn_objectness"] == pytest.approx(entropy / (2 * count), rel=1e-5)
+    assert found["rpn_box"] == pytest.approx(distance / (2 * count), rel=1e-4)
 
 
 def test_region_losses_are_the_literal_ones() -> None:
