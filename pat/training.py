@@ -46,6 +46,7 @@ class Training:
         if io.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(io.device)
         self.task = task_on(config.task, config.data, dataset)
+        self.task.check(config.student, recipe, config.initial)
         student = self.task.student(config.student, config.seed, config.initial, initial_file)
         check_workers(config, io, len(dataset.train), student)
         if measures.checkpointing:  # before the method looks at the model: some then call other modules of it
@@ -176,7 +177,7 @@ def load_teacher(config: RunConfig, task: Task, file: Path | None, expected: str
     if file is None:
         raise ConfigError(f"teacher {config.teacher.name!r} ({config.teacher.weights}): no weights file given")
     kind, _, value = config.teacher.weights.partition(":")
-    return task.teacher(config.teacher.name, file, value if kind == "sha256" else expected)
+    return task.trained(config.teacher.name, file, value if kind == "sha256" else expected)
 
 
 def _optimizer(config: RunConfig, method: nn.Module) -> torch.optim.Optimizer:

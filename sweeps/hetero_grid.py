@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "d73cb6f6d195"
+CODE = "018805ff70f2"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from pat.config import NUMERICS, ConfigError, Data, Part, Recipe, Task, later, plain, unknown
 from pat.methods import check_task, method_options
 from pat.models import check_model, check_pretrained
-from pat.tasks import check_data, task_class
+from pat.tasks import check_data, create_task
 from pat.views.randaugment import parse
 from pat.weights import SCHEMES, is_url
 
@@ -211,7 +211,7 @@ def _check_names(study: Study) -> None:
         check_model(name)
     for name, source in study.given_teachers().items():
         if source.tag:
-            _check_tag(study, name, source.tag)
+            check_tag(study.task.name, name, source.tag)
     for key, weights in study.initial.items():
         _check_initial(study, key, weights)
     for method in study.methods:
@@ -225,12 +225,14 @@ def _check_names(study: Study) -> None:
             method_options(method, options)
 
 
-def _check_tag(study: Study, name: str, tag: str) -> None:
-    """timm has such weights, and they answer the study's question."""
-    check_pretrained(name, tag)
-    if study.task.name != CLASSIFICATION:
+def check_tag(task: str, teacher: str, tag: str) -> None:
+    """Raises ConfigError unless timm has such weights for the teacher, and they are of that task."""
+    check_pretrained(teacher, tag)
+    if task != CLASSIFICATION:
         begin = f"train it from them (initial = {TIMM}{tag}) or give the file of one"
-        raise ConfigError(f"teacher {name!r}: timm's weights {tag!r} are a classifier, no {study.task.name}; {begin}")
+        raise ConfigError(
+            f"teacher {teacher!r}: timm's weights {tag!r} are those of a classifier, not for {task}; {begin}"
+        )
 
 
 def _check_initial(study: Study, key: str, weights: str) -> None:
@@ -260,10 +262,13 @@ def _check_numbers(study: Study) -> None:
         raise ConfigError(f"gpu_share = {study.gpu_share}: a share of one GPU in (0, 1]")
     recipes = {**study.teachers, **study.students}
     for recipe in recipes.values():
-        if isinstance(recipe, Recipe):
-            task_class(study.task.name).check(study.data, recipe)
-            if recipe.auto_augment and recipe.views == "batched":
-                parse(recipe.auto_augment)
+        if isinstance(recipe, Recipe) and recipe.auto_augment and recipe.views == "batched":
+            parse(recipe.auto_augment)
+    task = create_task(study.task, study.data, num_classes=1)
+    for colon, models in (("", study.teachers), (":", study.students)):
+        for name, one in models.items():
+            if isinstance(one, Recipe):
+                task.check(name, one, study.initial.get(colon + name, ""))
     for method in (SCRATCH, *study.methods):
         workers = study.workers_of(method)
         if workers < 1:

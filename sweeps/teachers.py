@@ -93,7 +93,7 @@ def provide(name: str, source: TeacherFile, folder: Path, task: Task) -> Path:
     elif is_url(source.path) and not path.exists():
         print(f"fetching teacher {name} from {source.path}", flush=True)
         download(source.path, path, source.sha256)
-    task.teacher(source.tag or name, path, source.sha256)
+    task.trained(source.tag or name, path, source.sha256)
     return path
 
 

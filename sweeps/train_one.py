@@ -15,18 +15,19 @@ import timm
 
 from analysis import ledger
 from analysis.metrics import METRICS, Metric
+from pat import config
 from pat.config import ConfigError, Data, Method, Recipe, RunConfig, Teacher, unknown
-from pat.data import folder_data, list_datasets, load
+from pat.data import list_datasets, load, own_data
 from pat.io import STUDENT, LocalIO
-from pat.methods import list_methods
-from pat.models import check_model, check_pretrained, family
+from pat.methods import check_task, list_methods
+from pat.models import check_model, family
 from pat.tasks import Task, default_task, task_class, task_on
 from pat.weights import is_url, sha256
 from sweeps.cli import guarded
 from sweeps.engine.lock import locked
 from sweeps.engine.runs import Job, execute, run_folder
 from sweeps.flags import Parser
-from sweeps.study import TIMM, TeacherFile
+from sweeps.study import CLASSIFICATION, TIMM, TeacherFile, check_tag
 from sweeps.teachers import provide, resolve
 
 FOLDER = "train"
@@ -43,6 +44,9 @@ RECIPE = Recipe(
     crop_ratio=(3 / 4, 4 / 3),
 )
 """A start for any model on any data; the flags change what matters first."""
+DENSE = replace(RECIPE, label_smoothing=0.0, crop_scale=(1.0, 1.0), crop_ratio=(1.0, 1.0), interpolation="bilinear")
+"""The same for whole images with boxes or masks."""
+DENSE_SIZE = 480
 
 
 def parser() -> Parser:
@@ -52,14 +56,22 @@ def parser() -> Parser:
     flags.add_argument("--student", required=True, help="a timm name")
     flags.add_argument("--teacher", help="a timm name; trained first unless --teacher-file is given")
     flags.add_argument("--method", default="pat", help="for instance pat, kd, scratch (default pat)")
-    flags.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="an option of the method")
-    flags.add_argument("--data", required=True, help="a known name, or a folder with train/ and test/ (or val/)")
+    kinds = "classes in train/ and test/ (or val/), boxes in COCO's layout, or images/ and masks/"
+    flags.add_argument("--data", required=True, help=f"a known name, or a folder: {kinds}")
+    option: dict[str, Any] = {"action": "append", "default": [], "metavar": "NAME=VALUE"}
+    flags.add_argument("--option", **option, help="an option of the method")
+    flags.add_argument("--task-option", **option, help="an option of what is learnt, for instance width=128")
     flags.add_argument("--data-root", default="data", help="folder of the named data sets (default data)")
     flags.add_argument("--unreadable", choices=("stop", "skip"), default="stop", help="what an unreadable image does")
     flags.add_argument("--teacher-file", help="its weights: a file (safetensors, state dict), a URL or timm:NAME.TAG")
     flags.add_argument("--teacher-sha256", metavar="HEX", help="what that file must hash to; a URL needs it")
     flags.add_argument("--storage", default="runs", help=f"the run is kept in STORAGE/{FOLDER} (default runs)")
-    flags.add_argument("--image-size", type=int, help="pixels (default: what the student was made for)")
+    flags.add_argument(
+        "--image-size",
+        type=int,
+        help=f"pixels (default: what the student was made for); of the shorter side where there are boxes or masks "
+        f"(default {DENSE_SIZE})",
+    )
     flags.add_argument("--epochs", type=int, default=RECIPE.epochs)
     flags.add_argument("--batch-size", type=int, default=RECIPE.batch_size)
     flags.add_argument("--lr", type=float, default=RECIPE.lr, help="of AdamW, for teacher and student")
@@ -88,10 +100,13 @@ def _train(flags: argparse.Namespace) -> int:
         raise ConfigError("--teacher-file: only with --teacher NAME, the model that it holds")
     check_model(flags.student, "student")
     data, root = _data(flags)
-    task = task_on(default_task(data), data, load(data, root))
+    learnt = _task(flags, data)
+    check_task(flags.method, learnt.name)
     changes = {"epochs": flags.epochs, "batch_size": flags.batch_size, "lr": flags.lr, "flip": flags.flip}
-    recipe = replace(RECIPE, **changes, warmup_epochs=min(1, flags.epochs - 1))
-    method = Method(flags.method, _options(flags.option))
+    start = RECIPE if learnt.name == CLASSIFICATION else DENSE
+    recipe = replace(start, **changes, warmup_epochs=min(1, flags.epochs - 1))
+    method = Method(flags.method, _options("--option", flags.option))
+    task = task_on(learnt, data, load(data, root))
     folder = Path(flags.storage).expanduser().absolute() / FOLDER
     _make(folder)
     with locked(folder):
@@ -101,17 +116,16 @@ def _train(flags: argparse.Namespace) -> int:
             if flags.teacher_file:
                 teacher, file, digest = _given_teacher(flags, folder, task)
             else:
-                teacher, file, digest = _trained_teacher(flags, data, root, recipe, folder)
-        config = RunConfig(flags.student, data, recipe, method, teacher, flags.seed, flags.threads)
-        row = _run(config, folder, root, "confirm" if teacher else "scratch", file, digest)
-    path = run_folder(folder, config.run_id) / STUDENT
+                teacher, file, digest = _trained_teacher(flags, learnt, data, root, recipe, folder)
+        run = RunConfig(flags.student, data, recipe, method, teacher, flags.seed, flags.threads, task=learnt)
+        row = _run(run, folder, root, "confirm" if teacher else "scratch", file, digest)
+    path = run_folder(folder, run.run_id) / STUDENT
     metric = METRICS[row["metric"]]
     if teacher:
         print(f"{flags.teacher}: {metric.number(row['teacher_score'])} on test, the teacher")
     score = metric.number(row[f"test_last_{row['exported']}"])
     print(f"{flags.student}: {score} on test after {row['epochs_done']} epochs")
-    arguments = f"{flags.student!r}, {_size(config)}num_classes={task.num_classes}, checkpoint_path={str(path)!r}"
-    print(f"import pat, timm; timm.create_model({arguments})")
+    print(_opened(run, task.num_classes, path))
     return 0
 
 
@@ -124,22 +138,34 @@ def _make(folder: Path) -> None:
 
 def _data(flags: argparse.Namespace) -> tuple[Data, Path]:
     """The data set and the folder in which its files lie."""
-    size = flags.image_size or timm.get_pretrained_cfg(flags.student).input_size[-1]
+    own = timm.get_pretrained_cfg(flags.student).input_size[-1]
+    root = Path(flags.data_root).expanduser().absolute()
     if flags.data in list_datasets():
-        return Data(flags.data, size, unreadable=flags.unreadable), Path(flags.data_root).expanduser().absolute()
-    path = Path(flags.data).expanduser().absolute()
-    if not path.is_dir():
-        raise unknown("data set", flags.data, (name for name in list_datasets() if ":" not in name), " (and no folder)")
-    return replace(folder_data(path, size), unreadable=flags.unreadable), path.parent
+        data = Data(flags.data, own)
+    else:
+        path = Path(flags.data).expanduser().absolute()
+        if not path.is_dir():
+            names = (name for name in list_datasets() if ":" not in name)
+            raise unknown("data set", flags.data, names, " (and no folder)")
+        data, root = own_data(path, own), path.parent
+    size = flags.image_size or (own if default_task(data).name == CLASSIFICATION else DENSE_SIZE)
+    return replace(data, image_size=size, unreadable=flags.unreadable), root
 
 
-def _options(given: Sequence[str]) -> dict[str, Any]:
+def _task(flags: argparse.Namespace, data: Data) -> config.Task:
+    """What the data set is made for. BatchNorm is trained where the task asks: no weights are there to begin with."""
+    learnt = default_task(data)
+    scratch = {"freeze_norm": False} if "freeze_norm" in learnt.options else {}
+    return config.Task(learnt.name, {**scratch, **_options("--task-option", flags.task_option)})
+
+
+def _options(flag: str, given: Sequence[str]) -> dict[str, Any]:
     """`name=value` texts as options; values are JSON where they can be, else text."""
     options = {}
     for text in given:
         name, equals, value = text.partition("=")
         if not equals:
-            raise ConfigError(f"--option {text!r}: NAME=VALUE")
+            raise ConfigError(f"{flag} {text!r}: NAME=VALUE")
         try:
             options[name] = json.loads(value)
         except json.JSONDecodeError:
@@ -154,44 +180,44 @@ def _given_teacher(flags: argparse.Namespace, folder: Path, task: Task) -> tuple
         digest = sha256(Path(place).expanduser())
     source = TeacherFile(place, digest)
     if source.tag:
-        check_pretrained(flags.teacher, source.tag)
+        check_tag(task.name, flags.teacher, source.tag)
     source = resolve(source, folder, task)
     path = provide(flags.teacher, source, folder, task)
     return Teacher(source.tag or flags.teacher, f"sha256:{source.sha256}"), str(path), source.sha256
 
 
 def _trained_teacher(
-    flags: argparse.Namespace, data: Data, root: Path, recipe: Recipe, folder: Path
+    flags: argparse.Namespace, task: config.Task, data: Data, root: Path, recipe: Recipe, folder: Path
 ) -> tuple[Teacher, str, str]:
     """The identity of a teacher once it is trained here, its file and the SHA-256 of its bytes."""
-    config = RunConfig(flags.teacher, data, recipe, seed=0, threads=flags.threads)
-    row = _run(config, folder, root, "teacher")
-    path = run_folder(folder, config.run_id) / STUDENT
-    return Teacher(flags.teacher, f"run:{config.run_id}"), str(path), row["student_sha256"]
+    run = RunConfig(flags.teacher, data, recipe, seed=0, threads=flags.threads, task=task)
+    row = _run(run, folder, root, "teacher")
+    path = run_folder(folder, run.run_id) / STUDENT
+    return Teacher(flags.teacher, f"run:{run.run_id}"), str(path), row["student_sha256"]
 
 
 def _run(
-    config: RunConfig, folder: Path, root: Path, phase: str, teacher_file: str = "", teacher_sha256: str = ""
+    run: RunConfig, folder: Path, root: Path, phase: str, teacher_file: str = "", teacher_sha256: str = ""
 ) -> dict[str, Any]:
     """Train one run to its end, or find it done; returns its row. Raises ConfigError with its message if it failed."""
     job = Job(
         folder=str(folder),
         study=FOLDER,
-        config=config.to_json(),
-        until=config.recipe.epochs,
+        config=run.to_json(),
+        until=run.recipe.epochs,
         phase=phase,
-        student_family=family(config.student),
-        teacher_family=family(config.teacher.name) if config.teacher else "",
+        student_family=family(run.student),
+        teacher_family=family(run.teacher.name) if run.teacher else "",
         data_root=str(root),
         teacher_file=teacher_file,
         teacher_sha256=teacher_sha256,
     )
-    print(f"{phase} {config.student}, method {config.method.name}, seed {config.seed}: run {config.run_id}", flush=True)
-    execute(job, partial(_talking, METRICS[task_class(config.task.name).metric]))
-    row = ledger.read_run(folder, config.run_id)
+    print(f"{phase} {run.student}, method {run.method.name}, seed {run.seed}: run {run.run_id}", flush=True)
+    execute(job, partial(_talking, METRICS[task_class(run.task.name).metric]))
+    row = ledger.read_run(folder, run.run_id)
     assert row is not None  # a segment to the full length always ends the run
     if row["status"] != "finished":
-        raise ConfigError(f"run {config.run_id} {row['status']}: {row['message']}")
+        raise ConfigError(f"run {run.run_id} {row['status']}: {row['message']}")
     return row
 
 
@@ -207,8 +233,17 @@ def _talking(metric: Metric, folder: Path, on_epoch: Any, stop: Callable[[], boo
     return LocalIO(folder, tell, stop)
 
 
-def _size(config: RunConfig) -> str:
+def _opened(run: RunConfig, num_classes: int, path: Path) -> str:
+    """A line of Python that opens what was trained."""
+    if run.task.name == CLASSIFICATION:
+        arguments = f"{run.student!r}, {_size(run)}num_classes={num_classes}, checkpoint_path={str(path)!r}"
+        return f"import pat, timm; timm.create_model({arguments})"
+    task = f"pat.create_task(pat.{run.task!r}, pat.{run.data!r}, {num_classes})"
+    return f"import pat; model, _ = {task}.trained({run.student!r}, {str(path)!r})"
+
+
+def _size(run: RunConfig) -> str:
     """The argument that a model of fixed input size needs for another one."""
-    cfg = timm.get_pretrained_cfg(config.student)
-    same = not cfg.fixed_input_size or cfg.input_size[-1] == config.data.image_size
-    return "" if same else f"img_size={config.data.image_size}, "
+    cfg = timm.get_pretrained_cfg(run.student)
+    same = not cfg.fixed_input_size or cfg.input_size[-1] == run.data.image_size
+    return "" if same else f"img_size={run.data.image_size}, "

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -96,9 +97,12 @@ class Task(ABC):
     couples_images: ClassVar[bool] = False
     """Whether an image's loss depends on the others of its batch, so that a batch cannot be done in parts."""
 
-    @classmethod  # noqa: B027  (most tasks can use any recipe)
-    def check(cls, data: config.Data, recipe: config.Recipe) -> None:
-        """Raises ConfigError naming a setting that the task has no use for."""
+    @abstractmethod
+    def check(self, name: str, recipe: config.Recipe, initial: str) -> None:
+        """Raises ConfigError naming a setting that does not suit the training of timm's model `name` from `initial`.
+
+        Called before any work, with the values of a `RunConfig`.
+        """
 
     @abstractmethod
     def build(self, name: str, num_classes: int, initial: str = "", initial_file: Path | None = None) -> nn.Module:
@@ -113,7 +117,7 @@ class Task(ABC):
             torch.manual_seed(seed)
             return self.build(name, self.num_classes, initial, initial_file)
 
-    def teacher(self, name: str, file: Path, expected_sha256: str | None = None) -> tuple[nn.Module, str]:
+    def trained(self, name: str, file: Path, expected_sha256: str | None = None) -> tuple[nn.Module, str]:
         """A frozen model in eval mode from its file, and the SHA-256 of its bytes (`models.load_teacher`)."""
         return load_teacher(name, lambda classes: self.build(name, classes), self.num_classes, file, expected_sha256)
 
@@ -124,6 +128,14 @@ class Task(ABC):
     @abstractmethod
     def levels(self, taps: StageTaps) -> list[Shape]:
         """Shapes of `Seen.maps` at the nominal canvas, of a model with these taps."""
+
+    def refuse(self, recipe: config.Recipe, unused: Iterable[str]) -> None:
+        """Raises ConfigError where one of the fields `unused` is not at its default."""
+        defaults = {field.name: field.default for field in dataclasses.fields(config.Recipe)}
+        for key in unused:
+            if (value := getattr(recipe, key)) != defaults[key]:
+                allowed = f"{self.name} has no use for it, leave it at {defaults[key]!r}"
+                raise ConfigError(f"recipe.{key} = {value!r}: {allowed}")
 
     @abstractmethod
     def see(

@@ -29,6 +29,9 @@ class Classification(Task):
     metric = "top1"
     truths = "labels"
 
+    def check(self, name: str, recipe: Recipe, initial: str) -> None:
+        self.refuse(recipe, ("sizes", "scale"))
+
     def build(self, name: str, num_classes: int, initial: str = "", initial_file: Path | None = None) -> nn.Module:
         return create_model(name, num_classes, self.canvas, initial, initial_file)
 

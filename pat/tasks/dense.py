@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import timm
 import torch
 from torch import Tensor, nn
 
@@ -16,7 +16,7 @@ from pat.dense.fpn import create_backbone
 from pat.dense.valid import valid_area
 from pat.errors import ConfigError
 from pat.layouts import Size
-from pat.models import normalisation
+from pat.models import check_model, has_batchnorm, normalisation
 from pat.taps import StageTaps
 from pat.tasks.base import Shape, Task
 from pat.views import Views, aspect_batches, dense_views
@@ -71,16 +71,15 @@ class DenseTask(Task):
         self.canvas = (_padded(side), _padded(max(side, other)))
         self.crop = 0
 
-    @classmethod
-    def check(cls, data: Data, recipe: Recipe) -> None:
-        fields = {field.name: field.default for field in dataclasses.fields(Recipe)}
-        for name in UNUSED:
-            if (value := getattr(recipe, name)) != fields[name]:
-                raise ConfigError(
-                    f"recipe.{name} = {value!r}: {cls.name} has no use for it; leave it at {fields[name]!r}"
-                )
-        if data.crop_pct != 1:
-            raise ConfigError(f"data.crop_pct = {data.crop_pct}: {cls.name} scores whole images; leave it at 1.0")
+    def check(self, name: str, recipe: Recipe, initial: str) -> None:
+        self.refuse(recipe, UNUSED)
+        if self.data.crop_pct != 1:
+            raise ConfigError(f"data.crop_pct = {self.data.crop_pct}: {self.name} scores whole images, leave it at 1.0")
+        if self.freeze_norm and not initial and _has_norm(name):
+            raise ConfigError(
+                f"task.freeze_norm = True: BatchNorm of {name!r} would stay untrained; "
+                f"start it from pretrained weights (initial), or train its statistics (freeze_norm=False)"
+            )
 
     def backbone(self, name: str, initial: str, initial_file: Path | None) -> nn.Module:
         return create_backbone(name, TRACED, initial, initial_file, self.freeze_norm)
@@ -125,3 +124,9 @@ class DenseTask(Task):
 
 def _padded(pixels: int) -> int:
     return math.ceil(pixels / MULTIPLE) * MULTIPLE
+
+
+def _has_norm(name: str) -> bool:
+    check_model(name)
+    with torch.device("meta"):
+        return has_batchnorm(timm.create_model(name))

@@ -67,9 +67,8 @@ class Detection(DenseTask):
         )
         self.anchors, self.proposals, self.regions, self.hidden = anchors, proposals, regions, hidden
 
-    @classmethod
-    def check(cls, data: Data, recipe: Recipe) -> None:
-        super().check(data, recipe)
+    def check(self, name: str, recipe: Recipe, initial: str) -> None:
+        super().check(name, recipe, initial)
         check_evaluator()
 
     def build(self, name: str, num_classes: int, initial: str = "", initial_file: Path | None = None) -> Detector:

@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import save_file
 
 from pat.config import RunConfig, Teacher
-from pat.data import Dataset, FileSplit, load
+from pat.data import Dataset, FilePart, load
 from pat.io import LocalIO
 from pat.memory import is_out_of_memory, release
 from pat.tasks import task_on
@@ -165,7 +165,7 @@ def _run(
 
     Where other processes decode ahead, what they have ready is used up first.
     """
-    warm = WARM_UP + (2 * dataset.train.workers if isinstance(dataset.train, FileSplit) else 0)
+    warm = WARM_UP + (2 * dataset.train.workers if isinstance(dataset.train, FilePart) else 0)
     steps = max(2 * block, steps - steps % block)
     task, train, needed = training.task, dataset.train, warm + steps
     epochs = range(-(-needed // (len(train) // batch)))

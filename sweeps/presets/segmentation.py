@@ -23,6 +23,7 @@ VOC_STUDENT = Recipe(
     decay_rate=0.9,
     min_lr=1e-4,
     flip=0.5,
+    interpolation="bilinear",
     scale=(0.5, 2.0),
     color_jitter=0.4,
     precision="bf16",
@@ -64,6 +65,7 @@ def camvid_small() -> Study:
         min_lr=1e-5,
         warmup_epochs=2,
         flip=0.5,
+        interpolation="bilinear",
         clip_grad=5.0,
     )
     teacher, students = published.SWIN_PICO, ("resnet10t", "mobilenetv2_050")
