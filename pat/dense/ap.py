@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
-from pat.config import ConfigError
 from pat.dense.detector import Detections
+from pat.errors import ConfigError
 
 NAMES = {"AP_all": "ap", "AP_50": "ap50", "AP_75": "ap75", "AP_small": "aps", "AP_medium": "apm", "AP_large": "apl"}
 

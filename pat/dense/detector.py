@@ -23,11 +23,11 @@ from torchvision.models.detection.rpn import RPNHead
 from torchvision.ops import batched_nms, clip_boxes_to_image, remove_small_boxes, roi_align
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
-from pat.config import ConfigError
 from pat.counter import hash64
 from pat.dense.anchors import RATIOS, Anchors, make_anchors
 from pat.dense.fpn import Pyramid
 from pat.dense.sampling import balanced, match
+from pat.errors import ConfigError
 from pat.gather import share_of
 from pat.layouts import Size
 
@@ -128,13 +128,8 @@ class Detector(Pyramid):
         drawn = [self._draw(*image) for image in zip(proposed, truths, classes, targets.keys, strict=True)]
         regions, labels, ways = ([part[i] for part in drawn] for i in range(3))
         placed = _with_image(regions)
-        return Samples(
-            placed,
-            torch.cat(labels),
-            torch.cat(ways),
-            losses,
-            share_of(torch.tensor(float(len(placed)), device=placed.device)),
-        )
+        share = share_of(torch.tensor(len(placed), device=placed.device))
+        return Samples(placed, torch.cat(labels), torch.cat(ways), losses, share)
 
     def regions(self, levels: Sequence[Tensor], samples: Samples) -> tuple[Tensor, Tensor]:
         """The answer for the sampled regions: class logits [R, C + 1] and box deltas [R, 4 (C + 1)], float32."""

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import ExtraFPNBlock
 
-from pat.config import ConfigError
+from pat.errors import ConfigError
 from pat.layouts import Size, sizes_at
 from pat.models import check_model, create_model, has_batchnorm
 from pat.taps import StageTaps, TapError, probing
@@ -70,7 +70,6 @@ class Pyramid(nn.Module):
         self.taps = _taps(backbone, canvas)
         self.strides = [stage.stride for stage in self.taps.stages]
         self.fpn = FeaturePyramidNetwork([stage.channels for stage in self.taps.stages], width, extra)
-
         self.pretrained_cfg: Any = getattr(backbone, "pretrained_cfg", {})
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
@@ -91,23 +90,22 @@ class Pyramid(nn.Module):
 def _taps(backbone: nn.Module, canvas: Size) -> StageTaps:
     """Taps on the four stages of `backbone`, tried out at a canvas that is not the nominal one."""
     name = (getattr(backbone, "pretrained_cfg", None) or {}).get("architecture", type(backbone).__name__)
+    size = canvas
     try:
         taps = StageTaps(backbone, canvas)
+        strides = [stage.stride for stage in taps.stages]
+        if strides != [strides[0] * 2**stage for stage in range(4)]:
+            raise TapError(f"its stages have strides {', '.join(map(str, strides))}")
+        size = _OTHER if tuple(canvas) != _OTHER else _OTHER[::-1]
+        with probing(backbone), torch.no_grad():
+            maps = taps(next(backbone.parameters()).new_zeros(2, 3, *size)).maps
+        grids = [tuple(x.shape[2:]) for x in maps]
+        if any(grid not in sizes_at(size, stride) for grid, stride in zip(grids, strides, strict=True)):
+            raise TapError(f"its maps of {size[0]}x{size[1]} px are not of strides {', '.join(map(str, strides))}")
     except TapError as error:
         raise _refused(name, str(error)) from error
-    strides = [stage.stride for stage in taps.stages]
-    if strides != [strides[0] * 2**stage for stage in range(4)]:
-        raise _refused(name, f"its stages have strides {', '.join(map(str, strides))}")
-    other = _OTHER if tuple(canvas) != _OTHER else _OTHER[::-1]
-    weight = next(backbone.parameters())
-    try:
-        with probing(backbone), torch.no_grad():
-            maps = taps(weight.new_zeros(2, 3, *other)).maps
-        fits = all(tuple(x.shape[2:]) in sizes_at(other, stride) for x, stride in zip(maps, strides, strict=True))
-    except Exception:  # whatever a model raises for images that it was not built for
-        fits = False
-    if not fits:
-        raise _refused(name, "its grid is fixed")
+    except Exception as error:  # a model raises many kinds where a size does not suit it
+        raise _refused(name, f"it takes no images of {size[0]}x{size[1]} px") from error
     return taps
 
 

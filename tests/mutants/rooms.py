@@ -1,10 +1,19 @@
 """All lists, by the name of their room."""
 
-from tests.mutants import of_engine, of_pat, of_planning, of_statistics, of_tables, of_whole_images
+from tests.mutants import (
+    of_dense,
+    of_engine,
+    of_pat,
+    of_planning,
+    of_statistics,
+    of_tables,
+    of_whole_images,
+)
 from tests.mutants.mutant import Mutant
 
 ROOMS: dict[str, list[Mutant]] = {
     "pat": of_pat.MUTANTS,
+    "dense": of_dense.MUTANTS,
     "planning": of_planning.MUTANTS,
     "engine": of_engine.MUTANTS,
     "statistics": of_statistics.MUTANTS,

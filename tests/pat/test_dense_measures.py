@@ -80,11 +80,22 @@ def test_nothing_found_is_zero() -> None:
 
 def test_one_box_by_hand() -> None:
     """Found with an overlap of 0.62, it counts at the thresholds 0.50, 0.55 and 0.60: a third of ten, and is large."""
-    whole, part = torch.tensor([[0.0, 0.0, 100.0, 100.0]]), torch.tensor([[0.0, 0.0, 100.0, 62.0]])
+    whole, part = torch.tensor([[10.0, 20.0, 110.0, 120.0]]), torch.tensor([[10.0, 20.0, 110.0, 82.0]])
     one, no = torch.tensor([1]), torch.tensor([False])
-    truths = Truths(whole, one, no, torch.tensor([1e4]), [1], torch.tensor([[100, 100]]))
+    truths = Truths(whole, one, no, torch.tensor([1e4]), [1], torch.tensor([[200, 200]]))
     found = box_ap(truths, [Detections(part, torch.tensor([0.9]), one)])
     assert found == {"ap": pytest.approx(30.0), "ap50": 100.0, "ap75": 0.0, "apl": pytest.approx(30.0)}
+
+
+def test_boxes_in_a_crowd_are_no_mistakes() -> None:
+    """Three sure detections inside a crowd's box do not count; without the crowd they would come before the hit."""
+    boxes = torch.tensor([[0.0, 0.0, 100.0, 100.0], [200.0, 0.0, 300.0, 100.0]])
+    inside = torch.tensor([[x, x, x + 40.0, x + 40.0] for x in (0.0, 20.0, 60.0)])
+    found = Detections(torch.cat([inside, boxes[1:]]), torch.tensor([0.9, 0.8, 0.7, 0.6]), torch.ones(4).long())
+    area, size, labels = torch.full((2,), 1e4), torch.tensor([[400, 400]]), torch.ones(2).long()
+    assert box_ap(Truths(boxes, labels, torch.tensor([True, False]), area, [2], size), [found])["ap"] == 100
+    alone = Truths(boxes[1:], labels[1:], torch.tensor([False]), area[1:], [1], size)
+    assert box_ap(alone, [found])["ap"] == pytest.approx(25)
 
 
 def test_without_the_evaluator(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,11 +10,11 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from pat.config import ConfigError
 from pat.dense.detector import Detector
 from pat.dense.fpn import Pyramid, create_backbone
 from pat.dense.segmenter import Segmenter
 from pat.dense.valid import valid_area
+from pat.errors import ConfigError
 from pat.layouts import Size
 from pat.models import has_batchnorm
 from pat.prompts import PromptBlock
@@ -55,6 +55,27 @@ def test_a_copy_reads_its_own_backbone() -> None:
             weight.mul_(1.5)
         assert all(torch.equal(a, b) for a, b in zip(before, model.taps(x).maps, strict=True))
         assert not torch.equal(before[0], twin.taps(x).maps[0])
+
+
+@pytest.mark.parametrize("name", [CNN, SWIN])
+def test_recomputed_activations_change_nothing(name: str) -> None:
+    model, x, seen = detector(name), images(), []
+    model.backbone.eval()  # no drop path
+    for recompute in (False, True):
+        model.set_grad_checkpointing(recompute)
+        model.zero_grad()
+        levels = model.pyramid(model.taps(x).maps)
+        sum(level.square().sum() for level in levels).backward()
+        seen.append((levels, [p.grad for p in model.backbone.parameters() if p.grad is not None]))
+    assert len(seen[0][1]) > 10
+    torch.testing.assert_close(*seen)
+
+
+def test_weights_without_decay_are_the_backbones() -> None:
+    model, own = detector(SWIN), dict(detector(SWIN).named_parameters())
+    names = model.no_weight_decay()
+    assert names and all(name.startswith("backbone.") and name in own for name in names)
+    assert detector(CNN).no_weight_decay() == set()
 
 
 @pytest.mark.parametrize("name", [CNN, "mobilenetv2_050"])
@@ -103,6 +124,9 @@ def test_windows_shift_at_every_size_as_at_a_large_one() -> None:
         ("resmlp_12_224", "its grid is fixed"),
         ("twins_pcpvt_small", "its grid is fixed"),
         ("test_coatnet", "its grid is fixed"),
+        ("shvit_s1", "its stages have strides 16, 32, 64"),
+        ("mobilevitv2_050", "its maps of 96x160 px are not of strides 4, 8, 16, 32"),
+        ("halonet26t", "it takes no images of 64x96 px"),
     ],
 )
 def test_refused_backbones(name: str, reason: str) -> None:
@@ -131,6 +155,9 @@ def test_segmenter(canvas: Size) -> None:
     torch.testing.assert_close(logits, model.classify(total))
     logits.sum().backward()
     assert all(p.grad is not None for p in model.fpn.parameters())
+    with torch.no_grad():
+        model.classify[0].weight.mul_(2)
+        torch.testing.assert_close(model(x), logits, rtol=1e-3, atol=1e-3)  # the head is normalised
     with torch.autocast("cpu", torch.bfloat16):
         assert model(x).dtype == torch.float32
 

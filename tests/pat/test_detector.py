@@ -14,11 +14,12 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.roi_heads import RoIHeads, fastrcnn_loss
 from torchvision.models.detection.rpn import RegionProposalNetwork
 
-from pat.config import ConfigError
+from pat import gather
 from pat.counter import hash64
 from pat.dense import detector as module
 from pat.dense.anchors import RATIOS, make_anchors
 from pat.dense.detector import Detector, Samples, Targets
+from pat.errors import ConfigError
 from tests.pat.dense import CANVAS, CNN, NOTHING, SWIN, detector, images, of_image, truth
 
 
@@ -49,8 +50,10 @@ def way(box: list[float], true: list[float], weights: tuple[float, ...]) -> list
     ]
 
 
-def test_proposal_losses_are_the_literal_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "ANCHORS_DRAWN", 12)
+@pytest.mark.parametrize("count", [12, 5000])
+def test_proposal_losses_are_the_literal_ones(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawn are a few of the anchors, or all: the divisor is the number to be drawn, not that of those there are."""
+    monkeypatch.setattr(module, "ANCHORS_DRAWN", count)
     model, targets = detector(), truth()
     levels = levels_of(model, images())
     samples = model.sample(levels, targets)
@@ -88,15 +91,15 @@ def test_proposal_losses_are_the_literal_ones(monkeypatch: pytest.MonkeyPatch) -
             elif found[mine] < 0.3:
                 negative.append((candidate, None))
         order = lambda pair: int(hash64(int(targets.keys[image]), 0, pair[0][0]))  # noqa: E731, B023
-        drawn = sorted(positive, key=order)[:6]
-        drawn += sorted(negative, key=order)[: 12 - len(drawn)]
+        drawn = sorted(positive, key=order)[: count // 2]
+        drawn += sorted(negative, key=order)[: count - len(drawn)]
         for (_, box, score, delta), mine in drawn:
             entropy += math.log1p(math.exp(-score if mine else score))
             if mine:
                 distance += sum(abs(a - b) for a, b in zip(delta, way(box, mine, (1, 1, 1, 1)), strict=True))
     found = {name: float(loss.detach()) for name, loss in samples.proposal.items()}
-    assert found["rpn_objectness"] == pytest.approx(entropy / 24, rel=1e-5)
-    assert found["rpn_box"] == pytest.approx(distance / 24, rel=1e-4)
+    assert found["rpn_objectness"] == pytest.approx(entropy / (2 * count), rel=1e-5)
+    assert found["rpn_box"] == pytest.approx(distance / (2 * count), rel=1e-4)
 
 
 def test_region_losses_are_the_literal_ones() -> None:
@@ -259,13 +262,17 @@ def cut(samples: Samples, count: int) -> Samples:
 
 
 def test_a_share_is_the_own_number_over_the_mean(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert module._share(torch.zeros(5, 5)) is None
+    model = detector()
+    levels = levels_of(model, images())
+    assert model.sample(levels, truth()).share is None
     monkeypatch.setattr(dist, "is_initialized", lambda: True)
     monkeypatch.setattr(dist, "get_world_size", lambda: 2)
-    for other, own, expected in ((3, 5, 1.25), (8, 0, 0.0), (0, 0, 0.0)):
-        monkeypatch.setattr(module, "global_mean", lambda count, other=other: (count + other) / 2)
-        share = module._share(torch.zeros(own, 5))
-        assert share is not None and float(share) == expected
+    monkeypatch.setattr(gather, "global_mean", lambda count: (count + 16) / 2)
+    samples = model.sample(levels, truth())
+    assert samples.share is not None and samples.share.item() == 48 / 32 and len(samples.regions) == 48
+    monkeypatch.setattr(gather, "global_mean", torch.zeros_like)
+    nothing = gather.share_of(torch.tensor(0))
+    assert nothing is not None and nothing.item() == 0
 
 
 def test_a_teacher_answers_for_the_students_regions() -> None:
@@ -300,6 +307,28 @@ def test_nothing_is_found_on_padding(canvas: tuple[int, int]) -> None:
             assert (some[:, 2] <= width).all() and (some[:, 3] <= height).all()
             assert (some[:, 2] > some[:, 0]).all() and (some[:, 3] > some[:, 1]).all()
         assert (found[image].scores.diff() <= 0).all() and found[image].labels.min() >= 1
+
+
+def test_nothing_is_proposed_by_padding() -> None:
+    """However sure the anchors on padding are, what is proposed comes from those on the image."""
+    model, sizes = detector(), truth().sizes
+    with torch.no_grad():
+        objectness, deltas, anchors = model._propose(levels_of(model, images()))
+    inside, proposed = anchors.inside(sizes), []
+    for on_padding in (-100.0, 100.0):
+        scores = torch.where(inside, objectness, on_padding)
+        proposed.append(model._kept(scores, deltas, anchors, inside, sizes, 50))
+    assert not inside[1].all() and all(torch.equal(a, b) for a, b in zip(*proposed, strict=True))
+
+
+def test_heads_start_as_detectron2s() -> None:
+    model = detector(hidden=400)
+    predictor, head = model.predictor, model.head
+    assert predictor.cls_score.weight.std().item() == pytest.approx(0.01, rel=0.1)
+    assert predictor.bbox_pred.weight.std().item() == pytest.approx(0.001, rel=0.1)
+    assert head.fc7.weight.abs().max().item() == pytest.approx((3 / 400) ** 0.5, rel=0.01)
+    layers = (predictor.cls_score, predictor.bbox_pred, head.fc6, head.fc7)
+    assert not any(layer.bias.any() for layer in layers)
 
 
 def test_images_without_boxes() -> None:

@@ -11,6 +11,7 @@ from torchvision.ops import box_iou
 from pat.counter import hash64
 from pat.dense.anchors import make_anchors
 from pat.dense.sampling import balanced, match
+from pat.dense.valid import valid_area
 
 KINDS = st.lists(st.sampled_from([-1, 0, 1]), max_size=40).map(lambda kinds: torch.tensor(kinds, dtype=torch.int64))
 
@@ -55,6 +56,14 @@ def test_an_images_anchors_do_not_depend_on_the_canvas() -> None:
         drawn = at[balanced(kinds, hash64(5, 0, anchors.codes[at]), 32, 0.5)]
         seen.append((anchors.codes[drawn], anchors.boxes[drawn]))
     assert torch.equal(seen[0][0], seen[1][0]) and torch.equal(seen[0][1], seen[1][1])
+
+
+def test_anchors_on_the_image_are_those_of_the_valid_cells() -> None:
+    canvas, sizes = (64, 96), torch.tensor([[64, 96], [40, 56], [33, 1]])
+    grids = [(16, 24), (8, 12), (4, 6)]
+    inside = make_anchors(grids, (4, 8, 16), (8, 16, 32), torch.device("cpu")).inside(sizes)
+    cells = [valid_area(sizes, canvas, grid).flatten(1) for grid in grids]
+    assert torch.equal(inside, torch.cat(cells, dim=1).repeat_interleave(3, dim=1))
 
 
 def boxes(draws: list[tuple[int, int, int, int]]) -> Tensor:
