@@ -93,6 +93,9 @@ def legend(cells: pd.DataFrame, metric: Metric) -> str:
     """How to read the table of cells."""
     shown = sorted({f"{rule} epoch, {weights} weights" for rule, weights in cells[["rule", "weights"]].to_numpy()})
     rules = "; ".join(shown).replace("best_val epoch", "epoch best on validation").replace("best_test", "best test")
+    further = "paired t and all p-values"
+    if metric.per_image:
+        further = "paired t, all p-values, and intervals over seeds and test images"
     lines = [
         f"Test {metric.plain} in percent, mean (standard deviation) over seeds. Selection rule: {rules}.",
         f"Teacher {metric.short}: the teacher's own test {metric.plain} in percent, measured in the runs it taught.",
@@ -101,9 +104,7 @@ def legend(cells: pd.DataFrame, metric: Metric) -> str:
         "pooled variance alone, or no interval where nothing can be pooled.",
         f"* marks p < {1 - LEVEL:.2f} after Holm's correction over all cells. The cells of a student share its scratch "
         "runs and are not independent; Holm's correction holds all the same.",
-        "Every gain is given the study's own teachers. Each cell's own paired t, all p-values"
-        + (", and intervals over seeds and test images" if metric.per_image else "")
-        + ": report/tables/cells.parquet.",
+        f"Every gain is given the study's own teachers. Each cell's own {further}: report/tables/cells.parquet.",
         *filter(None, [metric.no_images]),
     ]
     return "\n".join(f"- {line}" for line in lines)

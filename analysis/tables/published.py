@@ -25,8 +25,9 @@ Fact = Mapping[str, Any]
     "published",
     40,
     title="Published numbers beside ours",
-    note="Not a ranking: each row says why its two numbers are not comparable. Published {short} is mostly the best "
-    "epoch on the test set of one run; ours follows the rule of this study, with its own teachers.",
+    note="Not a ranking: each row says why its two numbers are not comparable. Published {short} is mostly that of "
+    "one run, at the best epoch on the test set or one that is not stated; ours follows the rule of this study, with "
+    "its own teachers.",
     columns={
         "paper": (TEXT, "whose table it is"),
         "teacher": (TEXT, "timm name"),
@@ -85,10 +86,12 @@ def _row(cell: Any, fact: Fact, scratch: float, lines: list[str]) -> dict[str, A
 
 
 def _scratch(facts: Sequence[Fact], fact: Fact) -> float:
-    """The same source's score of the student alone, under the same rule; NaN where it gives none."""
-    same = ("paper", "student_timm", "metric", "read")
-    alone = (one for one in facts if one["method"] == "scratch" and all(one[name] == fact[name] for name in same))
-    return float(next((one["value"] for one in alone), float("nan")))
+    """The same source's score of the student alone, under the same rule, read in the same way or else derived from its
+    gain; NaN where it gives none."""
+    same = ("paper", "student_timm", "metric")
+    alone = [one for one in facts if one["method"] == "scratch" and all(one[name] == fact[name] for name in same)]
+    read = {one["read"]: float(one["value"]) for one in reversed(alone)}
+    return read.get(fact["read"], read.get("derived", float("nan")))
 
 
 def _others(same: Sequence[Fact], fact: Fact) -> list[str]:

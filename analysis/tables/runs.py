@@ -24,7 +24,7 @@ _ABOUT = {
     "trial": "place of a search run among its cell's settings, from 0; empty in runs of schema versions 1 and 2",
     "data": "data set",
     "task": "what was learnt",
-    "metric": "what its scores are: top1, map, miou or explained",
+    "metric": "what its scores are",
     "epochs": "epochs of the whole run",
     "epochs_done": "epochs it has done",
     "config": "the canonical configuration, JSON",

@@ -242,7 +242,7 @@ def test_many_cells_are_fast() -> None:
     )
     matrix["run_id"] = [f"{i:016x}" for i in range(len(matrix))]
     matrix = matrix.assign(study="x", data="d", options="{}", status="finished", reason="", rule="last", weights="raw")
-    matrix = matrix.assign(teacher_family="cnn", student_family="vit")
+    matrix = matrix.assign(teacher_family="cnn", student_family="vit", metric="top1")
     runs = pd.DataFrame({"run_id": [f"{i:016x}" for i in range(20_000)], "status": "finished", "message": ""})
     runs = runs.assign(test_images=10_000, teacher_score=90.0, failure_class=None, memory_measures=None)
     runs["test_last_raw"] = np.random.default_rng(0).normal(80, 1, 20_000)

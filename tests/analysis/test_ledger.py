@@ -17,10 +17,12 @@ from pyarrow import fs
 
 from analysis import LedgerError, ledger, read_epochs, read_matrix, read_runs, storage
 from analysis.schema import EPOCH_SCHEMA, MATRIX_SCHEMA, RUN_SCHEMA, RUN_VOLATILE
+from tests.analysis.older import all_as_version, as_version
 
 MakeRun = Callable[..., dict[str, Any]]
 MakeEpochs = Callable[..., list[dict[str, Any]]]
 NEW = ("memory_measures", "peak_memory", "preemptions", "skipped_images", "trial")
+SCORES = ["val_score_raw", "val_score_ema", "test_score_raw", "test_score_ema"]
 
 
 def matrix_row(**values: Any) -> dict[str, Any]:
@@ -138,7 +140,7 @@ def test_what_a_killed_writer_left_is_never_read(tmp_path: Path, make_run: MakeR
 @pytest.mark.parametrize(
     ("metadata", "words"),
     [
-        ({"schema_version": "4", "table": "run"}, "schema version 4; this program reads 1, 2 and 3"),
+        ({"schema_version": "5", "table": "run"}, "schema version 5; this program reads 1, 2, 3 and 4"),
         ({"schema_version": "1", "table": "epoch"}, "not a run table of this ledger but a epoch table"),
         ({}, "not a run table of this ledger"),
     ],
@@ -158,20 +160,8 @@ def test_other_columns_under_our_version_are_refused(tmp_path: Path, make_run: M
     ledger.write_run(tmp_path, make_run("a1"))
     path = tmp_path / "runs" / "a1" / "run.parquet"
     pq.write_table(pq.read_table(path).drop_columns(["seed"]), path)
-    with pytest.raises(LedgerError, match="columns differ from those of schema version 3"):
+    with pytest.raises(LedgerError, match="columns differ from those of schema version 4"):
         read_runs(tmp_path)
-
-
-def as_version(version: str, path: Path, failure_class: str | None = None) -> None:
-    """Make a file one that the program of an older schema version wrote."""
-    table = pq.read_table(path)
-    later = NEW if version == "1" else ("trial",)
-    old = table.drop_columns([name for name in later if name in table.schema.names])
-    if failure_class is not None:
-        place = old.schema.get_field_index("failure_class")
-        old = old.set_column(place, old.schema.field(place), pa.array([failure_class]))
-    metadata = {**table.schema.metadata, b"schema_version": version.encode()}
-    pq.write_table(old.replace_schema_metadata(metadata), path)
 
 
 def test_version_1_is_read_beside_this_one(tmp_path: Path, make_run: MakeRun, make_epochs: MakeEpochs) -> None:
@@ -203,6 +193,40 @@ def test_version_2_is_read_and_keeps_its_failures(tmp_path: Path, make_run: Make
     as_version("2", tmp_path / "runs" / "a" / "run.parquet")
     row = ledger.read_run(tmp_path, "a")
     assert row is not None and (row["failure_class"], row["peak_memory"], row["trial"]) == ("oom", 5, None)
+
+
+def test_version_3_is_read_by_today_s_names(tmp_path: Path, make_run: MakeRun, make_epochs: MakeEpochs) -> None:
+    """Its scores are top-1 accuracies of classification; what it did not know is null."""
+    task = {"task": "detection", "metric": "map", "details": "{}", "initial_sha256": "ab"}
+    ledger.write_run(tmp_path, make_run("a", teacher_score=77.0, trial=3, **task))
+    ledger.write_epochs(tmp_path, "a", make_epochs("a", 90.0))
+    ledger.write_matrix(tmp_path, [matrix_row(metric="miou")])
+    today = read_epochs(tmp_path)
+    all_as_version("3", tmp_path)
+    ledger.write_run(tmp_path, make_run("b", **task))
+    ledger.write_epochs(tmp_path, "b", make_epochs("b", 90.0))
+    runs = read_runs(tmp_path).set_index("run_id")
+    old = {"task": "classification", "metric": "top1", "teacher_score": 77.0, "trial": 3}
+    assert runs.loc["a", list(old)].to_dict() == old and runs.loc["a", ["details", "initial_sha256"]].isna().all()
+    assert runs.loc["b", list(task)].to_dict() == task
+    assert read_runs(tmp_path, ["metric", "teacher_score"]).to_numpy().tolist() == [["top1", 77.0], ["map", 95.0]]
+    assert ledger.read_run(tmp_path, "a") == runs.loc["a"].to_dict() | {"run_id": "a"} | {
+        name: None for name in runs if pd.isna(runs.loc["a", name])
+    }
+    epochs = read_epochs(tmp_path)
+    pd.testing.assert_frame_equal(epochs[epochs["run_id"] == "a"], today)
+    assert read_epochs(tmp_path, SCORES).notna().any().to_list() == [True, False, True, False]
+    assert ledger.read_run_epochs(tmp_path, "a")[0]["val_score_raw"] == today["val_score_raw"][0]
+    assert read_matrix(tmp_path)["metric"].to_list() == ["top1"] == [ledger.read_matrix_rows(tmp_path)[0]["metric"]]
+
+
+def test_version_3_with_names_of_version_4_is_refused(tmp_path: Path, make_epochs: MakeEpochs) -> None:
+    ledger.write_epochs(tmp_path, "a", make_epochs("a", 90.0))
+    path = tmp_path / "runs" / "a" / "epochs.parquet"
+    table = pq.read_table(path)
+    pq.write_table(table.replace_schema_metadata({"table": "epoch", "schema_version": "3"}), path)
+    with pytest.raises(LedgerError, match="columns differ from those of schema version 3"):
+        read_epochs(tmp_path)
 
 
 def test_version_1_with_columns_of_version_2_is_refused(tmp_path: Path, make_run: MakeRun) -> None:

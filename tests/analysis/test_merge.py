@@ -18,6 +18,7 @@ from analysis.identity import difference, unite
 from analysis.merge import merge, merged_text
 from analysis.report import write_report
 from analysis.schema import MATRIX_SCHEMA
+from tests.analysis.older import all_as_version
 
 Make = Callable[..., Any]
 STUDY: dict[str, Any] = {
@@ -141,6 +142,28 @@ def test_a_run_on_its_way_goes_on_from_the_further_checkpoint(tmp_path: Path, le
     assert len(ledger.read_run_epochs(a, "1")) == 2 and len(ledger.read_run_epochs(a, "2")) == 2
     assert storage.list_files(a, "runs/3") == ["epochs.parquet", "run.parquet", "student.safetensors"]
     assert merge([b], a).counts[str(b)] == {"here already": 3}
+
+
+@pytest.mark.parametrize("old", ["a", "b"])
+def test_a_part_of_version_3_and_one_of_this_version(tmp_path: Path, ledgers: Make, old: str) -> None:
+    """The same run is no conflict; a run on its way goes on from the further checkpoint; a score that differs is named
+    by today's name."""
+    now = {"initial_sha256": "", "details": None}
+    parts = {
+        "a": ledgers("a", {"1": now, "2": {"status": None, "epochs": 1}, "4": {"status": None, "epochs": 2}}),
+        "b": ledgers("b", {"1": now, "2": {"status": None, "epochs": 3}, "3": {}, "4": {"final": 80.0}}),
+    }
+    matrix(parts["a"], ("scratch", 1, "1", "finished"), ("tuned", 1, "2", "running"))
+    matrix(parts["b"], ("scratch", 1, "1", "finished"), ("tuned", 1, "3", "finished"))
+    all_as_version("3", parts[old])
+    merged = merge([parts["a"], parts["b"]], tmp_path / "d")
+    assert {conflict.run_id for conflict in merged.conflicts} == {"4"}
+    assert {conflict.column.split()[-1] for conflict in merged.conflicts} == {"val_score_raw", "test_score_raw"}
+    runs = read_runs(tmp_path / "d")
+    assert runs["run_id"].to_list() == ["1", "3", "4"] and set(runs["metric"]) == {"top1"}
+    assert len(ledger.read_run_epochs(tmp_path / "d", "2")) == 3
+    assert read_matrix(tmp_path / "d")[["run_id", "metric"]].to_numpy().tolist() == [["1", "top1"], ["3", "top1"]]
+    assert main(["merge", str(parts["a"]), str(parts["b"]), "--into", str(tmp_path / "d")]) == 1, "given again"
 
 
 def test_results_that_differ_are_reported_and_both_kept(

@@ -195,7 +195,7 @@ def test_beside_ours(frames: Frames, published: pd.DataFrame) -> None:
     row = rows.query("paper == 'PAT' and method == 'pat' and student == 'resnet18' and setting == 'tuned'").iloc[0]
     assert row["published_gain"] == pytest.approx(81.22 - 74.01) and row["published_scratch"] == 74.01
     cell = frames.cells.merge(row.to_frame().T[[*PAIR, "method", "setting"]]).iloc[0]
-    assert row["top1"] == cell["score_mean"] and row["gain_low"] == cell["gain_over_scratch_low"]
+    assert row["score"] == cell["score_mean"] and row["gain_low"] == cell["gain_over_scratch_low"]
     assert "their epochs 300, ours 6" in row["differences"]
     assert rows.query("paper == 'FBT'")["published_gain"].isna().all(), "its scratch values are not known"
 
@@ -213,7 +213,7 @@ def test_only_accuracies_stand_beside_accuracies(tmp_path: Path, make_twelve: Ma
     study = make_twelve(methods=("pat",), settings=("default",))
     study.pairs = [("convnext_tiny", "resmlp_12_224"), ("convnext_tiny", "deit_tiny_patch16_224")]
     rows = table.prepare(load(study.write(tmp_path)))
-    assert len(rows) > 4 and (rows["published_top1"] > 50).all()
+    assert len(rows) > 4 and (rows["published_score"] > 50).all()
     assert {"PAT", "PAT reproduction"} <= set(rows["paper"])
     assert not rows["differences"].str.contains("PAT reproduction has|PAT has").any()
 

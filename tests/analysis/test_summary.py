@@ -34,7 +34,7 @@ def text(frames: Frames) -> str:
 
 def test_the_readable_table(frames: Frames) -> None:
     cells = frames.cells
-    table = readable(cells)
+    table = readable(cells, frames.metric)
     assert len(table) == 18 and list(table.columns[5:9]) == ["tuned", "tuned gain", "tuned over KD", "tuned n"]
     chosen = "teacher == 'resnet_tiny' and student == 'vit_nano' and method == 'pat'"
     row, cell = table.query(chosen).iloc[0], cells.query(f"{chosen} and setting == 'tuned'").iloc[0]
@@ -42,7 +42,7 @@ def test_the_readable_table(frames: Frames) -> None:
     assert row["tuned gain"].startswith(f"{cell['gain_over_scratch']:+.2f} ± {half:.2f}")
     assert row["tuned gain"].endswith("*") == (cell["gain_over_scratch_p_holm"] < 0.05)
     assert row["teacher top-1"] == "95.00" and row["tuned n"] == "3"
-    uncorrected = readable(cells.assign(gain_over_scratch_p=0.001, gain_over_scratch_p_holm=0.2))
+    uncorrected = readable(cells.assign(gain_over_scratch_p=0.001, gain_over_scratch_p_holm=0.2), frames.metric)
     assert not uncorrected["tuned gain"].str.contains("*", regex=False).any(), "a star is Holm's"
     lines = markdown(table).split("\n")
     assert len({len(line) for line in lines}) == 1, "aligned"

@@ -51,7 +51,7 @@ MUTANTS = [
     ),
     *of(
         "analysis/tables/published.py",
-        ('same = ("paper", "student_timm", "metric", "read")', 'same = ("student_timm", "metric", "read")'),
+        ('same = ("paper", "student_timm", "metric")', 'same = ("student_timm", "metric")'),
         ('published["metric"].str.startswith(frames.metric.published) & (', "("),
         ('if one["metric"] == fact["metric"] and', "if"),
     ),
@@ -86,7 +86,18 @@ MUTANTS = [
             'shown = "test_correct_last_" + rows["weights"]',
         ),
     ),
-    *of("analysis/schema.py", ('value and _FAILURES_OF_1.get(value, "bug")', 'value and "bug"')),
+    *of(
+        "analysis/versions.py",
+        ('value and _FAILURES_OF_1.get(value, "bug")', 'value and "bug"'),
+        ("frozenset(_CAME.keys() - _FILLED.keys())", "frozenset(_FILLED)"),
+        ("[_FILLED.get(field.name)]", "[None]"),
+        ('    "teacher_score": "teacher_top1",\n', ""),
+    ),
+    *of(
+        "analysis/tables/details.py",
+        ('rows["rule"] + "_" + rows["weights"]', '"best_val_" + rows["weights"]'),
+        ('.dropna(subset=names, how="all")', ""),
+    ),
     *of(
         "analysis/bulk.py",
         ("files[run_id, name].mtime_ns)", "0)"),

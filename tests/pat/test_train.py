@@ -53,12 +53,30 @@ def test_interrupted_and_resumed_equals_uninterrupted(
     np.testing.assert_equal(resumed.results, whole.results)
 
 
+def test_a_checkpoint_that_calls_scores_top1_goes_on(tmp_path: Path, teacher_file: Path) -> None:
+    """As programs did before version 4 of the ledger; best epochs are still chosen over the whole run."""
+    configuration = tiny.config(epochs=3, recipe={"ema_decay": 0.9})
+    whole = tiny.run(configuration, tmp_path / "whole", teacher_file)
+    tiny.run(configuration, tmp_path / "parts", teacher_file, until=2)
+    path = tmp_path / "parts" / CHECKPOINT
+    state = torch.load(path, weights_only=True)
+    assert {"val_score_raw", "test_score_ema"} < set(state["history"][0])
+    state["history"] = [
+        {key.replace("_score_", "_top1_"): value for key, value in row.items()} for row in state["history"]
+    ]
+    torch.save(state, path)
+    resumed = tiny.run(configuration, tmp_path / "parts", teacher_file)
+    np.testing.assert_equal(timeless(resumed.history), timeless(whole.history))
+    np.testing.assert_equal(resumed.results, whole.results)
+    assert resumed.test_correct == whole.test_correct and resumed.student_sha256 == whole.student_sha256
+
+
 def test_outcome_is_complete(tmp_path: Path, teacher_file: Path) -> None:
     configuration = tiny.config(method="pat", recipe={"ema_decay": 0.9})
     outcome = tiny.run(configuration, tmp_path, teacher_file)
     assert outcome.status == "finished" and outcome.epoch == 2 and outcome.exported == "ema"
     assert outcome.teacher_sha256 == sha256(teacher_file) and 0 <= outcome.teacher_score <= 100
-    assert outcome.extra_params > 0 and outcome.test_images == 48
+    assert outcome.extra_params > 0 and outcome.test_images == 48 and outcome.initial_sha256 == ""
     bits = np.unpackbits(np.frombuffer(outcome.test_correct["last_ema"], np.uint8))[:48]
     assert 100 * bits.mean() == pytest.approx(outcome.results["test_last_ema"])
     parts = outcome.history[0]["parts"]

@@ -18,6 +18,7 @@ from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.record_writer import masked_crc32c
 
 from analysis import ledger, read_epochs, read_runs, storage
+from analysis.schema import MATRIX_SCHEMA
 from pat.config import RunConfig
 from sweeps.__main__ import main
 from sweeps.configs import student_run, teacher_run
@@ -25,6 +26,7 @@ from sweeps.engine.driver import Driver, run_here
 from sweeps.planning.search import draw_wave
 from sweeps.store import open_study
 from sweeps.study import Cell, Search
+from tests.analysis.conftest import START, epoch_rows, run_row
 
 STUDY = small_study(pairs=((CNN_TEACHER, MLP_STUDENT),), methods=("kd",), search=Search(trials=8, wave=4), seeds=1)
 CELL = Cell(CNN_TEACHER, MLP_STUDENT, "kd")
@@ -136,6 +138,21 @@ def test_curves_are_read_back(folder: Path, tmp_path: Path) -> None:
     assert epochs[1].wall_time - epochs[0].wall_time == pytest.approx(rows[1]["seconds"], abs=1e-5)
     main(["export", str(folder), "tensorboard", str(tmp_path)])
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == written
+
+
+def test_curves_are_named_after_the_metric_of_their_run(tmp_path: Path) -> None:
+    matrix = dict.fromkeys(MATRIX_SCHEMA.names) | {"study": "s", "data": "coco", "metric": "map", "teacher": "t"}
+    matrix |= {"student": "x", "method": "pat", "setting": "default", "seed": 1, "run_id": "aa", "status": "running"}
+    ledger.write_matrix(tmp_path / "s", [matrix | {"rule": "last", "weights": "raw"}])
+    ledger.write_run(tmp_path / "s", run_row("bb", phase="pretrain", metric="explained", ended=START))
+    for run_id in ("aa", "bb"):
+        ledger.write_epochs(tmp_path / "s", run_id, epoch_rows(run_id, 40.0))
+    main(["export", str(tmp_path / "s"), "tensorboard", str(tmp_path / "logs")])
+    tags = {
+        path.parent.name[-2:]: {value.tag for event in events(path) for value in event.summary.value}
+        for path in (tmp_path / "logs").rglob("*tfevents*")
+    }
+    assert {"map/val_raw", "map/test_raw"} < tags["aa"] and {"explained/val_raw", "explained/test_raw"} < tags["bb"]
 
 
 def test_a_run_in_flight_has_its_curve_too(folder: Path, tmp_path: Path) -> None:

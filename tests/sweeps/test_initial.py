@@ -10,12 +10,14 @@ from small import CNN_STUDENT, CNN_TEACHER, MLP_STUDENT, RECIPE, small_study
 
 from pat.config import ConfigError
 from pat.models import create_student
+from pat.weights import sha256
 from sweeps.configs import student_run, teacher_run
 from sweeps.engine.driver import Driver
 from sweeps.planning.units import Run, Segment
 from sweeps.store import open_study
 from sweeps.study import Cell
 from sweeps.teachers import initial_file, provide_used
+from tests import tiny
 from tests.tags import add_tag
 
 
@@ -37,6 +39,8 @@ def test_training_starts_from_weights_that_the_driver_fetched(tmp_path: Path, mo
         Segment(Run(config.run_id, config), 1, "teacher", Cell("", CNN_TEACHER, "scratch"), 1)
     )
     assert job.initial_file == str(file)
+    begun = tiny.config(CNN_TEACHER, epochs=1, recipe={"warmup_epochs": 0}, initial=config.initial)
+    assert tiny.run(begun, tmp_path / "trained", initial_file=file).initial_sha256 == sha256(file)
     provide_used(study, folder, 10)  # fetches nothing
     file.unlink()
     with pytest.raises(ConfigError):

@@ -33,7 +33,11 @@ def driver_of(tmp_path: Path, **rest: Any) -> Driver:
 def test_what_outlives_its_run() -> None:
     """Others need the teachers; the students of a search are of no use to `best`."""
     kept = {keep: [phase for phase in PHASES if outlives(keep, phase)] for keep in KEEP}
-    assert kept == {"all": list(PHASES), "best": ["teacher", "scratch", "confirm"], "none": ["teacher"]}
+    assert kept == {
+        "all": list(PHASES),
+        "best": ["teacher", "pretrain", "scratch", "confirm"],
+        "none": ["teacher", "pretrain"],
+    }
 
 
 def test_the_best_is_that_of_the_weights_that_are_exported(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from sweeps.study import Cell
 
 ROW: dict[str, Any] = {
     "status": "finished",
+    "metric": "top1",
     "exported": "raw",
     "test_last_raw": 91.5,
     "test_last_ema": None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,18 @@ def test_every_result_stands_in_its_own_column(tmp_path: Path) -> None:
     results = {name: float(place) for place, name in enumerate(RESULT_COLUMNS)}
     row, _ = end(tmp_path, Outcome("finished", 6, HISTORY, results=results))
     assert {name: row[name] for name in RESULT_COLUMNS} == results
+
+
+def test_task_metric_and_further_scores(tmp_path: Path) -> None:
+    """What the run began with is known once it has finished; a task without further scores has none."""
+    details = {"last_raw": {"ap50": 41.5}, "best_val_raw": {"ap50": 40.25}}
+    row, _ = end(tmp_path / "a", Outcome("finished", 6, HISTORY, details=details, initial_sha256="ab"))
+    assert json.loads(row["details"]) == details and row["initial_sha256"] == "ab"
+    assert (row["task"], row["metric"], row["teacher_score"]) == ("classification", "top1", None)
+    plain, _ = end(tmp_path / "b", Outcome("finished", 6, HISTORY, teacher_score=77.5))
+    assert (plain["details"], plain["initial_sha256"], plain["teacher_score"]) == (None, "", 77.5)
+    pruned, _ = end(tmp_path / "c", Outcome("pruned", 3, HISTORY))
+    assert pruned["initial_sha256"] is None and pruned["metric"] == "top1"
 
 
 @pytest.mark.parametrize("checkpoint", [True, False])

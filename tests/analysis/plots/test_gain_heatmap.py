@@ -106,7 +106,9 @@ def test_a_large_study_takes_several_pages() -> None:
     assert [len(page) for page in pages] == [2, 2, 2, 1]
     known = {"gain": 1.0, "half": 0.1, "n": 3, "planned": 3, "significant": True, "reason": "", "limit": 1.0}
     known |= {"clipped": False, "teacher_family": "cnn", "student_family": "vit"}
-    assert gain_heatmap._arrange([panel.assign(**known) for panel in pages[0]], PAGE).get_figheight() <= TALLEST
+    assert (
+        gain_heatmap._arrange([panel.assign(**known) for panel in pages[0]], PAGE, "points").get_figheight() <= TALLEST
+    )
 
 
 def test_captions_say_what_is_shown(study: Study) -> None:
