@@ -15,7 +15,7 @@ from pat.models import check_model, check_pretrained
 from pat.views.randaugment import parse
 from pat.weights import SCHEMES, is_url
 
-SCRATCH, TIMM = "scratch", "timm:"
+SCRATCH, TIMM, RUN = "scratch", "timm:", "run:"
 SEARCH_SEED = 0
 """The seed of teachers and of every search run; confirmation uses 1, 2, …, which no decision has seen."""
 

@@ -11,8 +11,8 @@ from sweeps.costs.forecast import Forecast, forecast
 from sweeps.engine.driver import unsynced_models
 from sweeps.engine.keep import KEEP, Keep
 from sweeps.looking.words import number, size, span
-from sweeps.planning.planner import Key, Planner, keys, rungs_of
-from sweeps.planning.units import ENDED
+from sweeps.planning.planner import Planner, rungs_of
+from sweeps.planning.units import ENDED, Key, keys, trained_teachers
 from sweeps.planning.view import read_view
 from sweeps.study import SCRATCH, Cell, Study
 
@@ -94,7 +94,7 @@ def _pairs(planner: Planner, asked: Study) -> list[str]:
     """Every pair by its exact names, and once something has ended, how many runs of each cell."""
     lines = [f"{len(asked.pairs)} pairs, {len(asked.cells())} cells"]
     lines += [f"{place:3}. {teacher} -> {student}" for place, (teacher, student) in enumerate(asked.pairs, start=1)]
-    wanted = [key.cell.student for key in keys(asked) if key.kind == "teacher"]
+    wanted = trained_teachers(asked)
     starts, students = (
         [f"{name} ({asked.initial[key].removeprefix('timm:')})" for key, name in keyed if key in asked.initial]
         for keyed in (((name, name) for name in wanted), ((f":{name}", name) for name in asked.used_students()))
@@ -105,8 +105,8 @@ def _pairs(planner: Planner, asked: Study) -> list[str]:
     if not planner.counts()[0]:
         return lines
 
-    def done(cell: Cell, kind: str) -> str:
-        unit = planner.units[Key(kind, cell)]
+    def done(key: Key) -> str:
+        unit = planner.units[key]
         ended = sum(status in ENDED for status in unit.runs.values())
         return f"{ended}/{len(unit.runs) + unit.unknown_runs}"
 
@@ -117,11 +117,11 @@ def _costs(planner: Planner, expected: Expected, share: float) -> list[str]:
     """A column a method, a row a pair (by its number above): seconds an epoch, and memory where it was probed."""
     speeds, probes = expected.speeds, expected.probes
 
-    def seconds(cell: Cell, kind: str) -> str:
-        return number(speeds.seconds(cell)) if speeds.source(cell) != "none" else "?"
+    def seconds(key: Key) -> str:
+        return number(speeds.seconds(key)) if speeds.source(key) != "none" else "?"
 
-    def memory(cell: Cell, kind: str) -> str:
-        peak = probes[cell].peak_bytes if cell in probes else None
+    def memory(key: Key) -> str:
+        peak = probes[key].peak_bytes if key in probes else None
         return "?" if peak is None else number(peak / 1e9)
 
     shared = "" if share == 1 else f", each run on {number(share)} of a device"
@@ -131,14 +131,14 @@ def _costs(planner: Planner, expected: Expected, share: float) -> list[str]:
     return lines
 
 
-def _matrix(study: Study, title: str, value: Callable[[Cell, str], str]) -> list[str]:
-    """A row a pair, a column a method, and the teachers that are trained here; `value` of a cell and its kind."""
+def _matrix(study: Study, title: str, value: Callable[[Key], str]) -> list[str]:
+    """A row a pair, a column a method, and the teachers that are trained here; `value` of a unit."""
     lines = [title, f"{'':4}" + "".join(f"{method:>10}" for method in (SCRATCH, *study.methods))]
     for place, (teacher, student) in enumerate(study.pairs, start=1):
-        texts = [value(Cell("", student, SCRATCH), "scratch")]
-        texts += [value(Cell(teacher, student, method), "cell") for method in study.methods]
+        texts = [value(Key("scratch", Cell("", student, SCRATCH)))]
+        texts += [value(Key("cell", Cell(teacher, student, method))) for method in study.methods]
         lines.append(f"{place:3}." + "".join(f"{text:>10}" for text in texts))
-    teachers = [f"{key.cell.student} {value(key.cell, key.kind)}" for key in keys(study) if key.kind == "teacher"]
+    teachers = [f"{key.cell.student} {value(key)}" for key in keys(study) if key.kind == "teacher"]
     return [*lines, *([f"  teachers: {', '.join(teachers)}"] if teachers else []), ""]
 
 

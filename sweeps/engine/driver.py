@@ -20,8 +20,8 @@ from sweeps.engine.lock import Pulse
 from sweeps.engine.progress import COLUMNS, Progress
 from sweeps.engine.records import first_line, record_end
 from sweeps.engine.runs import STOPS_STUDY, execute
-from sweeps.planning.planner import Planner, keys, matrix_rows, rungs_of
-from sweeps.planning.units import Segment
+from sweeps.planning.planner import Planner, matrix_rows, rungs_of
+from sweeps.planning.units import Segment, keys
 from sweeps.planning.view import RUN_COLUMNS, read_state, read_view
 from sweeps.study import TIMM, Study, TeacherFile
 from sweeps.teachers import initial_file, local_file

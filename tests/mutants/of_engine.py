@@ -50,15 +50,15 @@ MUTANTS = [
     ),
     *of(
         "sweeps/costs/speeds.py",
-        ("self._over_counted.add(seconds, self.counted[cell] * epochs)", "self._over_counted.add(seconds, epochs)"),
-        ("return expected[cell] * total.ratio", "return total.ratio"),
-        ("self._own[cell].add(seconds, epochs)", "self._own[cell].add(seconds / epochs, 1)"),
+        ("self._over_counted.add(seconds, self.counted[key] * epochs)", "self._over_counted.add(seconds, epochs)"),
+        ("return expected[key] * total.ratio", "return total.ratio"),
+        ("self._own[key].add(seconds, epochs)", "self._own[key].add(seconds / epochs, 1)"),
     ),
     *of(
         "sweeps/costs/expect.py",
         ("steps = train // recipe.batch_size", "steps = -(-train // recipe.batch_size)"),
         ("(2 if recipe.ema_decay else 1)", "1"),
-        ("(share if probes[cell].asked_workers == 1 else 1.0)", "share"),
+        ("(share if probes[key].asked_workers == 1 else 1.0)", "share"),
         ("return Images(train - held, held,", "return Images(train, held,"),
         ("(CPU_FLOPS * config.threads)", "CPU_FLOPS"),
     ),
@@ -69,7 +69,7 @@ MUTANTS = [
         ("return hours > ASK_ABOVE", "return hours >= ASK_ABOVE"),
         ("(max(known) * MARGIN + CONTEXT_BYTES)", "(max(known) * MARGIN)"),
         ("return share if workers == 1 else workers", "return share * workers"),
-        ("return unit.longest * speeds.seconds(cell) + max(needed)", "return unit.longest * speeds.seconds(cell)"),
+        ("return unit.longest * speeds.seconds(key) + max(needed)", "return unit.longest * speeds.seconds(key)"),
     ),
     *of(
         "sweeps/costs/disk.py",

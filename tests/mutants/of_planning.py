@@ -24,7 +24,7 @@ MUTANTS = [
         "sweeps/planning/cells.py",
         ("range(SEARCH_SEED + 1, SEARCH_SEED + 1 + study.seeds)", "range(SEARCH_SEED, SEARCH_SEED + study.seeds)"),
         ("        if run.run_id not in unit.runs:\n            unit.train", "        if seed:\n            unit.train"),
-        ("unit.left += study.seeds * study.recipe", "unit.left += study.recipe"),
+        ("unit.left_later += study.seeds * study.recipe", "unit.left_later += study.recipe"),
     ),
     *of(
         "sweeps/planning/halving.py",
@@ -59,7 +59,7 @@ MUTANTS = [
     ),
     *of(
         "sweeps/planning/units.py",
-        ("self.left += max(0, until - state.epochs)", "self.left += until"),
+        ("self.left_of[run.run_id] = max(0, until - state.epochs)", "self.left_of[run.run_id] = until"),
         ('return f"sha256:{source.sha256}"', 'return f"sha256:{source.path}"'),
         ("if model in self._unsynced else 1", "if model not in self._unsynced else 1"),
     ),
