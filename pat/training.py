@@ -21,12 +21,16 @@ from pat.io import IO
 from pat.memory import NO_MEASURES, Measures
 from pat.methods import Task, create_method
 from pat.models import create_student, create_teacher, has_batchnorm
+from pat.starting import checked_sha256
 
 State = dict[str, Any]
 
 
 class Training:
-    """The modules of one run on one worker's device. `epoch` counts finished epochs, `history` has a row for each."""
+    """The modules of one run on one worker's device. `epoch` counts finished epochs, `history` has a row for each.
+
+    `initial_sha256` is that of the file of weights it starts from, empty where there is none.
+    """
 
     def __init__(
         self,
@@ -37,10 +41,12 @@ class Training:
         teacher_sha256: str | None,
         measures: Measures = NO_MEASURES,
         initial_file: Path | None = None,
+        initial_sha256: str | None = None,
     ) -> None:
         recipe, size = config.recipe, config.data.image_size
         if io.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(io.device)
+        self.initial_sha256 = checked_sha256(initial_file, initial_sha256)
         student = create_student(config.student, dataset.num_classes, size, config.seed, config.initial, initial_file)
         check_workers(config, io, len(dataset.train), student)
         if measures.checkpointing:  # before the method looks at the model: some then call other modules of it

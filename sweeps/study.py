@@ -12,10 +12,11 @@ import pat.methods  # noqa: F401  (declares every method's options)
 from pat.config import NUMERICS, ConfigError, Data, Part, Recipe, complete_options, plain, unknown
 from pat.data import check_data
 from pat.models import check_model, check_pretrained
+from pat.starting import RUN
 from pat.views.randaugment import parse
 from pat.weights import SCHEMES, is_url
 
-SCRATCH, TIMM, RUN = "scratch", "timm:", "run:"
+SCRATCH, TIMM = "scratch", "timm:"
 SEARCH_SEED = 0
 """The seed of teachers and of every search run; confirmation uses 1, 2, …, which no decision has seen."""
 
@@ -94,8 +95,9 @@ class Study(Part):
     """Everything that a study computes.
 
     `teachers`: timm name -> the recipe it is trained with here, or the file it is given as. `students`: timm name ->
-    recipe. `initial`: a teacher ("name") or a student (":name") -> `timm:<name.tag>`, the weights that its training
-    starts from; a student's are those of all of its runs, the baselines without a teacher among them.
+    recipe. `initial`: a teacher ("name") or a student (":name") -> the weights that its training starts from,
+    `timm:<name.tag>`, or `run:<run_id>` for the student that another run has exported (of a study under the same
+    storage; a teacher of this one is waited for). A student's are those of all of its runs, its baselines too.
     `options`: method -> options that replace the method's defaults throughout; they are searched only where `choices`
     (method -> option -> values) says so. `corrections`: a student (":name") or a pair ("teacher:student") -> method ->
     options whose published value differs there; only the default setting is theirs, a search goes over them.
@@ -222,15 +224,17 @@ def _check_names(study: Study) -> None:
 
 
 def _check_initial(study: Study, key: str, weights: str) -> None:
-    """A teacher ("name") or a student (":name") of the study, and weights that timm has for it."""
+    """A teacher ("name") or a student (":name") of the study, and weights that timm has for it, or those of a run."""
     colon, name = key[: key.startswith(":")], key.removeprefix(":")
     if colon and name not in study.students:
         raise unknown("student", name, study.students, of=f" of study {study.name!r} with initial weights")
     if not colon and not isinstance(study.teachers.get(name), Recipe):
         hint = f"; for the student write ':{name}'" if name in study.students else ""
         raise ConfigError(f"initial weights for {name!r}: not a teacher that study {study.name!r} trains{hint}")
+    if re.fullmatch(f"{RUN}[0-9a-f]{{16}}", weights):
+        return
     if not weights.startswith(TIMM):
-        raise ConfigError(f"initial weights for {key!r}: {weights!r}, needed are timm:<name.tag>")
+        raise ConfigError(f"initial weights for {key!r}: {weights!r}, needed are timm:<name.tag> or run:<run_id>")
     check_pretrained(name, weights.removeprefix(TIMM), "student" if colon else "teacher")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sweeps.costs.disk import Disk
@@ -10,10 +10,11 @@ from sweeps.costs.expect import Expected, expect
 from sweeps.costs.forecast import Forecast, forecast
 from sweeps.engine.driver import unsynced_models
 from sweeps.engine.keep import KEEP, Keep
+from sweeps.engine.siblings import Found, adoptable
 from sweeps.looking.words import number, size, span
 from sweeps.planning.planner import Planner, rungs_of
 from sweeps.planning.units import ENDED, Key, keys, trained_teachers
-from sweeps.planning.view import read_view
+from sweeps.planning.view import read_state, read_view
 from sweeps.study import SCRATCH, Cell, Study
 
 CLUSTERS = (1, 8, 64)
@@ -40,6 +41,9 @@ def plan_text(
     money for a device-hour.
     """
     planner = Planner(study, read_view(folder, rungs_of(study)), unsynced_models(study, gpus), asked)
+    adopted = list(adoptable(folder, planner))
+    for _, run in adopted:
+        planner.update(run.run_id, read_state(run.folder, run.run_id))
     expected = expect(planner.scope, folder, device, gpus, share, data_root)
     found = forecast(planner, expected, slots, share)
     word = device_word(study, gpus)
@@ -47,6 +51,7 @@ def plan_text(
         _head(planner.scope),
         _phases(found),
         _pairs(planner, asked),
+        _adopted(adopted),
         _costs(planner, expected, share),
         _sources(found, expected),
         _clock(found, word),
@@ -111,6 +116,11 @@ def _pairs(planner: Planner, asked: Study) -> list[str]:
         return f"{ended}/{len(unit.runs) + unit.unknown_runs}"
 
     return lines + _matrix(planner.scope, "runs done", done)
+
+
+def _adopted(runs: Sequence[tuple[Key, Found]]) -> list[str]:
+    texts = [f"{key.cell.student} (study {run.folder.name!r})" for key, run in runs]
+    return [f"finished elsewhere, to be adopted: {', '.join(texts)}", ""] if texts else []
 
 
 def _costs(planner: Planner, expected: Expected, share: float) -> list[str]:

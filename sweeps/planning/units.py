@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from pat.config import RunConfig
+from pat.starting import RUN
 from sweeps.configs import student_run, teacher_run
 from sweeps.planning.view import RunState
-from sweeps.study import RUN, SCRATCH, Cell, Study, TeacherFile
+from sweeps.study import SCRATCH, Cell, Study, TeacherFile
 
 ENDED_BADLY = ("diverged", "failed")
 ENDED = ("finished", "pruned", *ENDED_BADLY)
