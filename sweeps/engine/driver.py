@@ -93,7 +93,9 @@ class Driver:
         """Take over the finished teachers that studies under the same storage hold, and say so."""
         counts: Counter[tuple[str, str]] = Counter()
         for key, found in list(adoptable(self.folder, self.planner)):
-            adopt(self.folder, self.study.name, found)
+            if problem := adopt(self.folder, self.study.name, found):
+                self.progress.say(f"not adopted: {problem}")
+                continue
             self.planner.update(found.run_id, read_state(self.folder, found.run_id))
             counts[key.kind, found.folder.name] += 1
         for (kind, study), count in counts.items():

@@ -17,6 +17,7 @@ from analysis import ledger, storage
 from analysis.schema import LedgerError
 from pat.config import ConfigError
 from pat.io import CHECKPOINT, STUDENT
+from pat.models import create_model
 from pat.starting import RUN
 from sweeps.engine.jobs import run_folder
 from sweeps.engine.keep import SET_ASIDE
@@ -63,27 +64,33 @@ def adoptable(folder: Path, planner: Planner) -> Iterator[tuple[Key, Found]]:
             yield key, found
 
 
-def adopt(folder: Path, study: str, found: Found) -> None:
+def adopt(folder: Path, study: str, found: Found) -> str:
     """Make a run of another study one of the study in `folder`; its row, which ends it, comes last.
 
-    Raises LedgerError where its student is damaged, or the storage refuses.
+    Returns why it was not: something of it cannot be read. Raises LedgerError where the own storage refuses.
     """
     own = run_folder(folder, found.run_id)
-    storage.write_file(own, STUDENT, found.student())
-    ledger.write_epochs(folder, found.run_id, ledger.read_run_epochs(found.folder, found.run_id))
+    try:
+        student, epochs = found.student(), ledger.read_run_epochs(found.folder, found.run_id)
+    except LedgerError as error:
+        return str(error)
+    storage.write_file(own, STUDENT, student)
+    ledger.write_epochs(folder, found.run_id, epochs)
     ledger.write_run(folder, {**found.row, "study": study})
     (own / CHECKPOINT).unlink(missing_ok=True)
+    return ""
 
 
 def provide_initial_runs(folder: Path, planner: Planner) -> None:
     """The students of other runs from which training starts, as files of this study's folder.
 
     A teacher of this study needs none: it is waited for. Raises ConfigError, one line, for a run that is not here or
-    beside this study, has not finished, kept no student, or is of another architecture.
+    beside this study, has not finished, kept no student, or is of another architecture; LedgerError where its student
+    is damaged.
     """
-    for key, unit in planner.units.items():
+    for key in {key.initial: key for key, unit in planner.units.items() if unit.left}.values():
         weights = planner.scope.initial.get(key.initial, "")
-        if unit.left and weights.startswith(RUN):
+        if weights.startswith(RUN):
             _provide(folder, planner, key, weights)
 
 
@@ -95,8 +102,9 @@ def initial_name(weights: str) -> str:
 def _provide(folder: Path, planner: Planner, key: Key, weights: str) -> None:
     what, run_id = f"initial weights {weights} of {key.cell.student!r}", weights.removeprefix(RUN)
     if (trained := planner.runs.trained_here(weights)) is not None:
-        _check_architecture(what, key, trained.cell.student)
-    elif not initial_file(initial_name(weights), folder).exists():
+        return _check_architecture(what, key, trained.cell.student)
+    file = initial_file(initial_name(weights), folder)
+    if not file.exists():
         looked = [_look(place, run_id) for place in (folder, *_siblings(folder, run_id))]
         found = next((one for one, _ in looked if one is not None), None)
         if found is None:
@@ -104,6 +112,9 @@ def _provide(folder: Path, planner: Planner, key: Key, weights: str) -> None:
             raise ConfigError(f"{what}: {reasons or f'no study in {str(folder.parent)!r} has that run'}")
         _check_architecture(what, key, found.row["student"])
         keep_initial(initial_name(weights), folder, found.student(), what)
+    create_model(
+        key.cell.student, 1, planner.scope.data.image_size, weights, file
+    )  # a head for other classes is left out
 
 
 def _check_architecture(what: str, key: Key, student: str) -> None:

@@ -41,6 +41,15 @@ MUTANTS = [
         ("until=job.until,", "until=None,"),
         ("teacher_sha256=job.teacher_sha256 or None,", "teacher_sha256=None,"),
     ),
+    *of(
+        "sweeps/engine/siblings.py",
+        ("status or any((folder / SET_ASIDE)", "status and any((folder / SET_ASIDE)"),
+        ('and one.row["phase"] == key.kind), None)', "), None)"),
+        ('{**found.row, "study": study}', "found.row"),
+        ("if place != folder)", "if place == folder)"),
+        ('if row["status"] != "finished":', 'if row["status"] == "failed":'),
+        ("for key, unit in planner.units.items() if unit.left}", "for key, unit in planner.units.items()}"),
+    ),
     *of("sweeps/engine/launch.py", ("return gpu_share if workers == 1 else 1.0", "return gpu_share")),
     *of(
         "sweeps/engine/progress.py",
