@@ -192,7 +192,7 @@ def _disk(found: Disk | None, keep: Keep) -> list[str]:
 
 def _unfit(found: Forecast) -> list[str]:
     """Runs whose batch does not fit, each with the number of workers at which it would."""
-    texts = [f"{one.cell} ({f'{one.workers} workers' if one.workers else 'not one image'})" for one in found.unfit]
+    texts = [f"{one.key} ({f'{one.workers} workers' if one.workers else 'not one image'})" for one in found.unfit]
     return [f"does not fit the memory as it is; would fit with: {', '.join(texts)}"] if texts else []
 
 

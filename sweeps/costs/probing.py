@@ -29,7 +29,7 @@ def probe_here(study: Study, folder: Path, data_root: Path, say: Say) -> str:
     device = local_device()
     kind = device_name(device)
     for number, (key, config, count) in enumerate(missing := _missing(study, folder, kind), start=1):
-        say(f"probing {number} of {len(missing)}: {key.cell}")
+        say(f"probing {number} of {len(missing)}: {key}")
         found = probe(config, data_root, _teacher(study, key.cell, folder), device, workers=count, cell=key.cell)
         write_probes(folder, [replace(found, kind=key.kind)])
     return kind
@@ -54,7 +54,7 @@ def probe_on_ray(study: Study, folder: Path, data_root: Path, gpus: bool, say: S
         (done,), _ = ray.wait(list(waiting), num_returns=1)
         key = waiting.pop(done)
         write_probes(folder, [replace(ray.get(done), kind=key.kind)])
-        say(f"probed {len(missing) - len(waiting)} of {len(missing)}: {key.cell}")
+        say(f"probed {len(missing) - len(waiting)} of {len(missing)}: {key}")
     return kind, memory
 
 

@@ -22,7 +22,7 @@ def plan_needed(runs: Runs, key: Key, view: View) -> Unit:
     state = view.get(run.run_id, NOT_STARTED)
     reason = _why_never(runs, key, view)
     if reason and not state.status:
-        unit.outcome, unit.problem = "", f"{key.kind} {key.cell.student} blocked: {reason}"
+        unit.outcome, unit.problem = "", f"{key} blocked: {reason}"
         return unit
     unit.train(run, state, run.config.recipe.epochs, key.kind)
     unit.outcome, unit.problem = state.status or None, reason
@@ -101,7 +101,7 @@ def _why_never(runs: Runs, key: Key, view: View) -> str:
     """Why a run that others wait for will never finish: how it ended, or why it cannot begin; empty where it may."""
     state = _state(runs, key, view)
     if state.status in ENDED_BADLY:
-        return f"{key.kind} {key.cell.student} {state.status}: {state.message}"
+        return f"{key} {state.status}: {state.message}"
     return "" if state.status == "finished" else _first_reason(runs, key, view)
 
 

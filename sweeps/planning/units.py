@@ -32,6 +32,10 @@ class Key(NamedTuple):
         """The unit to which a run of a phase of the ledger belongs."""
         return cls("cell" if phase in ("search", "confirm") else phase, cell)
 
+    def __str__(self) -> str:
+        models = " -> ".join(filter(None, self.cell[:2]))
+        return f"{self.kind} {models}" if self.awaited else str(self.cell)
+
     @property
     def awaited(self) -> bool:
         """Whether the unit is one run that others wait for."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from small import CNN_STUDENT, MLP_STUDENT, fake_train, small_study
 
@@ -21,6 +22,8 @@ from sweeps.costs.probe_file import Probe, read_probes, write_probes
 from sweeps.costs.probing import _missing
 from sweeps.costs.speeds import Speeds
 from sweeps.engine.driver import Driver, run_here
+from sweeps.looking.picture import Picture, Running
+from sweeps.looking.status_text import cell_states
 from sweeps.planning.planner import Planner
 from sweeps.planning.units import Key
 from sweeps.store import open_study
@@ -116,3 +119,13 @@ def test_the_ledger_keeps_them_apart(tmp_path: Path) -> None:
     for speeds in (driver.planner.speeds, expect(study, folder, data_root=tmp_path).speeds):
         assert speeds.seconds(TEACHER) == pytest.approx(9.0) and speeds.source(TEACHER) == "ledger"
         assert speeds.seconds(STUDENT) == pytest.approx(3.0) and speeds.source(STUDENT) == "ledger"
+
+
+def test_a_teacher_in_flight_is_no_baseline_in_flight() -> None:
+    rows = [{"teacher": "", "student": CNN_STUDENT, "method": "scratch", "status": "waiting"}]
+
+    def state(phase: str) -> str:
+        run = Running("ab", phase, tuple(MODEL), 0, 1, 6, 0.0, "", "")
+        return cell_states(Picture("", "", None, rows, pd.DataFrame(), [run], 0, 0.0))[tuple(MODEL)]
+
+    assert (state("teacher"), state("scratch")) == ("waiting", "running")

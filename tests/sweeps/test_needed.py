@@ -188,12 +188,15 @@ def test_it_blocks_its_own_cell_alone() -> None:
     planner = simulate(small_study(), fate=fate)
     blocked = [row for row in planner.rows() if row.status == "blocked"]
     assert {row.cell for row in blocked} == {KD} and len(blocked) == 4
-    assert {row.reason for row in blocked} == {f"pretrain {MLP_STUDENT} diverged: made to fail"}
+    assert {row.reason for row in blocked} == {f"pretrain {CNN_TEACHER} -> {MLP_STUDENT} diverged: made to fail"}
     assert all(row.status == "finished" for row in planner.rows() if row.cell != KD)
     failed = simulate(small_study(), fate=lambda config: "failed" if config.student == CNN_TEACHER else "")
     reasons = {row.reason for row in failed.rows() if row.status == "blocked"}
     assert reasons == {f"teacher {CNN_TEACHER} failed: made to fail"}
-    assert f"pretrain {MLP_STUDENT} blocked: teacher {CNN_TEACHER} failed: made to fail" in failed.problems
+    assert (
+        f"pretrain {CNN_TEACHER} -> {MLP_STUDENT} blocked: teacher {CNN_TEACHER} failed: made to fail"
+        in failed.problems
+    )
 
 
 @pytest.mark.usefixtures("pretraining")

@@ -72,7 +72,7 @@ def test_probes_of_another_device_say_no_time(tmp_path: Path) -> None:
 
 def test_what_does_not_fit_is_named_with_the_workers_that_would(tmp_path: Path) -> None:
     probe_all(tmp_path, workers=4)
-    assert f"would fit with: {CNN_TEACHER} scratch (4 workers), " in plan(tmp_path, device=GPU, gpus=True)
+    assert f"would fit with: teacher {CNN_TEACHER} (4 workers), " in plan(tmp_path, device=GPU, gpus=True)
 
 
 @pytest.mark.usefixtures("replayed")
