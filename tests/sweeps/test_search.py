@@ -149,7 +149,7 @@ def test_a_default_that_wins_is_confirmed_once() -> None:
     done, given_up = state({2: 50, 6: 60}, "finished"), state({2: 50}, "pruned")
     ends = dict(zip((run.run_id for run in first_wave(study)), (done, done, given_up, given_up), strict=True))
     planner = Planner(study, ends)
-    assert len([segment for segment in planner.ready() if segment.phase == "confirm"]) == study.seeds
+    assert [segment.phase for segment in planner.units[Key("cell", CELL)].ready] == ["confirm"] * study.seeds
     assert planner.left()[Key("cell", CELL)] == study.seeds * 6
     assert {row.setting for row in planner.rows()} == {"scratch", "default", "tuned"}
 
