@@ -23,6 +23,7 @@ from sweeps.planning.units import Key, Run, Runs, keys
 from sweeps.study import Cell, Search, Study
 
 PRETRAINING = replace(RECIPE, epochs=3)
+OTHER = "mixer_micro_patch8_32"
 KD = Cell(CNN_TEACHER, MLP_STUDENT, "kd")
 by_order = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -115,16 +116,27 @@ def test_the_first_of_a_chain_is_the_most_urgent() -> None:
     assert foresee(planner).chain_seconds == (6 + 6 + 12) * 3600, "search and confirmation last"
 
 
-def test_a_chain_begun_for_an_anchor_goes_first() -> None:
-    other = "mixer_micro_patch8_32"
+def test_all_that_follows_makes_a_run_urgent() -> None:
+    """A teacher and a cell after it take 18 s, a single cell 14.4 s."""
     study = chained(
-        teachers=dict.fromkeys((CNN_TEACHER, VIT_TEACHER, other), RECIPE),
-        pairs=((other, MLP_STUDENT), (CNN_TEACHER, MLP_STUDENT), (VIT_TEACHER, CNN_STUDENT)),
+        teachers=dict.fromkeys((OTHER, CNN_TEACHER, VIT_TEACHER), RECIPE),
+        pairs=((OTHER, MLP_STUDENT), (CNN_TEACHER, MLP_STUDENT), (VIT_TEACHER, CNN_STUDENT)),
+        methods=("kd",),
+    )
+    alone, short, _ = (Key("cell", cell) for cell in study.cells())
+    speeds = Speeds(probed={**dict.fromkeys(keys(study), 1.0), alone: 1.2, short: 0.1})
+    assert [s.cell.student for s in Planner(study, {}, speeds=speeds).ready()[:2]] == [CNN_TEACHER, OTHER]
+
+
+def test_a_chain_begun_for_an_anchor_goes_first() -> None:
+    study = chained(
+        teachers=dict.fromkeys((CNN_TEACHER, VIT_TEACHER, OTHER), RECIPE),
+        pairs=((OTHER, MLP_STUDENT), (CNN_TEACHER, MLP_STUDENT), (VIT_TEACHER, CNN_STUDENT)),
         anchors=((VIT_TEACHER, CNN_STUDENT),),
     )
     planner = Planner(study, {}, speeds=Speeds(probed={Key("cell", c): 99.0 for c in study.cells()[:2]}))
     teachers = [segment.cell.student for segment in planner.ready() if segment.phase == "teacher"]
-    assert teachers == [CNN_TEACHER, other], "from it starts the anchor's teacher"
+    assert teachers == [CNN_TEACHER, OTHER], "from it starts the anchor's teacher"
 
 
 def test_what_fails_blocks_what_follows_with_the_first_reason() -> None:
