@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from pat import architectures  # noqa: F401  (registers its names with timm)
 from pat.config import ConfigError, DataError, unknown
+from pat.starting import RUN, start_from
 from pat.weights import read_weights, sha256
 
 
@@ -41,29 +42,33 @@ def create_model(
     """A model on the CPU for inputs of `image_size` pixels; random weights from torch's generator.
 
     `initial` = `timm:<name.tag>` loads timm's pretrained weights (all but the classifier, if its size differs), from
-    `initial_file` (`native_file`) where that is given. `kwargs` go to timm. Raises ConfigError where timm has no
-    such name, size or weights.
+    `initial_file` (`native_file`) where that is given; `run:<run_id>` those of that run's student, which are
+    `initial_file`. `kwargs` go to timm. Raises ConfigError where timm has no such name, size or weights.
     """
     check_model(name)
     size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
     cfg = timm.get_pretrained_cfg(name)
     if cfg is not None and cfg.fixed_input_size and tuple(cfg.input_size[1:]) != size:
         kwargs["img_size"] = size
-    tag = initial.removeprefix("timm:")
+    tag = "" if initial.startswith(RUN) else initial.removeprefix("timm:")
     if tag and initial_file is not None:
         kwargs["pretrained_cfg_overlay"] = {"file": str(initial_file)}
     try:
-        return timm.create_model(tag or name, pretrained=bool(tag), num_classes=num_classes, **kwargs)
+        model = timm.create_model(tag or name, pretrained=bool(tag), num_classes=num_classes, **kwargs)
     except Exception as error:  # timm raises many kinds; the user needs the one line
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         weights = f" with weights {initial_file or tag}" if tag else ""
         raise ConfigError(f"model {name!r} cannot be built for {size[0]}x{size[1]} px{weights}: {reason}") from error
+    if initial.startswith(RUN):
+        start_from(model, initial_file)
+    return model
 
 
 def create_student(
     name: str, num_classes: int, image_size: int, seed: int, initial: str = "", initial_file: Path | None = None
 ) -> nn.Module:
-    """A student whose initial weights are a function of (name, num_classes, image_size, seed, initial) alone."""
+    """A student whose initial weights are a function of (name, num_classes, image_size, seed) and of what it starts
+    from."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return create_model(name, num_classes, image_size, initial, initial_file)

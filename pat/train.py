@@ -68,12 +68,14 @@ def train(
     teacher_sha256: str | None = None,
     measures: Measures = NO_MEASURES,
     initial_file: Path | None = None,
+    initial_sha256: str | None = None,
 ) -> Outcome:
     """Trains a run from its checkpoint (or the start) to epoch `until` (default: its full length).
 
     Stopping and going on again gives, on the CPU, bit for bit what an uninterrupted training gives. Sets torch's
     number of threads from the configuration for the time of the call. `initial_file` holds the weights that
-    `config.initial` names (`models.native_file`); without it timm is asked for them.
+    `config.initial` names (`models.native_file`, or another run's student), with that SHA-256; without it timm is asked
+    for them.
 
     Raises ConfigError, one line, for whatever in the configuration or the files cannot be used, among them DataError
     for files, StorageError where nothing can be written, and OutOfMemory with the `measures` to try next.
@@ -82,7 +84,9 @@ def train(
         dataset = load(config.data, data_root).to(io.device)
         training = None
         try:
-            training = Training(config, io, dataset, teacher_file, teacher_sha256, measures, initial_file)
+            training = Training(
+                config, io, dataset, teacher_file, teacher_sha256, measures, initial_file, initial_sha256
+            )
             return _train(training, config, dataset, until or config.recipe.epochs)
         except Exception as error:
             if not is_out_of_memory(error):
@@ -100,7 +104,9 @@ def train(
         if io.world_size == 1:  # a worker among others cannot try anything: its peers wait for it
 
             def attempt(images: int) -> None:
-                smaller = Training(config, io, dataset, teacher_file, teacher_sha256, measures, initial_file)
+                smaller = Training(
+                    config, io, dataset, teacher_file, teacher_sha256, measures, initial_file, initial_sha256
+                )
                 trial_step(smaller, config, images)
 
             enough = workers_that_fit(attempt, share // measures.accumulation)

@@ -22,14 +22,17 @@ from pat.io import IO
 from pat.memory import NO_MEASURES, Measures
 from pat.methods import create_method
 from pat.models import has_batchnorm
+from pat.starting import checked_sha256
 from pat.tasks import Score, Task, task_on
-from pat.weights import sha256
 
 State = dict[str, Any]
 
 
 class Training:
-    """The modules of one run on one worker's device. `epoch` counts finished epochs, `history` has a row for each."""
+    """The modules of one run on one worker's device. `epoch` counts finished epochs, `history` has a row for each.
+
+    `initial_sha256` is that of the file of weights it starts from, empty where there is none.
+    """
 
     def __init__(
         self,
@@ -40,11 +43,12 @@ class Training:
         teacher_sha256: str | None,
         measures: Measures = NO_MEASURES,
         initial_file: Path | None = None,
+        initial_sha256: str | None = None,
     ) -> None:
         recipe, method = config.recipe, config.method
-        self.initial_sha256 = sha256(initial_file) if initial_file is not None else ""
         if io.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(io.device)
+        self.initial_sha256 = checked_sha256(initial_file, initial_sha256)
         self.task = task_on(config.task, config.data, dataset)
         self.task.check(config.student, recipe, config.initial)
         student = self.task.student(config.student, config.seed, config.initial, initial_file)

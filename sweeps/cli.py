@@ -27,6 +27,7 @@ from sweeps.costs.predicted import predicted_against_actual
 from sweeps.engine.driver import Driver, Fatal
 from sweeps.engine.keep import retry
 from sweeps.engine.lock import locked
+from sweeps.engine.siblings import provide_initial_runs
 from sweeps.flags import parser, select
 from sweeps.presets import CIFAR100, DIGITS, GPU_PRESETS, preset
 from sweeps.started import in_job
@@ -146,11 +147,13 @@ def _run(asked: Study, flags: argparse.Namespace) -> int:
             keep=flags.keep, verbose=flags.verbose, pulse=pulse, data_source=place.source,
         )  # fmt: skip
         driver.price = flags.price
+        driver.adopt()
         driver.progress.say(f"study {study.name} in {folder}: {driver.progress.status()}")
         if driver.kind() is None:
             driver.finish()
         else:
             provide_used(asked, folder, num_classes)
+            provide_initial_runs(folder, driver.planner)
             stack.enter_context(ray_running(where, flags.verbose))
             signal.signal(signal.SIGTERM, _stop)
             _launch(driver, asked, flags)

@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "018805ff70f2"
+CODE = "180f8ce51a6c"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from pat.config import NUMERICS, ConfigError, Data, Part, Recipe, Task, later, plain, unknown
 from pat.methods import check_task, method_options
 from pat.models import check_model, check_pretrained
+from pat.starting import RUN
 from pat.tasks import check_data, create_task
 from pat.views.randaugment import parse
 from pat.weights import SCHEMES, is_url
@@ -94,8 +95,9 @@ class Study(Part):
     """Everything that a study computes.
 
     `teachers`: timm name -> the recipe it is trained with here, or the file it is given as. `students`: timm name ->
-    recipe. `initial`: a teacher ("name") or a student (":name") -> `timm:<name.tag>`, the weights that its training
-    starts from; a student's are those of all of its runs, the baselines without a teacher among them.
+    recipe. `initial`: a teacher ("name") or a student (":name") -> the weights that its training starts from,
+    `timm:<name.tag>`, or `run:<run_id>` for the student that another run has exported (of a study under the same
+    storage; a teacher of this one is waited for). A student's are those of all of its runs, its baselines too.
     `options`: method -> options that replace the method's defaults throughout; they are searched only where `choices`
     (method -> option -> values) says so. `corrections`: a student (":name") or a pair ("teacher:student") -> method ->
     options whose published value differs there; only the default setting is theirs, a search goes over them.
@@ -236,15 +238,17 @@ def check_tag(task: str, teacher: str, tag: str) -> None:
 
 
 def _check_initial(study: Study, key: str, weights: str) -> None:
-    """A teacher ("name") or a student (":name") of the study, and weights that timm has for it."""
+    """A teacher ("name") or a student (":name") of the study, and weights that timm has for it, or those of a run."""
     colon, name = key[: key.startswith(":")], key.removeprefix(":")
     if colon and name not in study.students:
         raise unknown("student", name, study.students, of=f" of study {study.name!r} with initial weights")
     if not colon and not isinstance(study.teachers.get(name), Recipe):
         hint = f"; for the student write ':{name}'" if name in study.students else ""
         raise ConfigError(f"initial weights for {name!r}: not a teacher that study {study.name!r} trains{hint}")
+    if re.fullmatch(f"{RUN}[0-9a-f]{{16}}", weights):
+        return
     if not weights.startswith(TIMM):
-        raise ConfigError(f"initial weights for {key!r}: {weights!r}, needed are timm:<name.tag>")
+        raise ConfigError(f"initial weights for {key!r}: {weights!r}, needed are timm:<name.tag> or run:<run_id>")
     check_pretrained(name, weights.removeprefix(TIMM), "student" if colon else "teacher")
 
 

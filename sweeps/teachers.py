@@ -37,7 +37,7 @@ def resolve_used(study: Study, folder: Path, num_classes: int) -> None:
 
 
 def provide_used(study: Study, folder: Path, num_classes: int) -> None:
-    """`provide` for every teacher that the pairs of the study use, which are resolved; and the weights that the
+    """`provide` for every teacher that the pairs of the study use, which are resolved; and timm's weights that the
     training of the others and of the students starts from, a teacher's as long as it has not ended."""
     task = create_task(study.task, study.data, num_classes)
     for name, source in _used(recorded(study, folder)).items():
@@ -45,28 +45,35 @@ def provide_used(study: Study, folder: Path, num_classes: int) -> None:
     teachers = {name: teacher_run(study, name) for name in study.used_teachers()}
     begun = [name for name, run in teachers.items() if run is not None and ledger.read_run(folder, run.run_id) is None]
     for key in (*begun, *(f":{name}" for name in study.used_students())):
-        if key in study.initial:
+        if study.initial.get(key, "").startswith(TIMM):
             _provide_initial(study.initial[key].removeprefix(TIMM), folder)
 
 
-def initial_file(tag: str, folder: Path) -> Path:
-    """Where the weights of a timm tag lie, as timm has them, for training that starts from them."""
-    return folder / FOLDER / f"initial-{tag}.safetensors"
+def initial_file(name: str, folder: Path) -> Path:
+    """Where the weights of a timm tag, as timm has them, or of a run lie for training that starts from them."""
+    return folder / FOLDER / f"initial-{name}.safetensors"
+
+
+def initial_sha256(name: str, folder: Path) -> str:
+    """What the bytes of this file must hash to, as the study began with them; empty where it has none yet."""
+    return _read_record(folder).get(initial_file(name, folder).name, "")
+
+
+def keep_initial(name: str, folder: Path, data: bytes, what: str) -> None:
+    """Keep weights for training that starts from them. Raises ConfigError for others than this folder had before."""
+    path, digest = initial_file(name, folder), hashlib.sha256(data).hexdigest()
+    known = initial_sha256(name, folder) or digest
+    if known != digest:
+        raise ConfigError(f"{what} now have SHA-256 {digest}, but this study began with {known}")
+    _write_record(folder, path.name, digest)
+    storage.write_file(path.parent, path.name, data)
 
 
 def _provide_initial(tag: str, folder: Path) -> None:
     """Raises ConfigError where timm cannot give them, or gives others than this folder had before."""
-    path = initial_file(tag, folder)
-    if path.exists():
-        return
-    print(f"fetching timm's weights {tag}", flush=True)
-    data = native_file(tag)
-    digest = hashlib.sha256(data).hexdigest()
-    known = _read_record(folder).get(path.name, digest)
-    if known != digest:
-        raise ConfigError(f"timm's weights {tag!r} now have SHA-256 {digest}, but this study began with {known}")
-    _write_record(folder, path.name, digest)
-    storage.write_file(path.parent, path.name, data)
+    if not initial_file(tag, folder).exists():
+        print(f"fetching timm's weights {tag}", flush=True)
+        keep_initial(tag, folder, native_file(tag), f"timm's weights {tag!r}")
 
 
 def resolve(source: TeacherFile, folder: Path, task: Task) -> TeacherFile:

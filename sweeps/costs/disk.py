@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from sweeps.costs.expect import Size
 from sweeps.engine.keep import KEEP, Keep, outlives
-from sweeps.planning.planner import Key, Planner
-from sweeps.study import Cell
+from sweeps.planning.planner import Planner
+from sweeps.planning.units import Key
 
 RECORD_BYTES = 40_000
 """A run's two tables in the ledger, about."""
@@ -23,26 +23,26 @@ class Disk:
     end: Mapping[Keep, int]
 
 
-def disk(planner: Planner, sizes: Mapping[Cell, Size], fetched: int, slots: int = 0) -> Disk | None:
+def disk(planner: Planner, sizes: Mapping[Key, Size], fetched: int, slots: int = 0) -> Disk | None:
     """What the whole study takes; None where the size of a run is unknown. `fetched`: given teachers; `slots`: runs at
     a time.
 
     At the peak every cell's wave is taken to wait at its first rung with a checkpoint for each of its runs, while each
     slot writes a checkpoint beside the last one: no order of the work takes more.
     """
-    if any(key.cell not in sizes for key in planner.units):
+    if any(key not in sizes for key in planner.units):
         return None
     kept: Counter[Keep] = Counter(dict.fromkeys(KEEP, fetched))
     held: Counter[Keep] = Counter(dict.fromkeys(KEEP, fetched))
     waiting = 0
     for key in planner.units:
-        size = sizes[key.cell]
+        size = sizes[key]
         for keep in KEEP:
             kept[keep] += size.student * sum(_kept(planner, key, keep).values())
             held[keep] += size.student * sum(_students(planner, key, keep).values())
         waiting += size.checkpoint * _paused(planner, key)
-    records = RECORD_BYTES * sum(len(unit.runs) + unit.unknown_runs for unit in planner.units.values())
-    largest = max((sizes[key.cell].checkpoint for key in planner.units), default=0)
+    records = RECORD_BYTES * sum(planner.counts()[1:])
+    largest = max((sizes[key].checkpoint for key in planner.units), default=0)
     running = 2 * max(1, slots) * largest if any(unit.left for unit in planner.units.values()) else 0
     return Disk(
         peak={keep: held[keep] + waiting + running + records for keep in KEEP},

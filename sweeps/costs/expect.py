@@ -1,4 +1,4 @@
-"""What a run of each cell is expected to take: from the ledger, else from probes, else from FLOPs and a throughput."""
+"""What a run of each unit is expected to take: from the ledger, else from probes, else from FLOPs and a throughput."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from pat.config import ConfigError, Data, RunConfig
 from pat.data import load
 from pat.models import create_model
 from pat.weights import is_url
-from sweeps.configs import default_options, student_run, teacher_run
+from sweeps.configs import default_options, student_run
 from sweeps.costs.flops import Count, Work, count
 from sweeps.costs.probe_file import Probe, read_probes
 from sweeps.costs.speeds import Speeds
-from sweeps.study import SCRATCH, SEARCH_SEED, Cell, Study
+from sweeps.planning.units import Key, Runs, keys
+from sweeps.study import SEARCH_SEED, Cell, Study
 
 GPU_FLOPS = {"bf16": 100e12, "fp32": 20e12}
 """Assumed FLOP/s of a datacentre GPU with models of this size run eagerly: a quarter and less of what it could."""
@@ -30,7 +31,7 @@ CPU_FLOPS, CPU_OPERATION = 60e9, 15e-6
 with models of 0.1 GFLOP, 110 to 170 with ResNet-18 at 224 pixels."""
 CPU_VIEW, CPU_VIEW_224 = 2e-4, 1e-3
 """Seconds to make the view of an image: of any size, and what is added for one of 224 x 224 pixels."""
-COLUMNS = ("teacher", "student", "method", "seconds", "epochs_done", "device", "cpu")
+COLUMNS = ("phase", "teacher", "student", "method", "seconds", "epochs_done", "device", "cpu")
 
 
 class Images(NamedTuple):
@@ -55,16 +56,16 @@ class Size(NamedTuple):
 
 @dataclass(frozen=True)
 class Expected:
-    """Times and sizes by cell; teachers are cells without a teacher. `fetched_bytes`: those that are not trained here.
+    """Times and sizes by unit. `fetched_bytes`: teachers that are not trained here.
 
     `assumed` says at what throughput FLOPs became times, empty where none did; `device`: whose times these are, empty
     if that is unknown.
     """
 
     speeds: Speeds
-    sizes: Mapping[Cell, Size]
+    sizes: Mapping[Key, Size]
     fetched_bytes: int
-    probes: Mapping[Cell, Probe]
+    probes: Mapping[Key, Probe]
     assumed: str = ""
     device: str = ""
 
@@ -78,50 +79,52 @@ def expect(
     data_root: Path = Path("data"),
 ) -> Expected:
     """Everything that is known of the runs of `study`, whose ledger and probes are in `folder`. Counts FLOPs, which
-    takes up to half a second a cell, only where a time or a size is not known otherwise.
+    takes up to half a second a unit, only where a time or a size is not known otherwise.
 
     `device`: the kind of device to say it for (`probe.device_name`; empty: whatever there are times of). `gpus`: what
     is assumed where FLOPs must do. `share` of a GPU that a run of one worker gets.
     """
     runs = configs(study)
     probes = read_probes(folder, device) if device else {}
-    sizes = {cell: Size(one.checkpoint_bytes, one.student_bytes) for cell, one in read_probes(folder).items()}
+    sizes = {key: Size(one.checkpoint_bytes, one.student_bytes) for key, one in read_probes(folder).items()}
     probed = probed_seconds(probes, share)
     ended = _ended(study, folder, device)
-    known = {cell for cell, _, epochs in ended if epochs} | probed.keys()
-    counts: dict[Cell, Count] = {}
+    known = {key for key, _, epochs in ended if epochs} | probed.keys()
+    counts: dict[Key, Count] = {}
     images = None
     if not runs.keys() <= known or not runs.keys() <= sizes.keys():
         images = images_of(study.data, data_root)
-        counts = {cell: count(config, images.classes) for cell, config in runs.items()} if images else {}
-    counted = {cell: counted_seconds(runs[cell], one, images, gpus) for cell, one in counts.items() if images}
-    speeds = Speeds(probed, {cell: seconds / share for cell, seconds in counted.items()})
-    for cell, seconds, epochs in ended:
-        speeds.note(cell, seconds, epochs)
-    sizes = {cell: Size(one.checkpoint_bytes, one.student_bytes) for cell, one in counts.items()} | sizes
-    used = any(speeds.source(cell) == "flops" for cell in runs)
+        counts = {key: count(config, images.classes) for key, config in runs.items()} if images else {}
+    counted = {key: counted_seconds(runs[key], one, images, gpus) for key, one in counts.items() if images}
+    speeds = Speeds(probed, {key: seconds / share for key, seconds in counted.items()})
+    for key, seconds, epochs in ended:
+        speeds.note(key, seconds, epochs)
+    sizes = {key: Size(one.checkpoint_bytes, one.student_bytes) for key, one in counts.items()} | sizes
+    used = any(speeds.source(key) == "flops" for key in runs)
     return Expected(speeds, sizes, _fetched_bytes(study), probes, _assumption(study, gpus) if used else "", device)
 
 
-def configs(study: Study) -> dict[Cell, RunConfig]:
-    """One run of every cell, baseline and teacher; the weights of its teacher may not exist yet."""
-    found: dict[Cell, RunConfig] = {}
-    for name in study.used_teachers():
-        if (config := teacher_run(study, name)) is not None:
-            found[Cell("", name, SCRATCH)] = config
-    for cell in [Cell("", name, SCRATCH) for name in study.used_students()] + study.cells():
+def configs(study: Study) -> dict[Key, RunConfig]:
+    """One run of every unit; the weights of its teacher may not exist yet."""
+    found: dict[Key, RunConfig] = {}
+    runs = Runs(study)
+    for key in keys(study):
+        cell = key.cell
+        if key.awaited:
+            found[key] = runs.awaited(key).config
+            continue
         searched = bool(cell.teacher and study.search.trials)
         options = default_options(study, cell) if cell.teacher else {}
         seed = SEARCH_SEED if searched else SEARCH_SEED + 1
-        found[cell] = student_run(study, cell, options, seed, "run:none" if cell.teacher else "")
+        found[key] = student_run(study, cell, options, seed, "run:none" if cell.teacher else "")
     return found
 
 
-def probed_seconds(probes: Mapping[Cell, Probe], share: float) -> dict[Cell, float]:
+def probed_seconds(probes: Mapping[Key, Probe], share: float) -> dict[Key, float]:
     """Seconds an epoch of a run that gets `share` of a device. Probes have a device for themselves; sharing it is taken
     to gain nothing, so that what runs cost is rather over- than underestimated."""
-    alone = {cell: one.epoch_seconds for cell, one in probes.items() if one.workers}
-    return {cell: seconds / (share if probes[cell].asked_workers == 1 else 1.0) for cell, seconds in alone.items()}
+    alone = {key: one.epoch_seconds for key, one in probes.items() if one.workers}
+    return {key: seconds / (share if probes[key].asked_workers == 1 else 1.0) for key, seconds in alone.items()}
 
 
 def counted_seconds(config: RunConfig, counted: Count, images: Images, gpus: bool) -> float:
@@ -155,8 +158,8 @@ def images_of(data: Data, data_root: Path) -> Images | None:
     return Images(len(found.train), len(found.val), len(found.test), found.num_classes)
 
 
-def _ended(study: Study, folder: Path, device: str = "") -> list[tuple[Cell, float, int]]:
-    """What the ended runs in `folder` took, on one kind of device or (empty) on any: cell, seconds, epochs.
+def _ended(study: Study, folder: Path, device: str = "") -> list[tuple[Key, float, int]]:
+    """What the ended runs in `folder` took, on one kind of device or (empty) on any: unit, seconds, epochs.
 
     A teacher of a timm tag stands in the ledger under its full name.
     """
@@ -166,7 +169,7 @@ def _ended(study: Study, folder: Path, device: str = "") -> list[tuple[Cell, flo
         runs = runs[(runs["device"] == device) | ((runs["device"] == "cpu") & (runs["cpu"] == device))]
     return [
         (
-            Cell(names.get(row["teacher"], row["teacher"]), row["student"], row["method"]),
+            Key.of(row["phase"], Cell(names.get(row["teacher"], row["teacher"]), row["student"], row["method"])),
             row["seconds"],
             row["epochs_done"],
         )

@@ -7,9 +7,8 @@ shares a GPU its share of one.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from analysis.schema import PHASES
 from sweeps.costs.disk import Disk, disk
@@ -17,10 +16,10 @@ from sweeps.costs.expect import Expected
 from sweeps.costs.probe_file import Probe
 from sweeps.costs.speeds import Speeds
 from sweeps.planning.anchors import anchors_of
-from sweeps.planning.planner import Key, Planner
-from sweeps.planning.units import ENDED, Unit
+from sweeps.planning.planner import Planner
+from sweeps.planning.units import ENDED, Key
 from sweeps.planning.view import NOT_STARTED
-from sweeps.study import SCRATCH, Cell
+from sweeps.study import Cell
 
 ASK_ABOVE = 10.0
 """Device-hours above which a study does not start without a yes."""
@@ -61,7 +60,7 @@ class Phase:
 class Forecast:
     """What is left of a study. `chain_seconds`: the longest row of runs that wait for each other. `slots`: runs of one
     worker at a time (0: unknown), each of which takes `share` of a device. `disk` is None where the size of a run's
-    files is unknown. `sources`: cells by where their times come from. `unfit`: runs that the memory does not hold.
+    files is unknown. `sources`: units by where their times come from. `unfit`: runs that the memory does not hold.
     """
 
     phases: tuple[Phase, ...]
@@ -113,9 +112,9 @@ def forecast(planner: Planner, expected: Expected, slots: int = 0, share: float 
     """What the planner's part of the study costs; `slots` and `share` as in Forecast."""
     speeds = expected.speeds
     phases = {name: Phase(name) for name in PHASES}
-    for key, unit in planner.units.items():
-        rate = speeds.seconds(key.cell) * device_share(planner, key.cell, share) / 3600
-        for part in _parts(planner, key, unit, rate):
+    for key in planner.units:
+        rate = speeds.seconds(key) * device_share(planner, key.cell, share) / 3600
+        for part in _parts(planner, key, rate):
             phases[part.name] = phases[part.name].plus(part)
     return Forecast(
         phases=tuple(phase for name, phase in phases.items() if phase.runs or name != "pretrain"),
@@ -123,7 +122,7 @@ def forecast(planner: Planner, expected: Expected, slots: int = 0, share: float 
         slots=slots,
         share=share,
         disk=disk(planner, expected.sizes, expected.fetched_bytes, slots),
-        sources=Counter(speeds.source(key.cell) for key in planner.units),
+        sources=Counter(speeds.source(key) for key in planner.units),
         unfit=tuple(one for one in expected.probes.values() if not one.fits),
     )
 
@@ -136,25 +135,24 @@ def device_share(planner: Planner, cell: Cell, share: float) -> float:
 
 def _chain(planner: Planner, speeds: Speeds, key: Key) -> float:
     """Seconds until a unit is complete however many devices there are: what it waits for, and its own runs in a row."""
-    unit, cell = planner.units[key], key.cell
+    unit = planner.units[key]
     if not unit.longest:
         return 0.0
-    needed = [0.0]
-    if (teacher := Key("teacher", Cell("", cell.teacher, SCRATCH))) in planner.units:
-        needed.append(_chain(planner, speeds, teacher))
-    for anchor in anchors_of(planner.scope, cell) if key.kind == "cell" else ():
+    needed = [0.0, *(_chain(planner, speeds, other) for other in planner.runs.needed(key))]
+    for anchor in anchors_of(planner.scope, key.cell) if key.kind == "cell" else ():
         if (other := Key("cell", anchor)) in planner.units and planner.units[other].outcome is None:
-            confirmation = planner.scope.recipe(anchor.student).epochs * speeds.seconds(anchor)
+            confirmation = planner.scope.recipe(anchor.student).epochs * speeds.seconds(other)
             needed.append(_chain(planner, speeds, other) - confirmation)
-    return unit.longest * speeds.seconds(cell) + max(needed)
+    return unit.longest * speeds.seconds(key) + max(needed)
 
 
-def _parts(planner: Planner, key: Key, unit: Unit, rate: float) -> list[Phase]:
+def _parts(planner: Planner, key: Key, rate: float) -> list[Phase]:
     """The phases of a unit; `rate`: device-hours of an epoch."""
-    recipes: Mapping[str, Any] = planner.scope.teachers if key.kind == "teacher" else planner.scope.students
-    full = recipes[key.cell.student].epochs
+    unit = planner.counted(key)
+    recipe = planner.runs.awaited(key).config.recipe if key.awaited else planner.scope.recipe(key.cell.student)
+    full = recipe.epochs
 
-    def part(name: str, runs: Iterable[str], unknown: int, left: int) -> Phase:
+    def part(name: str, runs: Collection[str], unknown: int, left: int) -> Phase:
         states = [planner.view.get(run_id, NOT_STARTED) for run_id in runs]
         ended, done = sum(state.status in ENDED for state in states), sum(state.epochs for state in states)
         count = len(states) + unknown
@@ -162,7 +160,7 @@ def _parts(planner: Planner, key: Key, unit: Unit, rate: float) -> list[Phase]:
 
     if key.kind != "cell":
         return [part(key.kind, unit.runs, 0, unit.left)]
-    confirmed = {row.run_id for row in unit.rows if row.run_id is not None}
+    confirmed = {row.run_id for row in unit.rows if row.run_id in unit.runs}
     unknown = sum(row.status == "waiting" and row.run_id is None for row in unit.rows)
     open_runs = (planner.view.get(run_id, NOT_STARTED) for run_id in confirmed)
     left = unknown * full + sum(full - state.epochs for state in open_runs if state.status not in ENDED)

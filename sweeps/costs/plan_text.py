@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sweeps.costs.disk import Disk
@@ -10,10 +10,11 @@ from sweeps.costs.expect import Expected, expect
 from sweeps.costs.forecast import Forecast, forecast
 from sweeps.engine.driver import unsynced_models
 from sweeps.engine.keep import KEEP, Keep
+from sweeps.engine.siblings import Found, adoptable
 from sweeps.looking.words import number, size, span
-from sweeps.planning.planner import Key, Planner, keys, rungs_of
-from sweeps.planning.units import ENDED
-from sweeps.planning.view import read_view
+from sweeps.planning.planner import Planner, rungs_of
+from sweeps.planning.units import ENDED, Key, keys, trained_teachers
+from sweeps.planning.view import read_state, read_view
 from sweeps.study import SCRATCH, Cell, Study
 
 CLUSTERS = (1, 8, 64)
@@ -40,6 +41,9 @@ def plan_text(
     money for a device-hour.
     """
     planner = Planner(study, read_view(folder, rungs_of(study)), unsynced_models(study, gpus), asked)
+    adopted = list(adoptable(folder, planner))
+    for _, run in adopted:
+        planner.update(run.run_id, read_state(run.folder, run.run_id))
     expected = expect(planner.scope, folder, device, gpus, share, data_root)
     found = forecast(planner, expected, slots, share)
     word = device_word(study, gpus)
@@ -47,6 +51,7 @@ def plan_text(
         _head(planner.scope),
         _phases(found),
         _pairs(planner, asked),
+        _adopted(adopted),
         _costs(planner, expected, share),
         _sources(found, expected),
         _clock(found, word),
@@ -94,7 +99,7 @@ def _pairs(planner: Planner, asked: Study) -> list[str]:
     """Every pair by its exact names, and once something has ended, how many runs of each cell."""
     lines = [f"{len(asked.pairs)} pairs, {len(asked.cells())} cells"]
     lines += [f"{place:3}. {teacher} -> {student}" for place, (teacher, student) in enumerate(asked.pairs, start=1)]
-    wanted = [key.cell.student for key in keys(asked) if key.kind == "teacher"]
+    wanted = trained_teachers(asked)
     starts, students = (
         [f"{name} ({asked.initial[key].removeprefix('timm:')})" for key, name in keyed if key in asked.initial]
         for keyed in (((name, name) for name in wanted), ((f":{name}", name) for name in asked.used_students()))
@@ -105,23 +110,28 @@ def _pairs(planner: Planner, asked: Study) -> list[str]:
     if not planner.counts()[0]:
         return lines
 
-    def done(cell: Cell, kind: str) -> str:
-        unit = planner.units[Key(kind, cell)]
+    def done(key: Key) -> str:
+        unit = planner.units[key]
         ended = sum(status in ENDED for status in unit.runs.values())
         return f"{ended}/{len(unit.runs) + unit.unknown_runs}"
 
     return lines + _matrix(planner.scope, "runs done", done)
 
 
+def _adopted(runs: Sequence[tuple[Key, Found]]) -> list[str]:
+    texts = [f"{key.cell.student} (study {run.folder.name!r})" for key, run in runs]
+    return [f"finished elsewhere, to be adopted: {', '.join(texts)}", ""] if texts else []
+
+
 def _costs(planner: Planner, expected: Expected, share: float) -> list[str]:
     """A column a method, a row a pair (by its number above): seconds an epoch, and memory where it was probed."""
     speeds, probes = expected.speeds, expected.probes
 
-    def seconds(cell: Cell, kind: str) -> str:
-        return number(speeds.seconds(cell)) if speeds.source(cell) != "none" else "?"
+    def seconds(key: Key) -> str:
+        return number(speeds.seconds(key)) if speeds.source(key) != "none" else "?"
 
-    def memory(cell: Cell, kind: str) -> str:
-        peak = probes[cell].peak_bytes if cell in probes else None
+    def memory(key: Key) -> str:
+        peak = probes[key].peak_bytes if key in probes else None
         return "?" if peak is None else number(peak / 1e9)
 
     shared = "" if share == 1 else f", each run on {number(share)} of a device"
@@ -131,14 +141,14 @@ def _costs(planner: Planner, expected: Expected, share: float) -> list[str]:
     return lines
 
 
-def _matrix(study: Study, title: str, value: Callable[[Cell, str], str]) -> list[str]:
-    """A row a pair, a column a method, and the teachers that are trained here; `value` of a cell and its kind."""
+def _matrix(study: Study, title: str, value: Callable[[Key], str]) -> list[str]:
+    """A row a pair, a column a method, and the teachers that are trained here; `value` of a unit."""
     lines = [title, f"{'':4}" + "".join(f"{method:>10}" for method in (SCRATCH, *study.methods))]
     for place, (teacher, student) in enumerate(study.pairs, start=1):
-        texts = [value(Cell("", student, SCRATCH), "scratch")]
-        texts += [value(Cell(teacher, student, method), "cell") for method in study.methods]
+        texts = [value(Key("scratch", Cell("", student, SCRATCH)))]
+        texts += [value(Key("cell", Cell(teacher, student, method))) for method in study.methods]
         lines.append(f"{place:3}." + "".join(f"{text:>10}" for text in texts))
-    teachers = [f"{key.cell.student} {value(key.cell, key.kind)}" for key in keys(study) if key.kind == "teacher"]
+    teachers = [f"{key.cell.student} {value(key)}" for key in keys(study) if key.kind == "teacher"]
     return [*lines, *([f"  teachers: {', '.join(teachers)}"] if teachers else []), ""]
 
 
@@ -182,7 +192,7 @@ def _disk(found: Disk | None, keep: Keep) -> list[str]:
 
 def _unfit(found: Forecast) -> list[str]:
     """Runs whose batch does not fit, each with the number of workers at which it would."""
-    texts = [f"{one.cell} ({f'{one.workers} workers' if one.workers else 'not one image'})" for one in found.unfit]
+    texts = [f"{one.key} ({f'{one.workers} workers' if one.workers else 'not one image'})" for one in found.unfit]
     return [f"does not fit the memory as it is; would fit with: {', '.join(texts)}"] if texts else []
 
 

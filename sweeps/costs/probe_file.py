@@ -10,14 +10,15 @@ from pathlib import Path
 
 from analysis import storage
 from analysis.schema import LedgerError
+from sweeps.planning.units import Key
 from sweeps.study import Cell
 
-FILE, VERSION = "probes.json", 1
+FILE, VERSION = "probes.json", 2
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What a run of one cell takes on one kind of device.
+    """What a run of one unit of a study takes on one kind of device. `kind`: the unit's (`Key`).
 
     `asked_workers` share the global batch in the study; `workers` is the smallest number (the same, twice, four times
     it …) at which a worker's share fits the memory, 0 where not even one image does. `step_seconds`: one step of
@@ -42,6 +43,11 @@ class Probe:
     peak_bytes: int | None = None
     checkpoint_bytes: int = 0
     student_bytes: int = 0
+    kind: str = "cell"
+
+    @property
+    def key(self) -> Key:
+        return Key(self.kind, self.cell)
 
     @property
     def cell(self) -> Cell:
@@ -53,17 +59,17 @@ class Probe:
         return self.workers == self.asked_workers
 
 
-def read_probes(folder: Path, device: str = "") -> dict[Cell, Probe]:
-    """The probes that a study's folder has for a kind of device; empty: the last one of each cell, whatever its device.
+def read_probes(folder: Path, device: str = "") -> dict[Key, Probe]:
+    """The probes that a study's folder has for a kind of device; empty: the last one of each unit, whatever its device.
 
     A file that cannot be read, or was written by another version of this program or beside another torch, has none.
     """
-    return {one.cell: one for one in _read(folder) if device in ("", one.device)}
+    return {one.key: one for one in _read(folder) if device in ("", one.device)}
 
 
 def write_probes(folder: Path, probes: Iterable[Probe]) -> None:
     """Add probes to those of a study's folder. Raises LedgerError where the storage refuses."""
-    known = {(one.cell, one.device): asdict(one) for one in (*_read(folder), *probes)}
+    known = {(one.key, one.device): asdict(one) for one in (*_read(folder), *probes)}
     content = {"version": VERSION, "torch": version("torch"), "probes": list(known.values())}
     storage.write_file(folder, FILE, (json.dumps(content, indent=1) + "\n").encode())
 

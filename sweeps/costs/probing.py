@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -11,6 +12,7 @@ from pat.config import RunConfig
 from sweeps.costs.expect import configs
 from sweeps.costs.probe import device_name, probe
 from sweeps.costs.probe_file import Probe, read_probes, write_probes
+from sweeps.planning.units import Key
 from sweeps.study import Cell, Study, TeacherFile
 from sweeps.teachers import local_file
 
@@ -26,10 +28,10 @@ def probe_here(study: Study, folder: Path, data_root: Path, say: Say) -> str:
     """Probe in this process, one after the other, whatever `folder` has no probe of; returns the kind of device."""
     device = local_device()
     kind = device_name(device)
-    for number, (cell, config, count) in enumerate(missing := _missing(study, folder, kind), start=1):
-        say(f"probing {number} of {len(missing)}: {cell}")
-        found = probe(config, data_root, _teacher(study, cell, folder), device, workers=count, cell=cell)
-        write_probes(folder, [found])
+    for number, (key, config, count) in enumerate(missing := _missing(study, folder, kind), start=1):
+        say(f"probing {number} of {len(missing)}: {key}")
+        found = probe(config, data_root, _teacher(study, key.cell, folder), device, workers=count, cell=key.cell)
+        write_probes(folder, [replace(found, kind=key.kind)])
     return kind
 
 
@@ -44,23 +46,23 @@ def probe_on_ray(study: Study, folder: Path, data_root: Path, gpus: bool, say: S
     kind, memory = ray.get(remote(_look).remote())
     missing = _missing(study, folder, kind)
     one = remote(_probe)
-    waiting = {
-        one.remote(config.to_json(), str(data_root), str(_teacher(study, cell, folder) or ""), count, tuple(cell)): cell
-        for cell, config, count in missing
-    }
+    waiting = {}
+    for key, config, count in missing:
+        teacher = str(_teacher(study, key.cell, folder) or "")
+        waiting[one.remote(config.to_json(), str(data_root), teacher, count, tuple(key.cell))] = key
     while waiting:
         (done,), _ = ray.wait(list(waiting), num_returns=1)
-        cell = waiting.pop(done)
-        write_probes(folder, [ray.get(done)])
-        say(f"probed {len(missing) - len(waiting)} of {len(missing)}: {cell}")
+        key = waiting.pop(done)
+        write_probes(folder, [replace(ray.get(done), kind=key.kind)])
+        say(f"probed {len(missing) - len(waiting)} of {len(missing)}: {key}")
     return kind, memory
 
 
-def _missing(study: Study, folder: Path, kind: str) -> list[tuple[Cell, RunConfig, int]]:
-    """Cells without a probe on this kind of device, their run, and its number of workers."""
+def _missing(study: Study, folder: Path, kind: str) -> list[tuple[Key, RunConfig, int]]:
+    """Units without a probe on this kind of device, their run, and its number of workers."""
     known = read_probes(folder, kind)
     found = configs(study).items()
-    return [(cell, config, study.workers_of(cell.method)) for cell, config in found if cell not in known]
+    return [(key, config, study.workers_of(key.cell.method)) for key, config in found if key not in known]
 
 
 def _teacher(study: Study, cell: Cell, folder: Path) -> Path | None:

@@ -6,26 +6,28 @@ It holds no state that is not in the ledger. `run_here` drives a study in this p
 from __future__ import annotations
 
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 from analysis import ledger
 from pat.models import family, has_batchnorm
+from pat.starting import RUN
 from pat.tasks import create_task
 from sweeps.costs.speeds import Speeds
-from sweeps.engine.jobs import STOP, WHERE, Job, run_folder, teacher_path
+from sweeps.engine.jobs import STOP, WHERE, Job, run_folder, student_path
 from sweeps.engine.keep import Keep, drop_students, outlives, set_aside_superseded
 from sweeps.engine.lock import Pulse
 from sweeps.engine.progress import COLUMNS, Progress
 from sweeps.engine.records import first_line, record_end
 from sweeps.engine.runs import STOPS_STUDY, execute
-from sweeps.planning.planner import Planner, keys, matrix_rows, rungs_of
-from sweeps.planning.units import Segment
+from sweeps.engine.siblings import adopt, adoptable, initial_name
+from sweeps.planning.planner import Planner, matrix_rows, rungs_of
+from sweeps.planning.units import Segment, keys
 from sweeps.planning.view import RUN_COLUMNS, read_state, read_view
-from sweeps.study import TIMM, Study, TeacherFile
-from sweeps.teachers import initial_file, local_file
+from sweeps.study import Study, TeacherFile
+from sweeps.teachers import initial_file, initial_sha256, local_file
 
 LOST_LIMIT, UNBEGUN_LIMIT = 3, 20
 GATHER_EVERY = 1000
@@ -88,6 +90,18 @@ class Driver:
         (folder / STOP).unlink(missing_ok=True)
         self._settle()
 
+    def adopt(self) -> None:
+        """Take over the finished teachers that studies under the same storage hold, and say so."""
+        counts: Counter[tuple[str, str]] = Counter()
+        for key, found in list(adoptable(self.folder, self.planner)):
+            if problem := adopt(self.folder, self.study.name, found):
+                self.progress.say(f"not adopted: {problem}")
+                continue
+            self.planner.update(found.run_id, read_state(self.folder, found.run_id))
+            counts[key.kind, found.folder.name] += 1
+        for (kind, study), count in counts.items():
+            self.progress.say(f"adopted {count} finished {kind}{'s' if count > 1 else ''} from study {study!r}")
+
     def kind(self) -> int | None:
         """How many workers the most urgent segment needs; None if none is ready."""
         return self.planner.kind()
@@ -141,9 +155,9 @@ class Driver:
                 teacher_file, sha256 = str(local_file(source, self.folder)), source.sha256
             else:
                 run_id = config.teacher.weights.removeprefix("run:")
-                teacher_file = str(teacher_path(self.folder, run_id))
+                teacher_file = str(student_path(self.folder, run_id))
                 sha256 = self.planner.view[run_id].student_sha256
-        initial = config.initial.removeprefix(TIMM)
+        initial, initial_sha256 = self._initial(config.initial)
         losses = self._losses[segment.run_id]
         return Job(
             folder=str(self.folder),
@@ -155,7 +169,8 @@ class Driver:
             teacher_family=self._families[segment.cell.teacher] if config.teacher else "",
             data_root=str(self.data_root),
             data_source=self.data_source,
-            initial_file=str(initial_file(initial, self.folder)) if initial else "",
+            initial_file=initial,
+            initial_sha256=initial_sha256,
             teacher_file=teacher_file,
             teacher_sha256=sha256,
             workers=self.study.workers_of(config.method.name),
@@ -164,6 +179,16 @@ class Driver:
             keep_student=outlives(self.keep, segment.phase),
             trial=segment.trial,
         )
+
+    def _initial(self, weights: str) -> tuple[str, str]:
+        """The file of the weights that a run starts from, and its SHA-256; empty where there are none."""
+        if not weights:
+            return "", ""
+        if self.planner.runs.trained_here(weights):
+            run_id = weights.removeprefix(RUN)
+            return str(student_path(self.folder, run_id)), self.planner.view[run_id].student_sha256
+        name = initial_name(weights)
+        return str(initial_file(name, self.folder)), initial_sha256(name, self.folder)
 
     def live(self) -> dict[str, Any]:
         """What `driver.json` says beside who drives: how far the study is, and the runs in flight."""

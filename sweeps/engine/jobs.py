@@ -22,7 +22,8 @@ class Job:
 
     `config` is the run's canonical configuration, `folder` the study's, `until` the number of epochs after which to
     stop. `teacher_file` is empty for runs without a teacher; `teacher_sha256` is what its bytes must hash to.
-    `initial_file` holds the weights that the training starts from, where the configuration names some.
+    `initial_file` holds the weights that the training starts from, where the configuration names some; its bytes must
+    hash to `initial_sha256`, where that is known.
     `data_source`: where each machine fetches the data set from, once, into its own `data_root`; empty: it lies there.
     `retries` and `preemptions` count the processes that the run has lost so far. `keep_student`: whether the student's
     file outlives the run. `trial`: the place of a search run in its cell's search.
@@ -40,6 +41,7 @@ class Job:
     teacher_file: str = ""
     teacher_sha256: str = ""
     initial_file: str = ""
+    initial_sha256: str = ""
     workers: int = 1
     retries: int = 0
     preemptions: int = 0
@@ -63,6 +65,6 @@ def run_folder(folder: str | Path, run_id: str) -> Path:
     return Path(folder) / "runs" / run_id
 
 
-def teacher_path(folder: str | Path, run_id: str) -> Path:
-    """The weights of a teacher that was trained here."""
+def student_path(folder: str | Path, run_id: str) -> Path:
+    """The weights of what a run trained, as a teacher that was trained here."""
     return run_folder(folder, run_id) / STUDENT

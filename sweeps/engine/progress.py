@@ -63,7 +63,7 @@ class Progress:
     def ended(self, segment: Segment, row: Mapping[str, Any]) -> None:
         """A run has ended: its row of the ledger."""
         self._note(row)
-        self.planner.speeds.note(segment.cell, float(row["seconds"]), int(row["epochs_done"]))
+        self.planner.speeds.note(segment.key, float(row["seconds"]), int(row["epochs_done"]))
         text, score = "", self._scores.get(str(row["run_id"]))
         if score is not None and segment.phase != "search":
             text = f": {METRICS[str(row['metric'])].number(score)} on test"
@@ -93,11 +93,11 @@ class Progress:
         return "time left unknown yet" if seconds is None else f"about {duration(seconds)} left"
 
     def seconds_left(self) -> float | None:
-        """An estimate from what an epoch of each cell takes; None where nothing is known of any."""
+        """An estimate from what an epoch of each unit takes; None where nothing is known of any."""
         left = self.planner.left()
-        if all(self.planner.speeds.source(cell) == "none" for cell in left):
+        if all(self.planner.speeds.source(key) == "none" for key in left):
             return None
-        seconds = sum(self.planner.speeds.seconds(cell) * epochs for cell, epochs in left.items())
+        seconds = sum(self.planner.speeds.seconds(key) * epochs for key, epochs in left.items())
         return seconds / max(1, self.slots)
 
     def best_gain(self) -> str:

@@ -85,6 +85,7 @@ def _attempt(job: Job, make_io: MakeIO, started: datetime) -> str:
             teacher_file=Path(job.teacher_file) if job.teacher_file else None,
             teacher_sha256=job.teacher_sha256 or None,
             initial_file=Path(job.initial_file) if job.initial_file else None,
+            initial_sha256=job.initial_sha256 or None,
             measures=Measures.parse(kept.decode()) if kept else Measures(),
         )
     if io.rank == 0:

@@ -42,7 +42,7 @@ def cell_states(picture: Picture) -> dict[Cell, str]:
     found: dict[Cell, set[str]] = {}
     for row in picture.rows:
         found.setdefault(_cell(row), set()).add(row["status"])
-    busy = {run.cell for run in picture.running}
+    busy = {run.cell for run in picture.running if run.phase != "teacher"}  # its model may be a student, too
     return {cell: _state(statuses, cell in busy) for cell, statuses in found.items()}
 
 

@@ -1,7 +1,7 @@
-"""What one unit of a study - a teacher, a student's scratch baseline, a cell - has done and can do now. Pure.
+"""What one unit of a study - a run that others wait for, a student's baselines, a cell - has done and can do. Pure.
 
-A unit looks at its own runs and at its teacher's. What it takes from other cells (the settings of anchors) comes
-with `draw`, once it is known.
+A unit looks at its own runs and at those that it needs. What it takes from other cells (the settings of anchors)
+comes with `draw`, once it is known.
 """
 
 from __future__ import annotations
@@ -11,28 +11,32 @@ from typing import Any
 
 from sweeps.configs import default_options
 from sweeps.planning.halving import Draw, search_cell
-from sweeps.planning.units import ENDED_BADLY, Row, Runs, Unit, as_text
+from sweeps.planning.units import ENDED_BADLY, Key, Row, Runs, Unit, as_text
 from sweeps.planning.view import NOT_STARTED, RunState, View
 from sweeps.study import SCRATCH, SEARCH_SEED, Cell, Study
 
 
-def plan_teacher(runs: Runs, teacher: str, view: View) -> Unit:
-    """The run of a teacher that is trained here."""
-    unit = Unit(Cell("", teacher, SCRATCH), "teacher")
-    run = runs.teacher(teacher)
-    assert run is not None
+def plan_needed(runs: Runs, key: Key, view: View) -> Unit:
+    """One run that other units wait for, as a teacher that is trained here. It may itself wait for others."""
+    unit, run = Unit(key.cell, key.kind), runs.awaited(key)
     state = view.get(run.run_id, NOT_STARTED)
-    unit.train(run, state, run.config.recipe.epochs, "teacher")
-    unit.outcome = state.status or None
-    unit.problem = _why_never(teacher, state)
-    return unit
+    reason = _why_never(runs, key, view)
+    if reason and not state.status:
+        unit.outcome, unit.problem = "", f"{key} blocked: {reason}"
+        return unit
+    unit.train(run, state, run.config.recipe.epochs, key.kind)
+    unit.outcome, unit.problem = state.status or None, reason
+    return _held(runs, unit, key, view)
 
 
 def plan_scratch(runs: Runs, student: str, view: View) -> Unit:
     """The baselines of a student: once per seed, whatever the number of its pairs."""
-    unit = Unit(Cell("", student, SCRATCH), "scratch")
+    key = Key("scratch", Cell("", student, SCRATCH))
+    unit = Unit(key.cell, "scratch")
+    if reason := _first_reason(runs, key, view):
+        return _blocked(runs.study, unit, ("scratch",), reason)
     _confirm(runs, unit, "scratch", {}, view)
-    return _judge(unit)
+    return _judge(_held(runs, unit, key, view))
 
 
 def plan_cell(runs: Runs, cell: Cell, view: View, draw: Draw | None) -> Unit:
@@ -40,18 +44,14 @@ def plan_cell(runs: Runs, cell: Cell, view: View, draw: Draw | None) -> Unit:
 
     Without a search there is the default setting alone. `draw` is None while the search waits for others.
     """
-    searched = bool(runs.study.search.trials)
+    searched, key = bool(runs.study.search.trials), Key("cell", cell)
     unit = Unit(cell, "search" if searched else "confirm")
-    teacher = runs.teacher(cell.teacher)
-    state = view.get(teacher.run_id, NOT_STARTED) if teacher else None
-    if reason := _why_never(cell.teacher, state) if state else "":
+    if reason := _first_reason(runs, key, view):
         return _blocked(runs.study, unit, ("default", "tuned") if searched else ("default",), reason)
     if searched:
         _tune(runs, unit, view, draw)
     _confirm(runs, unit, "default", default_options(runs.study, cell), view)
-    if state and state.status != "finished":
-        unit.ready.clear()
-    return _judge(unit)
+    return _judge(_held(runs, unit, key, view))
 
 
 def _tune(runs: Runs, unit: Unit, view: View, draw: Draw | None) -> None:
@@ -64,7 +64,7 @@ def _tune(runs: Runs, unit: Unit, view: View, draw: Draw | None) -> None:
     unit.rows += [Row(unit.cell, "tuned", seed, None, None, status, found.closed or "search") for seed in _seeds(study)]
     if not found.closed:
         unit.unknown_runs += study.seeds
-        unit.left += study.seeds * study.recipe(unit.cell.student).epochs
+        unit.left_later += study.seeds * study.recipe(unit.cell.student).epochs
 
 
 def _confirm(runs: Runs, unit: Unit, setting: str, options: Mapping[str, Any], view: View) -> None:
@@ -81,9 +81,28 @@ def _confirm(runs: Runs, unit: Unit, setting: str, options: Mapping[str, Any], v
         unit.rows.append(Row(unit.cell, setting, seed, text, run.run_id, status, state.message))
 
 
-def _why_never(teacher: str, state: RunState) -> str:
-    """Why there will be no such teacher; empty where there may."""
-    return f"teacher {teacher} {state.status}: {state.message}" if state.status in ENDED_BADLY else ""
+def _state(runs: Runs, key: Key, view: View) -> RunState:
+    return view.get(runs.awaited(key).run_id, NOT_STARTED)
+
+
+def _held(runs: Runs, unit: Unit, key: Key, view: View) -> Unit:
+    """Nothing of a unit is ready before every run that it needs has finished."""
+    if any(_state(runs, other, view).status != "finished" for other in runs.needed(key)):
+        unit.ready.clear()
+    return unit
+
+
+def _first_reason(runs: Runs, key: Key, view: View) -> str:
+    """Why something that a unit needs will never be there; empty where all may."""
+    return next((reason for other in runs.needed(key) if (reason := _why_never(runs, other, view))), "")
+
+
+def _why_never(runs: Runs, key: Key, view: View) -> str:
+    """Why a run that others wait for will never finish: how it ended, or why it cannot begin; empty where it may."""
+    state = _state(runs, key, view)
+    if state.status in ENDED_BADLY:
+        return f"{key} {state.status}: {state.message}"
+    return "" if state.status == "finished" else _first_reason(runs, key, view)
 
 
 def _judge(unit: Unit) -> Unit:

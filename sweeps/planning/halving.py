@@ -79,7 +79,7 @@ def _best(results: Sequence[Result]) -> dict[str, Any] | None:
 def _expect(study: Study, unit: Unit, waves: int) -> None:
     """Count waves that have not been drawn."""
     unit.unknown_runs += waves * study.search.wave
-    unit.left += waves * wave_epochs(study, unit.cell.student)
+    unit.left_later += waves * wave_epochs(study, unit.cell.student)
 
 
 def _wave(
@@ -102,7 +102,7 @@ def _wave(
         for index in alive:
             unit.train(tried[index], states[index], rung, "search", drawn + index)
         if len(unit.ready) > before:
-            unit.left += _later_epochs(study, rungs[place:], len(alive))
+            unit.left_later += _later_epochs(study, rungs[place:], len(alive))
             return None
         scores = {index: states[index].score(weights, rung) for index in alive}
         for index, score in scores.items():

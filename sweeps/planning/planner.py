@@ -1,8 +1,8 @@
 """The planner: what can run now, as a pure function of the study and of the picture of its ledger.
 
 Nothing waits for what it does not need: a cell waits for its teacher, for the runs of its own wave, and with its
-search for its anchors. What is most urgent goes first (teachers, anchors, then the longest expected work), which
-changes when a run is done, never whether.
+search for its anchors. What is most urgent goes first (runs that others wait for, as teachers; anchors; then the
+longest expected work), which changes when a run is done, never whether.
 """
 
 from __future__ import annotations
@@ -11,38 +11,21 @@ import json
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from pat.tasks import task_class
 from sweeps.costs.speeds import Speeds
 from sweeps.planning.anchors import anchors_of, is_anchor
-from sweeps.planning.cells import plan_cell, plan_scratch, plan_teacher
+from sweeps.planning.cells import plan_cell, plan_needed, plan_scratch
 from sweeps.planning.halving import Draw
 from sweeps.planning.search import Result, draw_wave
-from sweeps.planning.units import ENDED, Row, Runs, Segment, Unit
+from sweeps.planning.units import ENDED, Key, Row, Runs, Segment, Unit, keys
 from sweeps.planning.urgency import Queue, Urgency
 from sweeps.planning.view import RunState, View
-from sweeps.study import SCRATCH, Cell, Study, TeacherFile
+from sweeps.study import Cell, Study
 
 FIRST_RESORT = 16
 """After so many updates all units are ordered anew by what is known of their speeds, then after twice as many."""
-
-
-class Key(NamedTuple):
-    """A unit of the plan: its kind (teacher, scratch or cell) and which one."""
-
-    kind: str
-    cell: Cell
-
-
-def keys(study: Study) -> list[Key]:
-    """Every unit of a study, in the study's order."""
-    trained = [name for name in study.used_teachers() if not isinstance(study.teachers[name], TeacherFile)]
-    return [
-        *(Key("teacher", Cell("", name, SCRATCH)) for name in trained),
-        *(Key("scratch", Cell("", name, SCRATCH)) for name in study.used_students()),
-        *(Key("cell", cell) for cell in study.cells()),
-    ]
 
 
 def rungs_of(study: Study) -> frozenset[int]:
@@ -68,11 +51,11 @@ def plan(study: Study, view: View, unsynced: frozenset[str] = frozenset()) -> Pl
 
 
 class Planner:
-    """The same plan kept up to date: a run that has got on recomputes its own unit, and those that waited for it.
+    """The same plan kept up to date: a run that has got on recomputes its own units, and those that waited for it.
 
     `asked` limits everything to the pairs, methods and seeds of another study (a part of this one). `speeds` tell
-    how long an epoch of a cell takes; they are read whenever a unit is looked at, and for all units now and then.
-    `flying` are the segments that have been handed out, by run_id.
+    how long an epoch of a unit takes; they are read whenever a unit is looked at, and for all units now and then.
+    `flying` are the segments that have been handed out, by run_id; `runs` are those of `scope`.
     """
 
     def __init__(
@@ -90,18 +73,18 @@ class Planner:
         self.view = {run_id: state.at(self.rungs) for run_id, state in view.items()}
         self.flying: dict[str, Segment] = {}
         self._unsynced = unsynced
-        self._runs = Runs(self.scope, unsynced)
+        self.runs = Runs(self.scope, unsynced)
         self._order = {key: place for place, key in enumerate(keys(self.scope))}
         self._anchors = {key: [Key("cell", cell) for cell in anchors_of(self.scope, key.cell)] for key in self._order}
         self._waiting: dict[Key, list[Key]] = {key: [] for key in self._order}
         for key, anchors in self._anchors.items():
-            for needed in (Key("teacher", Cell("", key.cell.teacher, SCRATCH)), *anchors):
-                if needed in self._waiting:
-                    self._waiting[needed].append(key)
+            for needed in (*self.runs.needed(key), *anchors):
+                self._waiting[needed].append(key)
         self._queues: dict[int, Queue[Key]] = {}
-        self._owner: dict[str, Key] = {}
+        self._owners: dict[str, tuple[Key, ...]] = {}
+        self._counted: dict[Key, Unit] = {}
         self._tally = Counter(dict.fromkeys(("", *ENDED), 0))
-        self._left: Counter[Cell] = Counter()
+        self._left: Counter[Key] = Counter()
         self._pruned: deque[Segment] = deque()
         self._pruning: set[str] = set()
         self._waves: dict[tuple[Cell, int], tuple[str, list[dict[str, Any]]]] = {}
@@ -116,8 +99,8 @@ class Planner:
         self.view[run_id] = state.at(self.rungs)
         self.flying.pop(run_id, None)
         self._pruning.discard(run_id)
-        if run_id in self._owner:
-            self._evaluate(self._owner[run_id])
+        for key in self._owners.get(run_id, ()):
+            self._evaluate(key)
         self._updates += 1
         if self._updates >= self._resort_at:
             self._resort_at *= 2
@@ -138,14 +121,14 @@ class Planner:
 
     def take_on(self, run_id: str) -> Segment | None:
         """Hand out the segment with which a run goes on at once, urgent or not; None where it does not."""
-        free = self._free(self._owner[run_id]) if run_id in self._owner else []
+        free = (segment for key in self._owners.get(run_id, ()) for segment in self._free(key))
         return next((self._hand_out(segment) for segment in free if segment.run_id == run_id), None)
 
     def release(self, run_id: str) -> None:
         """A segment that was handed out is over or was lost; if the plan still wants it, it may be handed out again."""
         segment = self.flying.pop(run_id, None)
-        if segment is not None:
-            self._line_up(self._owner[run_id])
+        for key in self._owners[run_id] if segment is not None else ():
+            self._line_up(key)
 
     def kind(self) -> int | None:
         """How many workers the most urgent segment needs; None if there is none."""
@@ -155,7 +138,8 @@ class Planner:
     def ready(self) -> list[Segment]:
         """Every segment that can run now, handed out or not, the most urgent first."""
         found = [(self._urgency(key, segment), segment) for key in self._order for segment in self.units[key].ready]
-        return [segment for _, segment in sorted(found, key=lambda item: item[0])]
+        urgent = [segment for _, segment in sorted(found, key=lambda item: item[0])]
+        return list({segment.run_id: segment for segment in reversed(urgent)}.values())[::-1]
 
     def prune(self) -> Iterator[Segment]:
         """Runs that will not go on and are to be recorded as pruned; each is given once."""
@@ -164,7 +148,7 @@ class Planner:
 
     def rows(self) -> list[Row]:
         """The matrix: scratch once per student and seed, then every cell."""
-        return [row for key in self._order if key.kind != "teacher" for row in self.units[key].rows]
+        return [row for key in self._order for row in self.units[key].rows]
 
     def counts(self) -> tuple[int, int]:
         """Runs that have ended, and all that are expected."""
@@ -174,9 +158,13 @@ class Planner:
         """Runs that have diverged or failed."""
         return self._tally["diverged"] + self._tally["failed"]
 
-    def left(self) -> Mapping[Cell, int]:
-        """Epochs that each cell is still expected to train; teachers and baselines are cells without a teacher."""
+    def left(self) -> Mapping[Key, int]:
+        """Epochs that each unit is still expected to train; those of a run of several stand under the first."""
         return self._left
+
+    def counted(self, key: Key) -> Unit:
+        """A unit without the runs that another one asked for before: so each run is counted once."""
+        return self._counted[key]
 
     def superseded(self) -> set[str]:
         """Runs that a complete study does not ask for: confirmations of a best that a longer search replaced."""
@@ -198,13 +186,16 @@ class Planner:
     def _evaluate(self, key: Key) -> None:
         """Plan a unit anew, put what has changed into the sums, and go on with those that waited for it."""
         old, unit = self.units.get(key), self._plan(key)
-        if old is not None:
-            self._tally.subtract(old.tally())
-            self._left[key.cell] -= old.left
-        self._tally.update(unit.tally())
-        self._left[key.cell] += unit.left
         self.units[key] = unit
-        self._owner |= dict.fromkeys(unit.runs, key)
+        alone = (key,)
+        for run_id in unit.runs:
+            if key not in self._owners.setdefault(run_id, alone):
+                self._owners[run_id] += alone
+        if key in self._counted:
+            self._tally.subtract(self._counted[key].tally())
+        self._counted[key] = counted = unit.without({run for run in unit.runs if self._owners[run][0] != key})
+        self._tally.update(counted.tally())
+        self._left[key] = counted.left
         for segment in unit.prune:
             if segment.run_id not in self._pruning:
                 self._pruning.add(segment.run_id)
@@ -215,11 +206,11 @@ class Planner:
                 self._evaluate(waiting)
 
     def _plan(self, key: Key) -> Unit:
-        if key.kind == "teacher":
-            return plan_teacher(self._runs, key.cell.student, self.view)
+        if key.awaited:
+            return plan_needed(self.runs, key, self.view)
         if key.kind == "scratch":
-            return plan_scratch(self._runs, key.cell.student, self.view)
-        return plan_cell(self._runs, key.cell, self.view, self._drawing(key))
+            return plan_scratch(self.runs, key.cell.student, self.view)
+        return plan_cell(self.runs, key.cell, self.view, self._drawing(key))
 
     def _drawing(self, key: Key) -> Draw | None:
         """How the waves of a cell are drawn, once the best settings of its anchors are known."""
@@ -239,23 +230,33 @@ class Planner:
 
     def _hand_out(self, segment: Segment) -> Segment:
         self.flying[segment.run_id] = segment
-        self._line_up(self._owner[segment.run_id])
+        for key in self._owners[segment.run_id]:
+            self._line_up(key)
         return segment
 
     def _free(self, key: Key) -> list[Segment]:
         return [segment for segment in self.units[key].ready if segment.run_id not in self.flying]
 
     def _urgency(self, key: Key, segment: Segment) -> Urgency:
-        """Teachers first, then anchors, then the longest chain of work that the segment begins."""
-        seconds = self.speeds.seconds(key.cell) * segment.chain
-        if key.kind == "teacher":
-            waiting = self._waiting[key]
-            seconds += max((self.speeds.seconds(w.cell) * self.units[w].longest for w in waiting), default=0.0)
-            rank = 0 if any(is_anchor(self.scope, w.cell) for w in waiting) else 1
+        """Runs that others wait for first, then anchors, then the longest chain of work that the segment begins."""
+        seconds = self.speeds.seconds(key) * segment.chain
+        if key.awaited:
+            anchored, after = self._behind(key)
+            seconds += after
+            rank = 0 if anchored else 1
         else:
             first = segment.phase == "search" and self.units[key].outcome is None and is_anchor(self.scope, key.cell)
             rank = 2 if first else 3
         return Urgency(rank, -seconds, self._order[key])
+
+    def _behind(self, key: Key) -> tuple[bool, float]:
+        """Whether an anchor waits for a run, and the seconds of the longest chain that does."""
+        anchored, longest = False, 0.0
+        for waiting in self._waiting[key]:
+            further = self._behind(waiting) if waiting.awaited else (is_anchor(self.scope, waiting.cell), 0.0)
+            seconds = self.speeds.seconds(waiting) * self.units[waiting].longest + further[1]
+            anchored, longest = anchored or further[0], max(longest, seconds)
+        return anchored, longest
 
     def _draw(
         self, cell: Cell, wave: int, earlier: Sequence[Result], warm: Sequence[Mapping[str, Any]]

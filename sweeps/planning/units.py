@@ -4,17 +4,61 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from pat.config import RunConfig
+from pat.starting import RUN
 from sweeps.configs import student_run, teacher_run
 from sweeps.planning.view import RunState
 from sweeps.study import SCRATCH, Cell, Study, TeacherFile
 
 ENDED_BADLY = ("diverged", "failed")
 ENDED = ("finished", "pruned", *ENDED_BADLY)
+
+
+class Key(NamedTuple):
+    """A unit of the plan: its kind and which one.
+
+    A kind is `scratch`, `cell`, or that of a single run that other units wait for: `teacher`.
+    """
+
+    kind: str
+    cell: Cell
+
+    @classmethod
+    def of(cls, phase: str, cell: Cell) -> Key:
+        """The unit to which a run of a phase of the ledger belongs."""
+        return cls("cell" if phase in ("search", "confirm") else phase, cell)
+
+    def __str__(self) -> str:
+        models = " -> ".join(filter(None, self.cell[:2]))
+        return f"{self.kind} {models}" if self.awaited else str(self.cell)
+
+    @property
+    def awaited(self) -> bool:
+        """Whether the unit is one run that others wait for."""
+        return self.kind not in ("scratch", "cell")
+
+    @property
+    def initial(self) -> str:
+        """How `Study.initial` calls the side of a pair that the unit trains."""
+        return self.cell.student if self.kind == "teacher" else f":{self.cell.student}"
+
+
+def keys(study: Study) -> list[Key]:
+    """Every unit of a study, in the study's order."""
+    return [
+        *(Key("teacher", Cell("", name, SCRATCH)) for name in trained_teachers(study)),
+        *(Key("scratch", Cell("", name, SCRATCH)) for name in study.used_students()),
+        *(Key("cell", cell) for cell in study.cells()),
+    ]
+
+
+def trained_teachers(study: Study) -> list[str]:
+    """The teachers of the pairs that are trained here."""
+    return [name for name in study.used_teachers() if not isinstance(study.teachers[name], TeacherFile)]
 
 
 class Run(NamedTuple):
@@ -30,6 +74,7 @@ class Runs:
     def __init__(self, study: Study, unsynced: frozenset[str] = frozenset()) -> None:
         self.study, self._unsynced = study, unsynced
         self._made: dict[tuple[Cell, str, int], Run] = {}
+        self._needed: dict[Key, list[Key]] = {}
 
     def teacher(self, name: str) -> Run | None:
         """The run that trains a teacher, or None where it is a file."""
@@ -41,6 +86,30 @@ class Runs:
             assert config is not None
             self._made[key] = Run(config.run_id, config)
         return self._made[key]
+
+    def awaited(self, key: Key) -> Run:
+        """The one run of a unit that others wait for."""
+        run = self.teacher(key.cell.student)
+        assert run is not None
+        return run
+
+    def needed(self, key: Key) -> list[Key]:
+        """The units whose runs must have finished before a unit's may begin: where its training starts from one of
+        them, that one; its teacher. What these need in turn is theirs."""
+        if key not in self._needed:
+            start = self.trained_here(self.study.initial.get(key.initial, ""))
+            found = [start] if start else []
+            if key.cell.teacher and self.teacher(key.cell.teacher):
+                found.append(Key("teacher", Cell("", key.cell.teacher, SCRATCH)))
+            self._needed[key] = list(dict.fromkeys(found))
+        return self._needed[key]
+
+    def trained_here(self, weights: str) -> Key | None:
+        """The unit of the run that `run:<run_id>` names; None for a run that others do not wait for in this study."""
+        if not weights.startswith(RUN):
+            return None
+        awaited = (key for key in keys(self.study) if key.awaited)
+        return next((key for key in awaited if weights == f"{RUN}{self.awaited(key).run_id}"), None)
 
     def student(self, cell: Cell, options: Mapping[str, Any], seed: int) -> Run:
         """The run of a cell (a baseline where it has no teacher) at a setting, under a seed."""
@@ -57,7 +126,7 @@ class Runs:
         if isinstance(source, TeacherFile):
             return f"sha256:{source.sha256}"
         run = self.teacher(teacher) if teacher else None
-        return f"run:{run.run_id}" if run else ""
+        return f"{RUN}{run.run_id}" if run else ""
 
     def _workers(self, method: str, model: str) -> int:
         return self.study.workers_of(method) if model in self._unsynced else 1
@@ -84,6 +153,11 @@ class Segment:
     trial: int | None = None
 
     @property
+    def key(self) -> Key:
+        """The unit that its time is counted for."""
+        return Key.of(self.phase, self.cell)
+
+    @property
     def run_id(self) -> str:
         return self.run.run_id
 
@@ -107,10 +181,11 @@ class Row:
 
 @dataclass
 class Unit:
-    """The plan of one unit: a teacher, the baselines of a student, or a cell.
+    """The plan of one unit: a run that others wait for, the baselines of a student, or a cell.
 
-    `runs`: its runs that are known so far, with their status; `unknown_runs` are still to be decided. `left`: epochs
-    it is still expected to train. `after_search`: epochs in a row that follow a search run of the present wave;
+    `runs`: its runs that are known so far, with their status; `unknown_runs` are still to be decided. `left_of`: the
+    epochs that each is still to be trained, as far as that is decided; `left_later`: those beyond that are expected.
+    `after_search`: epochs in a row that follow a search run of the present wave;
     `longest`: the longest chain of a segment, also while others are waited for. `outcome`: what other units wait for,
     as text: how a teacher ended, or an anchor's best setting ("" = there is none); None until it is known.
     """
@@ -122,7 +197,8 @@ class Unit:
     rows: list[Row] = field(default_factory=list)
     runs: dict[str, str] = field(default_factory=dict)
     unknown_runs: int = 0
-    left: int = 0
+    left_of: dict[str, int] = field(default_factory=dict)
+    left_later: int = 0
     after_search: int = 0
     longest: int = 0
     outcome: str | None = None
@@ -133,10 +209,23 @@ class Unit:
         self.runs[run.run_id] = state.status
         full = run.config.recipe.epochs
         if state.status not in ("finished", *ENDED_BADLY) and (state.epochs < until or until == full):
-            self.left += max(0, until - state.epochs)
+            self.left_of[run.run_id] = max(0, until - state.epochs)
             chain = full - state.epochs + (self.after_search if phase == "search" else 0)
             self.longest = max(self.longest, chain)
             self.ready.append(Segment(run, until, phase, self.cell, chain, trial))
+
+    def without(self, others: Collection[str]) -> Unit:
+        """The same without some of its runs."""
+        if not others:
+            return self
+        left = {run_id: epochs for run_id, epochs in self.left_of.items() if run_id not in others}
+        runs = {run_id: status for run_id, status in self.runs.items() if run_id not in others}
+        return replace(self, runs=runs, left_of=left)
+
+    @property
+    def left(self) -> int:
+        """Epochs it is still expected to train."""
+        return self.left_later + sum(self.left_of.values())
 
     def tally(self) -> Counter[str]:
         """Runs by status; those that have not ended or are not known yet stand under ""."""

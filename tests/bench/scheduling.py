@@ -9,7 +9,7 @@ from functools import cache
 from sweeps import published
 from sweeps.costs.speeds import Speeds
 from sweeps.planning.planner import Planner
-from sweeps.planning.units import Run, Segment
+from sweeps.planning.units import Key, Run, Segment, keys
 from sweeps.presets import preset
 from sweeps.study import SCRATCH, Cell, Study
 from tests.bench.compare import EXACT
@@ -34,10 +34,10 @@ TOLERANCE = EXACT
 class StudyOrder(Speeds):
     """Knows nothing and learns nothing: all work is alike, so that the study's order alone decides."""
 
-    def note(self, cell: Cell, seconds: float, epochs: int) -> None:
+    def note(self, key: Key, seconds: float, epochs: int) -> None:
         pass
 
-    def seconds(self, cell: Cell) -> float:
+    def seconds(self, key: Key) -> float:
         return 0.0
 
 
@@ -94,7 +94,7 @@ def report() -> dict[str, float]:
     _, unlimited = drive(study, 10**6)
     bound = lower_bound(unlimited, DEVICES)
     teachers = max(end for _, end, segment in unlimited.segments if segment.phase == "teacher")
-    known = Speeds(probed={cell: pace(cell) for cell in _cells(study)})
+    known = Speeds(probed={key: pace(key.cell) for key in keys(study)})
     print(
         f"study {study.name}, {len(study.pairs)} pairs, {len(study.methods) + 1} methods, {DEVICES} devices: "
         f"{len(unlimited.segments):,} segments, {unlimited.work / 3600:,.0f} device-hours"
@@ -116,8 +116,3 @@ def report() -> dict[str, float]:
             f"{name}/idle in all": idle,
         }
     return ratios
-
-
-def _cells(study: Study) -> list[Cell]:
-    names = (*study.used_teachers(), *study.used_students())
-    return [*study.cells(), *(Cell("", name, SCRATCH) for name in names)]

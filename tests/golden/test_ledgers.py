@@ -27,6 +27,7 @@ from sweeps.looking.export_tensorboard import export_tensorboard
 from sweeps.looking.picture import Reader
 from sweeps.looking.status_text import status_text
 from sweeps.planning.planner import Planner, matrix_rows, rungs_of
+from sweeps.planning.units import keys
 from sweeps.planning.view import read_view
 from sweeps.store import open_study, read_study
 from sweeps.study import Study
@@ -90,7 +91,7 @@ def test_the_study_goes_on_in_it(folder: Path, tmp_path: Path) -> None:
     }
     decided = matrix_rows(golden_study(), driver.planner.rows(), families)
     assert decided == ledger.read_matrix_rows(folder)
-    assert expect(golden_study(), folder, data_root=tmp_path).speeds.source(golden_study().cells()[0]) == "ledger"
+    assert expect(golden_study(), folder, data_root=tmp_path).speeds.source(keys(golden_study())[-1]) == "ledger"
     assert export_optuna(folder, str(tmp_path / "optuna.log")) == 4
 
 

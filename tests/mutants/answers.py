@@ -84,6 +84,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
         GOLDEN,
         "tests/pat/test_train.py::test_interrupted_and_resumed_equals_uninterrupted",
     ),
+    "pat/starting.py": ("tests/pat/test_starting.py",),
     "pat/views/": ("tests/pat/test_views.py", GOLDEN),
     "pat/views/colour_jitter.py": ("tests/pat/test_augment_draws.py", GOLDEN),
     "pat/views/dense.py": ("tests/pat/test_dense_views.py", "tests/pat/test_placing.py"),
@@ -116,9 +117,22 @@ ANSWERS: dict[str, tuple[str, ...]] = {
         "tests/sweeps/test_faults.py::test_memory_that_nothing_saves_fails_with_the_workers_it_needs",
         "tests/sweeps/test_driver.py::test_losses_of_a_run_that_gets_on_do_not_add_up",
     ),
+    "sweeps/engine/siblings.py": tuple(
+        f"tests/sweeps/test_siblings.py::{name}"
+        for name in (
+            "test_what_is_not_whole_is_trained",
+            "test_initial_weights_that_cannot_be_used",
+            "test_initial_weights_are_kept_where_the_study_is",
+            "test_finished_teachers_are_adopted_and_all_is_as_if_they_had_been_trained",
+        )
+    ),
     "sweeps/planning/": ("tests/sweeps/test_search.py", "tests/sweeps/test_planner.py"),
     "sweeps/planning/anchors.py": ("tests/sweeps/test_anchors.py",),
-    "sweeps/planning/cells.py": ("tests/sweeps/test_search.py", "tests/sweeps/test_forecast.py"),
+    "sweeps/planning/cells.py": (
+        "tests/sweeps/test_search.py",
+        "tests/sweeps/test_forecast.py",
+        "tests/sweeps/test_needed.py",
+    ),
     "sweeps/planning/halving.py": (
         "tests/sweeps/test_search.py",
         "tests/sweeps/test_forecast.py",
@@ -128,6 +142,13 @@ ANSWERS: dict[str, tuple[str, ...]] = {
         "tests/sweeps/test_search.py",
         "tests/sweeps/test_handing_out.py",
         "tests/sweeps/test_anchors.py",
+        "tests/sweeps/test_needed.py",
+    ),
+    "sweeps/planning/units.py": (
+        "tests/sweeps/test_search.py",
+        "tests/sweeps/test_planner.py",
+        "tests/sweeps/test_needed.py",
+        "tests/sweeps/test_both_sides.py",
     ),
     "sweeps/planning/spaces.py": (
         "tests/sweeps/test_search.py",

@@ -164,6 +164,12 @@ MUTANTS = [
     *of("pat/views/colour_jitter.py", ("low + (1 + strength - low) * uniform(", "low + strength * uniform(")),
     *of("pat/data/base.py", ("round(len(members) * share)]", "int(len(members) * share)]")),
     *of(
+        "pat/starting.py",
+        ("if expected and found != expected:", "if not expected and found != expected:"),
+        ("(head if differing else set())", "head"),
+        ("sorted(differing - head)", "sorted(differing & head)"),
+    ),
+    *of(
         "pat/memory.py",
         ("return not method.couples_samples and not any(", "return not any("),
     ),

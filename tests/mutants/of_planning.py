@@ -22,9 +22,14 @@ MUTANTS = [
     ),
     *of(
         "sweeps/planning/cells.py",
+        (
+            'any(_state(runs, other, view).status != "finished" for',
+            'all(_state(runs, other, view).status != "finished" for',
+        ),
+        ('return "" if state.status == "finished" else _first_reason(', "return _first_reason("),
         ("range(SEARCH_SEED + 1, SEARCH_SEED + 1 + study.seeds)", "range(SEARCH_SEED, SEARCH_SEED + study.seeds)"),
         ("        if run.run_id not in unit.runs:\n            unit.train", "        if seed:\n            unit.train"),
-        ("unit.left += study.seeds * study.recipe", "unit.left += study.recipe"),
+        ("unit.left_later += study.seeds * study.recipe", "unit.left_later += study.recipe"),
     ),
     *of(
         "sweeps/planning/halving.py",
@@ -59,8 +64,14 @@ MUTANTS = [
     ),
     *of(
         "sweeps/planning/units.py",
-        ("self.left += max(0, until - state.epochs)", "self.left += until"),
+        ("self.left_of[run.run_id] = max(0, until - state.epochs)", "self.left_of[run.run_id] = until"),
         ('return f"sha256:{source.sha256}"', 'return f"sha256:{source.path}"'),
+        ('return cls("cell" if phase in ("search", "confirm") else', 'return cls("cell" if phase != "teacher" else'),
+        (
+            'return self.cell.student if self.kind == "teacher" else',
+            "return self.cell.student if self.cell.teacher else",
+        ),
+        ("if run_id not in others}\n        runs =", "}\n        runs ="),
         ("if model in self._unsynced else 1", "if model not in self._unsynced else 1"),
     ),
     *of(
@@ -78,6 +89,10 @@ MUTANTS = [
         "sweeps/planning/planner.py",
         ("return Urgency(rank, -seconds,", "return Urgency(rank, seconds,"),
         ("rank = 2 if first else 3", "rank = 3"),
+        ("further = self._behind(waiting) if waiting.awaited else", "further ="),
+        ("self.units[waiting].longest + further[1]", "self.units[waiting].longest"),
+        ("                self._owners[run_id] += alone", "                self._owners[run_id] = alone"),
+        ("if self._owners[run][0] != key}", "if self._owners[run][-1] != key}"),
         ('"rule": "last",', '"rule": "best_test",'),
         ('"weights": study.weights(row.cell.student),', '"weights": "raw",'),
     ),

@@ -83,10 +83,10 @@ def steps(
         state = fake_run(segment.run, segment.until, score, fate(segment.run), planner.rungs)
         spent[segment.run_id] += now - start
         if state.status:
-            planner.speeds.note(segment.cell, spent[segment.run_id], state.epochs)
+            planner.speeds.note(segment.key, spent[segment.run_id], state.epochs)
         planner.update(segment.run_id, state)
         for given_up in planner.prune():
             state = planner.view[given_up.run_id]
-            planner.speeds.note(given_up.cell, spent[given_up.run_id], state.epochs)
+            planner.speeds.note(given_up.key, spent[given_up.run_id], state.epochs)
             planner.update(given_up.run_id, replace(state, status="pruned"))
         yield segment

@@ -18,7 +18,7 @@ from pat.config import ConfigError, RunConfig
 from sweeps.configs import default_options
 from sweeps.costs.speeds import Speeds
 from sweeps.planning.anchors import anchors_of
-from sweeps.planning.planner import Planner, plan
+from sweeps.planning.planner import Key, Planner, plan
 from sweeps.planning.search import draw_wave
 from sweeps.planning.spaces import lies_in_space
 from sweeps.planning.units import Runs
@@ -195,7 +195,7 @@ def test_a_study_file_from_before_still_opens(tmp_path: Path) -> None:
 def test_the_search_of_an_anchor_goes_before_longer_work() -> None:
     """Until its first wave has ended: then nobody waits for it any more."""
     study = anchored(teachers=dict.fromkeys((CNN_TEACHER, VIT_TEACHER, AKIN[0]), TeacherFile("t", "c" * 64)))
-    speeds = Speeds(probed={cell: 1.0 if cell[:2] == ANCHOR else 100.0 for cell in study.cells()})
+    speeds = Speeds(probed={Key("cell", cell): 1.0 if cell[:2] == ANCHOR else 100.0 for cell in study.cells()})
     planner = Planner(study, {}, speeds=speeds)
     first = [planner.take(1) for _ in range(5)]
     assert [segment is not None and segment.cell[:2] == ANCHOR for segment in first] == [True] * 4 + [False]

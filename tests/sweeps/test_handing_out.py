@@ -12,7 +12,7 @@ from simulate import Timeline, fake_run, steps
 from small import CNN_TEACHER, MLP_STUDENT, RECIPE, VIT_TEACHER, fake_score, simulate, small_study
 
 from sweeps.costs.speeds import Speeds
-from sweeps.planning.planner import Planner
+from sweeps.planning.planner import Key, Planner
 from sweeps.planning.units import Run
 from sweeps.planning.urgency import Queue, Urgency
 from sweeps.study import Cell, Search, TeacherFile
@@ -68,7 +68,7 @@ def any_score(run: Run, epoch: int) -> float:
 @given(order=st.integers(0, 10**6))
 def test_speeds_change_the_order_and_nothing_else(order: int) -> None:
     study, rng = small_study(), random.Random(order)
-    speeds = Speeds(probed={cell: rng.lognormvariate(0, 2) for cell in study.cells()})
+    speeds = Speeds(probed={Key("cell", cell): rng.lognormvariate(0, 2) for cell in study.cells()})
     planner = Planner(study, {}, speeds=speeds)
     deque(steps(planner, Timeline(3), lambda segment, done: rng.random(), lambda run, e: fake_score(run.config, e)), 0)
     whole = simulate(study)
@@ -78,7 +78,8 @@ def test_speeds_change_the_order_and_nothing_else(order: int) -> None:
 def test_teachers_go_first_and_then_the_longest_chain() -> None:
     study = small_study(teachers={CNN_TEACHER: TeacherFile("t", "c" * 64), VIT_TEACHER: RECIPE}, methods=("kd", "pat"))
     slow = Cell(CNN_TEACHER, MLP_STUDENT, "pat")
-    planner = Planner(study, {}, speeds=Speeds(probed={slow: 1.0, slow._replace(method="kd"): 0.3}))
+    pat, kd = Key("cell", slow), Key("cell", slow._replace(method="kd"))
+    planner = Planner(study, {}, speeds=Speeds(probed={pat: 1.0, kd: 0.3}))
     segments = planner.ready()
     assert segments[0].phase == "teacher"
     found = [(s.phase, s.cell.method) for s in segments if s.cell.teacher]
@@ -86,14 +87,14 @@ def test_teachers_go_first_and_then_the_longest_chain() -> None:
         found == [("search", "pat")] * 4 + [("confirm", "pat")] * 2 + [("search", "kd")] * 4 + [("confirm", "kd")] * 2
     )
     assert [s.chain for s in segments if s.cell == slow] == [12] * 4 + [6] * 2, "a search run, then its confirmation"
-    planner.speeds = Speeds(probed={slow: 0.1, slow._replace(method="kd"): 9.0})
+    planner.speeds = Speeds(probed={pat: 0.1, kd: 9.0})
     planner.resort()
     assert [segment.cell.method for segment in planner.ready() if segment.cell.teacher][:4] == ["kd"] * 4
 
 
 def test_kinds_of_segments_are_served_apart() -> None:
     study = small_study(workers={"pat": 2}, methods=("pat",), teachers={n: TeacherFile(n, "c" * 64) for n in TEACHERS})
-    planner = Planner(study, {}, speeds=Speeds(probed={cell: 0.01 for cell in study.cells()}))
+    planner = Planner(study, {}, speeds=Speeds(probed={Key("cell", cell): 0.01 for cell in study.cells()}))
     assert planner.kind() == 1, "scratch is longer here"
     assert all((segment := planner.take(2)) and segment.cell.method == "pat" for _ in range(12))
     assert planner.take(2) is None and planner.kind() == 1

@@ -28,6 +28,7 @@ from sweeps.engine.cluster import Node, address, preempted, slots, why_lost
 from sweeps.engine.driver import Driver, Fatal
 from sweeps.engine.launch import _share, launch
 from sweeps.engine.lock import locked
+from sweeps.planning.units import Key
 from sweeps.store import open_study
 from sweeps.study import Cell, Search, Study, TeacherFile
 
@@ -88,7 +89,7 @@ class TestOnRay:
         study, said = small_study(pairs=((CNN_TEACHER, MLP_STUDENT),), methods=()), list[str]()
         devices = cluster_devices(study, tmp_path, tmp_path, said.append)
         assert (devices.slots, devices.share, devices.gpus) == (2, 1.0, False) and len(said) == 1
-        probe = read_probes(tmp_path, devices.device)[Cell("", MLP_STUDENT, "scratch")]
+        probe = read_probes(tmp_path, devices.device)[Key("scratch", Cell("", MLP_STUDENT, "scratch"))]
         assert probe.epoch_seconds > 0 and probe.fits
         assert cluster_devices(study, tmp_path, tmp_path, said.append) == devices and len(said) == 1
 

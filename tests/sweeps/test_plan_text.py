@@ -16,7 +16,7 @@ from sweeps.costs.plan_text import plan_text
 from sweeps.costs.probe_file import Probe, write_probes
 from sweeps.engine.driver import Driver, run_here
 from sweeps.looking.words import number, size, span
-from sweeps.planning.planner import Planner
+from sweeps.planning.planner import Key, Planner
 from sweeps.store import open_study
 from sweeps.study import Cell, TeacherFile
 
@@ -34,10 +34,10 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> None:
 def probe_all(folder: Path, **changes: Probe) -> None:
     """Ten minutes an epoch and five gigabytes for every cell of the small study."""
     probes = {
-        cell: Probe(*cell, GPU, 1, 1, epoch_seconds=600.0, peak_bytes=5 * 10**9, checkpoint_bytes=9, student_bytes=3)
-        for cell in configs(small_study())
+        key: Probe(*key.cell, GPU, 1, 1, epoch_seconds=600.0, peak_bytes=5 * 10**9, checkpoint_bytes=9, student_bytes=3)
+        for key in configs(small_study())
     }
-    write_probes(folder, [replace(one, **changes) for one in probes.values()])
+    write_probes(folder, [replace(one, kind=key.kind, **changes) for key, one in probes.items()])
 
 
 def plan(folder: Path, **flags: object) -> str:
@@ -72,7 +72,7 @@ def test_probes_of_another_device_say_no_time(tmp_path: Path) -> None:
 
 def test_what_does_not_fit_is_named_with_the_workers_that_would(tmp_path: Path) -> None:
     probe_all(tmp_path, workers=4)
-    assert f"would fit with: {CNN_TEACHER} scratch (4 workers), " in plan(tmp_path, device=GPU, gpus=True)
+    assert f"would fit with: teacher {CNN_TEACHER} (4 workers), " in plan(tmp_path, device=GPU, gpus=True)
 
 
 @pytest.mark.usefixtures("replayed")
@@ -99,8 +99,8 @@ def test_a_teacher_of_a_tag_is_found_in_the_ledger_under_its_full_name(
         teachers={"resnet18": TeacherFile("timm:resnet18.a1_in1k", "0" * 64)}, pairs=(("resnet18", MLP_STUDENT),)
     )
     cells = configs(study)
-    assert list(cells) == [Cell("", MLP_STUDENT, "scratch"), *study.cells()]
-    assert cells[study.cells()[0]].teacher.name == "resnet18.a1_in1k"  # type: ignore[union-attr]
+    assert [key.cell for key in cells] == [Cell("", MLP_STUDENT, "scratch"), *study.cells()]
+    assert cells[Key("cell", study.cells()[0])].teacher.name == "resnet18.a1_in1k"  # type: ignore[union-attr]
     assert expect(study, tmp_path).fetched_bytes == pytest.approx(11.7e6 * 4, rel=0.01)
 
 
@@ -110,7 +110,7 @@ def test_images_are_known_before_the_data_is_here(tmp_path: Path) -> None:
 
 
 def test_seconds_from_flops() -> None:
-    config = configs(small_study())[Cell("", CNN_STUDENT, "scratch")]
+    config = configs(small_study())[Key("scratch", Cell("", CNN_STUDENT, "scratch"))]
     images = images_of(Data("cifar10", 32, validation=0.5), Path())
     work = Count(Work(20e12 / 32, 10), Work(20e12 / 35_000, 10), 0, 0)
     assert images and counted_seconds(config, work, images, gpus=True) == pytest.approx(25_000 // 32 + 1.0)
@@ -121,7 +121,7 @@ def test_seconds_from_flops() -> None:
 
 def test_threads_share_what_is_computed_and_an_ema_is_scored_too() -> None:
     cells, images = configs(small_study()), Images(330, 60, 40, 10)
-    plain, averaged = cells[Cell("", CNN_STUDENT, "scratch")], cells[Cell("", MLP_STUDENT, "scratch")]
+    plain, averaged = (cells[Key("scratch", Cell("", name, "scratch"))] for name in (CNN_STUDENT, MLP_STUDENT))
     step = Count(Work(60e9, 0), Work(), 0, 0)
     one, two = (counted_seconds(replace(plain, threads=n), step, images, gpus=False) for n in (1, 2))
     assert one - two == pytest.approx(330 // 32 * 32 / 2)
@@ -132,9 +132,9 @@ def test_threads_share_what_is_computed_and_an_ema_is_scored_too() -> None:
 
 def test_only_runs_of_one_worker_share_a_device() -> None:
     """A probe has the device for itself; what fits on none says no time."""
-    cells = small_study().cells()[:3]
+    cells = [Key("cell", cell) for cell in small_study().cells()[:3]]
     probes = {
-        cell: Probe(*cell, "GPU", asked_workers=asked, workers=workers, epoch_seconds=10.0)
+        cell: Probe(*cell.cell, "GPU", asked_workers=asked, workers=workers, epoch_seconds=10.0)
         for cell, asked, workers in zip(cells, (1, 2, 1), (1, 2, 0), strict=True)
     }
     assert probed_seconds(probes, 0.25) == {cells[0]: 40.0, cells[1]: 10.0}

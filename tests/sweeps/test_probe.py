@@ -129,8 +129,8 @@ def test_probes_are_remembered_by_device(tmp_path: Path) -> None:
     other = Probe("", "s", "scratch", "GPU B", 1, 1, epoch_seconds=3.0)
     write_probes(tmp_path, [one])
     write_probes(tmp_path, [other])
-    assert read_probes(tmp_path, "GPU A") == {one.cell: one} and read_probes(tmp_path, "GPU C") == {}
-    assert read_probes(tmp_path) == {one.cell: other}
+    assert read_probes(tmp_path, "GPU A") == {one.key: one} and read_probes(tmp_path, "GPU C") == {}
+    assert read_probes(tmp_path) == {one.key: other}
 
 
 @pytest.mark.parametrize("change", [{"version": 0}, {"torch": "1.0"}, {"probes": [{"student": "s"}]}, {"probes": 3}])
@@ -143,7 +143,7 @@ def test_an_old_or_damaged_file_is_probed_again(change: dict[str, Any], tmp_path
     (tmp_path / FILE).write_text("{cut of")
     assert read_probes(tmp_path, "GPU") == {}
     write_probes(tmp_path, [one])
-    assert read_probes(tmp_path, "GPU") == {one.cell: one}
+    assert read_probes(tmp_path, "GPU") == {one.key: one}
 
 
 @pytest.mark.parametrize(

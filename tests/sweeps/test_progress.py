@@ -9,13 +9,12 @@ from typing import Any
 import pandas as pd
 import pytest
 from simulate import Timeline
-from small import CNN_TEACHER, MLP_STUDENT, simulate, small_study
+from small import CNN_TEACHER, simulate, small_study
 
 from analysis import read_runs
 from sweeps.engine.progress import Progress
 from sweeps.planning.planner import Planner
-from sweeps.planning.units import Segment
-from sweeps.study import Cell
+from sweeps.planning.units import Segment, keys
 
 ROW: dict[str, Any] = {
     "status": "finished",
@@ -88,13 +87,12 @@ def test_the_time_left_comes_from_the_speeds(tmp_path: Path) -> None:
     progress, segment, _ = begun(tmp_path)
     assert progress.time_left() == "time left unknown yet"
     progress.ended(segment, {"run_id": segment.run_id, **ROW})
-    assert progress.planner.speeds.seconds(segment.cell) == 2.0
+    assert progress.planner.speeds.seconds(segment.key) == 2.0
     epochs = sum(progress.planner.left().values())
     assert progress.seconds_left() == pytest.approx(2.0 * epochs)
     progress.slots = 4
     assert progress.seconds_left() == pytest.approx(2.0 * epochs / 4)
-    cells = [*small_study().cells(), Cell("", CNN_TEACHER, "scratch"), Cell("", MLP_STUDENT, "scratch")]
-    assert progress.planner.left().keys() >= set(cells)
+    assert progress.planner.left().keys() == set(keys(small_study()))
 
 
 def test_the_best_gain_is_the_largest_mean_over_seeds() -> None:

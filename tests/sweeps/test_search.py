@@ -15,7 +15,7 @@ from small import CNN_STUDENT, CNN_TEACHER, MLP_STUDENT, small_study
 
 from sweeps import published
 from sweeps.configs import default_options
-from sweeps.planning.planner import Plan, Planner, matrix_rows, plan
+from sweeps.planning.planner import Key, Plan, Planner, matrix_rows, plan
 from sweeps.planning.search import Result, _told, draw_wave, seed_of
 from sweeps.planning.spaces import suggest
 from sweeps.planning.units import Run, Runs, Segment, as_text
@@ -139,9 +139,9 @@ def test_the_score_at_full_length_decides() -> None:
 def test_the_epochs_that_are_left() -> None:
     """Each of two waves: four runs of 2 epochs, two of them 4 more. Then two settings on two seeds."""
     study, wave, confirmation = one_cell(trials=8), 4 * 2 + 2 * 4, 2 * 2 * 6
-    assert Planner(study, {}).left()[CELL] == 2 * wave + confirmation
+    assert Planner(study, {}).left()[Key("cell", CELL)] == 2 * wave + confirmation
     begun = {run.run_id: state({2: 10 * place}) for place, run in enumerate(first_wave(study))}
-    assert Planner(study, begun).left()[CELL] == 2 * 4 + wave + confirmation
+    assert Planner(study, begun).left()[Key("cell", CELL)] == 2 * 4 + wave + confirmation
 
 
 def test_a_default_that_wins_is_confirmed_once() -> None:
@@ -149,8 +149,8 @@ def test_a_default_that_wins_is_confirmed_once() -> None:
     done, given_up = state({2: 50, 6: 60}, "finished"), state({2: 50}, "pruned")
     ends = dict(zip((run.run_id for run in first_wave(study)), (done, done, given_up, given_up), strict=True))
     planner = Planner(study, ends)
-    assert len([segment for segment in planner.ready() if segment.phase == "confirm"]) == study.seeds
-    assert planner.left()[CELL] == study.seeds * 6
+    assert [segment.phase for segment in planner.units[Key("cell", CELL)].ready] == ["confirm"] * study.seeds
+    assert planner.left()[Key("cell", CELL)] == study.seeds * 6
     assert {row.setting for row in planner.rows()} == {"scratch", "default", "tuned"}
 
 

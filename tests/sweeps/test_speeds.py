@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from sweeps.costs.speeds import Speeds
+from sweeps.planning.units import Key
 from sweeps.study import Cell
 
-SWIN, MIXER = Cell("swin", "resnet", "pat"), Cell("mixer", "resnet", "pat")
-KD, SCRATCH = Cell("swin", "resnet", "kd"), Cell("", "resnet", "scratch")
+SWIN, MIXER = Key("cell", Cell("swin", "resnet", "pat")), Key("cell", Cell("mixer", "resnet", "pat"))
+KD, SCRATCH = Key("cell", Cell("swin", "resnet", "kd")), Key("scratch", Cell("", "resnet", "scratch"))
 
 
 def test_nothing_known_is_one_second() -> None:
