@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "180f8ce51a6c"
+CODE = "b9e373e46915"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -7,6 +7,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from pat import config
 from pat.data import Dataset, Source, truths_of
 from pat.errors import ConfigError, unknown
-from pat.models import load_teacher
+from pat.models import create_model, load_teacher
 from pat.options import declare, signature_defaults
 from pat.taps import StageTaps, Tapped
 from pat.views import Views, epoch_batches
@@ -88,28 +89,35 @@ class Task(ABC):
     """What must be known of its images: "labels", "boxes", "masks"; empty for nothing."""
     common_maps: ClassVar[bool] = False
     """Whether maps of any two models have one shape, so that they can be compared as they are."""
+    couples_images: ClassVar[bool] = False
+    """Whether an image's loss depends on the others of its batch, so that a batch cannot be done in parts."""
 
     def __init__(self, data: config.Data, num_classes: int, labels: Tensor | None = None) -> None:
         self.data, self.num_classes = data, num_classes
         self.labels = torch.zeros(0, dtype=torch.int64) if labels is None else labels
         self.canvas = (data.image_size, data.image_size)
 
-    couples_images: ClassVar[bool] = False
-    """Whether an image's loss depends on the others of its batch, so that a batch cannot be done in parts."""
-
-    @abstractmethod
     def check(self, name: str, recipe: config.Recipe, initial: str) -> None:
         """Raises ConfigError naming a setting that does not suit the training of timm's model `name` from `initial`.
 
         Called before any work, with the values of a `RunConfig`.
         """
+        self.refuse(recipe, ("sizes", "scale"))
 
-    @abstractmethod
+    def refuse(self, recipe: config.Recipe, unused: Iterable[str]) -> None:
+        """Raises ConfigError where one of the fields `unused` says something."""
+        defaults = {field.name: field.default for field in dataclasses.fields(config.Recipe)}
+        for key in unused:
+            if (value := getattr(recipe, key)) != defaults[key]:
+                allowed = f"{self.name} has no use for it, leave it at {defaults[key]!r}"
+                raise ConfigError(f"recipe.{key} = {value!r}: {allowed}")
+
     def build(self, name: str, num_classes: int, initial: str = "", initial_file: Path | None = None) -> nn.Module:
-        """The model of the task with timm's model `name` in it; random weights from torch's generator.
+        """The model of the task with timm's model `name` in it (here: it alone); random weights from torch's generator.
 
         `initial` and `initial_file` are those of `models.create_model`.
         """
+        return create_model(name, num_classes, self.canvas, initial, initial_file)
 
     def student(self, name: str, seed: int, initial: str = "", initial_file: Path | None = None) -> nn.Module:
         """A model whose initial weights are a function of the arguments and the task alone."""
@@ -121,23 +129,14 @@ class Task(ABC):
         """A frozen model in eval mode from its file, and the SHA-256 of its bytes (`models.load_teacher`)."""
         return load_teacher(name, lambda classes: self.build(name, classes), self.num_classes, file, expected_sha256)
 
-    @abstractmethod
     def taps(self, model: nn.Module) -> StageTaps:
         """Taps on the stages of the timm model in `model`."""
+        return StageTaps(model, self.canvas)
 
-    @abstractmethod
     def levels(self, taps: StageTaps) -> list[Shape]:
         """Shapes of `Seen.maps` at the nominal canvas, of a model with these taps."""
+        return [(stage.channels, *stage.size) for stage in taps.stages]
 
-    def refuse(self, recipe: config.Recipe, unused: Iterable[str]) -> None:
-        """Raises ConfigError where one of the fields `unused` is not at its default."""
-        defaults = {field.name: field.default for field in dataclasses.fields(config.Recipe)}
-        for key in unused:
-            if (value := getattr(recipe, key)) != defaults[key]:
-                allowed = f"{self.name} has no use for it, leave it at {defaults[key]!r}"
-                raise ConfigError(f"recipe.{key} = {value!r}: {allowed}")
-
-    @abstractmethod
     def see(
         self,
         model: nn.Module,
@@ -149,8 +148,9 @@ class Task(ABC):
         """What `model` makes of `images` [B, 3, H, W], which are normalised for it.
 
         `tapped`: what its taps gave for them; without it there may be no maps. `like`: what another model saw, whose
-        samples are to be judged; without it they are chosen by `targets`.
+        samples are to be judged; without it they are chosen by `targets`. Here every image is a sample.
         """
+        return Seen(model(images)) if tapped is None else Seen(tapped.logits, tapped.maps)
 
     @abstractmethod
     def losses(self, seen: Seen, targets: Any) -> dict[str, Tensor]:
@@ -186,7 +186,8 @@ class Task(ABC):
         """A tensor that costs what a step's forward pass of `model` costs, or a scoring one; meta tensors will do."""
         if not training:
             return self.see(model, views.images).logits
-        return sum(self.losses(self.see(model, views.images, views.targets), views.targets).values(), torch.zeros(()))
+        losses = self.losses(self.see(model, views.images, views.targets), views.targets)
+        return reduce(torch.add, losses.values())
 
     @abstractmethod
     def score(self, model: nn.Module, split: Any, rank: int = 0, world: int = 1) -> Score:

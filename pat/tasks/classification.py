@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -14,9 +13,8 @@ from torch import Tensor, nn
 from pat.config import Data, Recipe
 from pat.data import Labelled
 from pat.losses import cross_entropy
-from pat.models import create_model, normalisation
-from pat.taps import StageTaps, Tapped
-from pat.tasks.base import NO_SCORE, Score, Seen, Shape, Task, register_task
+from pat.models import normalisation
+from pat.tasks.base import NO_SCORE, Score, Seen, Task, register_task
 from pat.views import Views, eval_batch, train_views
 
 EVAL_BATCH = 256
@@ -28,28 +26,6 @@ class Classification(Task):
 
     metric = "top1"
     truths = "labels"
-
-    def check(self, name: str, recipe: Recipe, initial: str) -> None:
-        self.refuse(recipe, ("sizes", "scale"))
-
-    def build(self, name: str, num_classes: int, initial: str = "", initial_file: Path | None = None) -> nn.Module:
-        return create_model(name, num_classes, self.canvas, initial, initial_file)
-
-    def taps(self, model: nn.Module) -> StageTaps:
-        return StageTaps(model, self.canvas)
-
-    def levels(self, taps: StageTaps) -> list[Shape]:
-        return [(stage.channels, *stage.size) for stage in taps.stages]
-
-    def see(
-        self,
-        model: nn.Module,
-        images: Tensor,
-        targets: Tensor | None = None,
-        like: Seen | None = None,
-        tapped: Tapped | None = None,
-    ) -> Seen:
-        return Seen(model(images)) if tapped is None else Seen(tapped.logits, tapped.maps)
 
     def losses(self, seen: Seen, targets: Tensor) -> dict[str, Tensor]:
         return {"ce": cross_entropy(seen.logits, targets)}
