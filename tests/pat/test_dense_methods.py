@@ -1,0 +1,211 @@
+"""Every method that serves detection and segmentation, in one contract."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+
+from pat.config import ConfigError
+from pat.data import VOID
+from pat.dense.valid import valid_area
+from pat.methods import check_task, create_method, list_methods
+from pat.prompts import PromptBlock
+from tests.pat import dense_tasks as dense
+
+TASKS = ("detection", "segmentation")
+
+
+def gradients(method: Any, views: Any) -> dict[str, torch.Tensor]:
+    """Those of one step, by name."""
+    method.zero_grad()
+    method.train()(views.images, views.targets, views.indices)["loss"].backward()
+    return {name: p.grad.clone() for name, p in method.named_parameters() if p.grad is not None}
+
+
+def set_strength(method: Any, value: float) -> None:
+    for block in method.prompts.values():
+        torch.nn.init.constant_(block.strength, value)
+
+
+@pytest.mark.parametrize("task_name", TASKS)
+@pytest.mark.parametrize("name", dense.METHODS)
+def test_contract(name: str, task_name: str) -> None:
+    """Finite, falls on a fixed batch, leaves the teacher alone, everything is trained, bf16 works."""
+    task = dense.made(task_name)
+    method, views = dense.method(name, task), dense.views(task)
+    frozen = {k: v.clone() for k, v in method.teacher.state_dict().items()} if method.teacher else {}
+    trainable = {key: p for key, p in method.named_parameters() if p.requires_grad}
+    optimizer, totals = torch.optim.AdamW(trainable.values(), lr=2e-3), []
+    for _ in range(6):
+        losses = method.train()(views.images, views.targets, views.indices)
+        optimizer.zero_grad()
+        losses["loss"].backward()
+        optimizer.step()
+        totals.append(losses["loss"].item())
+    assert all(map(lambda total: total == total and abs(total) < 1e4, totals)) and totals[-1] < totals[0]
+    parts = {"scratch": set(), "kd": {"kd"}, "fitnet": {"hint", "kd"}}.get(
+        name, {"kd", "feature", "regularisation", "prompted_top1"}
+    )
+    own = {"detection": {"rpn_objectness", "rpn_box", "roi_class", "roi_box"}, "segmentation": {"pixel"}}[task_name]
+    assert losses.keys() - {"loss", "output"} == parts | (own if parts or len(own) > 1 else set())
+    assert all(torch.equal(v, frozen[k]) for k, v in (method.teacher.state_dict() if frozen else {}).items())
+    without = [key for key, p in trainable.items() if p.grad is None and not key.startswith("student.backbone.")]
+    assert not without, "timm's own pooling and head may idle, nothing else"
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = method(views.images, views.targets, views.indices)["loss"]
+    loss.backward()
+    assert torch.isfinite(loss) and loss.dtype == torch.float32
+
+
+@pytest.mark.parametrize("task_name", TASKS)
+@pytest.mark.parametrize("name", dense.METHODS)
+def test_a_step_done_twice_gives_the_same_bits(name: str, task_name: str) -> None:
+    task = dense.made(task_name)
+    views = dense.views(task)
+    one, two = (gradients(dense.method(name, task), views) for _ in range(2))
+    assert one.keys() == two.keys() and all(torch.equal(value, two[key]) for key, value in one.items())
+
+
+@pytest.mark.parametrize("task_name", TASKS)
+def test_nothing_is_learnt_from_oneself(task_name: str) -> None:
+    """With the student as its teacher, KD and hints are exactly 0."""
+    task = dense.made(task_name)
+    student = task.student(dense.STUDENT, 0)
+    method = create_method("fitnet", student, copy.deepcopy(student), task, kd_weight=1.0).eval()
+    views = dense.views(task)
+    losses = dense.flat(method(views.images, views.targets))
+    assert losses["hint"] == 0 and losses["kd"] == 0 and losses["loss"] > 0
+
+
+@pytest.mark.parametrize("task_name", TASKS)
+@pytest.mark.parametrize("teacher", [dense.TEACHER, "convnext_micro_32"])
+def test_prompts_without_strength_change_no_bit_at_any_canvas(teacher: str, task_name: str) -> None:
+    task = dense.made(task_name)
+    method = dense.method("pat", task, task.student(teacher, 1), prompt_depth=3)
+    seen_sizes = set()
+    for epoch in (0, 1, 2):
+        views = dense.views(task, epoch)
+        seen = method.see(views.images, views.targets, method.student_taps)
+        images = method.for_teacher(views.images, seen.sizes)
+        with torch.no_grad():
+            tapped, memory = method.teacher_taps.remember(images, 1)
+            prompts = {
+                i: lambda x, i=i: method.prompts[str(i)](x, torch.ones(len(x), 8, *x.shape[2:])) for i in (1, 2, 3)
+            }
+            plain = method.judge(images, seen, tapped)
+            prompted = method.judge(images, seen, method.teacher_taps.prompted(images, prompts, memory))
+        assert torch.equal(plain.logits, prompted.logits)
+        assert all(map(torch.equal, plain.maps, prompted.maps))
+        seen_sizes.add(tuple(views.images.shape[2:]))
+        losses = dense.flat(method(views.images, views.targets))
+        assert losses["regularisation"] == 0
+    assert len(seen_sizes) > 1, "the canvas varies"
+
+
+@pytest.mark.parametrize("task_name", TASKS)
+@pytest.mark.parametrize("feedback", ["current", "previous", "none"])
+def test_every_prompt_learns(feedback: str, task_name: str) -> None:
+    task = dense.made(task_name)
+    method = dense.method("pat", task, feedback=feedback)
+    set_strength(method, 0.3)
+    for epoch in (0, 1):  # the second step has what the first, of another canvas, left behind
+        found = gradients(method, dense.views(task, epoch))
+    blocks = [name for name, module in method.named_modules() if isinstance(module, PromptBlock)]
+    assert len(blocks) == 4
+    for block in blocks:
+        own = [key for key, value in found.items() if key.startswith(block + ".") and value.abs().sum() > 0]
+        assert f"{block}.strength" in own and f"{block}.fuse.0.weight" in own and len(own) > 10
+
+
+@pytest.mark.parametrize("task_name", TASKS)
+def test_feedback_is_kept_at_the_nominal_size(task_name: str) -> None:
+    task = dense.made(task_name)
+    method = dense.method("pat", task, feedback="previous")
+    shapes = [task.levels(method.teacher_taps)[i] for i in range(4)]
+    for epoch in (0, 1):
+        views = dense.views(task, epoch)
+        method.train()(views.images, views.targets)
+        assert [tuple(getattr(method, f"feedback_{i}").shape) for i in range(4)] == [(4, *shape) for shape in shapes]
+
+
+def test_the_head_of_regions_runs_once_in_each_model() -> None:
+    task = dense.made("detection")
+    views, calls = dense.views(task), []
+    for name, count in (("scratch", (1, 0)), ("kd", (1, 1)), ("fitnet", (1, 1)), ("pat", (1, 2))):
+        method = dense.method(name, task)
+        for number, model in enumerate((method.student, method.teacher)):
+            if model is not None:
+                model.head.register_forward_hook(lambda *_, number=number: calls.append(number))
+        calls.clear()
+        method(views.images, views.targets)
+        assert (calls.count(0), calls.count(1)) == count, name
+
+
+@pytest.mark.parametrize("task_name", TASKS)
+def test_the_teacher_s_padding_is_its_own_zero(task_name: str) -> None:
+    """It has other pixel statistics than the student."""
+    task = dense.made(task_name)
+    teacher = task.student(dense.TEACHER, 1)
+    teacher.pretrained_cfg = {"mean": (0.1, 0.2, 0.3), "std": (0.3, 0.2, 0.1)}
+    method, views = dense.method("kd", task, teacher), dense.views(task)
+    shown = method.for_teacher(views.images, views.targets.sizes)
+    inside = valid_area(views.targets.sizes, views.images.shape[2:], views.images.shape[2:]).expand_as(shown)
+    assert not inside.all() and (shown[~inside] == 0).all()
+    mean, std = (torch.tensor(values)[:, None, None] for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    levels = views.images * std + mean
+    expected = (levels - torch.tensor([0.1, 0.2, 0.3])[:, None, None]) / torch.tensor([0.3, 0.2, 0.1])[:, None, None]
+    torch.testing.assert_close(shown[inside], expected[inside], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("task_name", TASKS)
+@pytest.mark.parametrize("name", ["fitnet", "pat"])
+def test_maps_teach_where_they_show_the_image(name: str, task_name: str) -> None:
+    """With `valid_maps`, what the maps hold on padding is nothing to the loss; without it, it is."""
+    part, found = {"fitnet": "hint", "pat": "feature"}[name], {}
+    for valid_maps in (False, True):
+        task = dense.made(task_name, valid_maps=valid_maps)
+        method, views = dense.method(name, task).eval(), dense.views(task)
+        plain = method(views.images, views.targets)[part].item()
+        own = type(task).see
+
+        def noisy(model: Any, images: Any, targets: Any = None, like: Any = None, tapped: Any = None) -> Any:
+            seen = own(task, model, images, targets, like, tapped)
+            if like is not None:
+                for x in seen.maps:
+                    x.data += 5 * ~valid_area(views.targets.sizes, images.shape[2:], x.shape[2:])
+            return seen
+
+        task.see = noisy
+        found[valid_maps] = abs(method(views.images, views.targets)[part].item() - plain)
+    assert found[True] == 0 and found[False] > 0.01
+
+
+def test_samples_of_segmentation_are_cells_with_a_class() -> None:
+    task = dense.made("segmentation")
+    views = dense.views(task)
+    seen = task.see(task.student(dense.STUDENT, 0), views.images, views.targets)
+    labels = task.classes(seen, views.targets)
+    middles = views.targets.masks[:, 2::4, 2::4]
+    assert len(seen.logits) == len(labels) == int((middles != VOID).sum()) and VOID not in labels
+    batch, row, column = (int(place[-1]) for place in torch.where(middles != VOID))
+    assert torch.equal(seen.logits[-1], seen.samples.logits[batch, :, row, column])
+    void = type(views.targets)(torch.full_like(views.targets.masks, VOID), views.targets.sizes)
+    losses = dense.method("kd", task)(views.images, void)
+    assert losses["pixel"] == 0 and torch.isfinite(losses["loss"]), "a batch without a class teaches nothing else"
+
+
+def test_methods_of_classification_are_refused_elsewhere() -> None:
+    others = [name for name in list_methods() if name not in dense.METHODS]
+    assert len(others) >= 6
+    for name in others:
+        check_task(name, "classification")
+        with pytest.raises(
+            ConfigError, match=f"method '{name}': only for classification; for detection there are fitnet, kd"
+        ):
+            check_task(name, "detection")
+        task = dense.made("segmentation")
+        with pytest.raises(ConfigError, match="only for classification"):
+            create_method(name, *(task.student(dense.STUDENT, 0) for _ in range(2)), task)
