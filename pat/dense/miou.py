@@ -25,4 +25,4 @@ def mean_iou(matrix: Tensor) -> float:
 
 def pixel_accuracy(matrix: Tensor) -> float:
     """Percent of the counted pixels that were given their class."""
-    return 100 * float(matrix.diagonal().sum() / matrix.sum())
+    return 100 * float(matrix.diagonal().sum().double() / matrix.sum())

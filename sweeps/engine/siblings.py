@@ -17,8 +17,8 @@ from analysis import ledger, storage
 from analysis.schema import LedgerError
 from pat.config import ConfigError
 from pat.io import CHECKPOINT, STUDENT
-from pat.models import create_model
 from pat.starting import RUN
+from pat.tasks import create_task
 from sweeps.engine.jobs import run_folder
 from sweeps.engine.keep import SET_ASIDE
 from sweeps.planning.planner import Planner
@@ -112,9 +112,8 @@ def _provide(folder: Path, planner: Planner, key: Key, weights: str) -> None:
             raise ConfigError(f"{what}: {reasons or f'no study in {str(folder.parent)!r} has that run'}")
         _check_architecture(what, key, found.row["student"])
         keep_initial(initial_name(weights), folder, found.student(), what)
-    create_model(
-        key.cell.student, 1, planner.scope.data.image_size, weights, file
-    )  # a head for other classes is left out
+    task = create_task(planner.scope.task, planner.scope.data, num_classes=1)
+    task.build(key.cell.student, 1, weights, file)  # a head for other classes is left out
 
 
 def _check_architecture(what: str, key: Key, student: str) -> None:

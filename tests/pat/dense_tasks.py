@@ -63,11 +63,11 @@ def made(task: str, **options: Any) -> Any:
     return task_on(Task(task, {**OPTIONS[task], **options}), data(task), dataset(task))
 
 
-def views(task: Any, epoch: int = 0, batch: int = 0, student: Any = None) -> Views:
-    """A batch of four images."""
+def views(task: Any, epoch: int = 0, batch: int = 0, images: int = 4) -> Views:
+    """A batch of so many images."""
     train = dataset(task.name).train
-    batches = task.batches(train, 4, 0, epoch)
-    return list(task.views(train, batches, RECIPE, student or task.student(STUDENT, 0), 0, epoch))[batch]
+    batches = task.batches(train, images, 0, epoch)
+    return list(task.views(train, batches, RECIPE, task.student(STUDENT, 0), 0, epoch))[batch]
 
 
 def method(name: str, task: Any, teacher: Any = None, **options: Any) -> Method:

@@ -45,7 +45,7 @@ def test_contract(name: str, task_name: str) -> None:
         losses["loss"].backward()
         optimizer.step()
         totals.append(losses["loss"].item())
-    assert all(map(lambda total: total == total and abs(total) < 1e4, totals)) and totals[-1] < totals[0]
+    assert all(map(lambda total: total == total and abs(total) < 1e4, totals)) and min(totals[3:]) < totals[0]
     parts = {"scratch": set(), "kd": {"kd"}, "fitnet": {"hint", "kd"}}.get(
         name, {"kd", "feature", "regularisation", "prompted_top1"}
     )
@@ -85,9 +85,9 @@ def test_nothing_is_learnt_from_oneself(task_name: str) -> None:
 def test_prompts_without_strength_change_no_bit_at_any_canvas(teacher: str, task_name: str) -> None:
     task = dense.made(task_name)
     method = dense.method("pat", task, task.student(teacher, 1), prompt_depth=3)
-    seen_sizes = set()
-    for epoch in (0, 1, 2):
-        views = dense.views(task, epoch)
+    canvases = set()
+    for epoch, batch in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        views = dense.views(task, epoch, batch, images=2)
         seen = method.see(views.images, views.targets, method.student_taps)
         images = method.for_teacher(views.images, seen.sizes)
         with torch.no_grad():
@@ -99,10 +99,10 @@ def test_prompts_without_strength_change_no_bit_at_any_canvas(teacher: str, task
             prompted = method.judge(images, seen, method.teacher_taps.prompted(images, prompts, memory))
         assert torch.equal(plain.logits, prompted.logits)
         assert all(map(torch.equal, plain.maps, prompted.maps))
-        seen_sizes.add(tuple(views.images.shape[2:]))
+        canvases.add(tuple(views.images.shape[2:]))
         losses = dense.flat(method(views.images, views.targets))
         assert losses["regularisation"] == 0
-    assert len(seen_sizes) > 1, "the canvas varies"
+    assert len(canvases) > 1
 
 
 @pytest.mark.parametrize("task_name", TASKS)
@@ -164,23 +164,25 @@ def test_the_teacher_s_padding_is_its_own_zero(task_name: str) -> None:
 @pytest.mark.parametrize("name", ["fitnet", "pat"])
 def test_maps_teach_where_they_show_the_image(name: str, task_name: str) -> None:
     """With `valid_maps`, what the maps hold on padding is nothing to the loss; without it, it is."""
-    part, found = {"fitnet": "hint", "pat": "feature"}[name], {}
-    for valid_maps in (False, True):
-        task = dense.made(task_name, valid_maps=valid_maps)
-        method, views = dense.method(name, task).eval(), dense.views(task)
-        plain = method(views.images, views.targets)[part].item()
-        own = type(task).see
+    part = {"fitnet": "hint", "pat": "feature"}[name]
+    assert moved_by_padding(name, part, dense.made(task_name, valid_maps=True)) == 0
+    assert moved_by_padding(name, part, dense.made(task_name, valid_maps=False)) > 0.01
 
-        def noisy(model: Any, images: Any, targets: Any = None, like: Any = None, tapped: Any = None) -> Any:
-            seen = own(task, model, images, targets, like, tapped)
-            if like is not None:
-                for x in seen.maps:
-                    x.data += 5 * ~valid_area(views.targets.sizes, images.shape[2:], x.shape[2:])
-            return seen
 
-        task.see = noisy
-        found[valid_maps] = abs(method(views.images, views.targets)[part].item() - plain)
-    assert found[True] == 0 and found[False] > 0.01
+def moved_by_padding(name: str, part: str, task: Any) -> float:
+    """By how much a part of the loss changes with what the teacher's maps hold on padding."""
+    method, views, own = dense.method(name, task).eval(), dense.views(task), task.see
+    plain = method(views.images, views.targets)[part].item()
+
+    def noisy(model: Any, images: Any, targets: Any = None, like: Any = None, tapped: Any = None) -> Any:
+        seen = own(model, images, targets, like, tapped)
+        if like is not None:
+            for x in seen.maps:
+                x.data += 5 * ~valid_area(views.targets.sizes, images.shape[2:], x.shape[2:])
+        return seen
+
+    task.see = noisy
+    return abs(method(views.images, views.targets)[part].item() - plain)
 
 
 def test_samples_of_segmentation_are_cells_with_a_class() -> None:
