@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 @dataclass(frozen=True)
 class Metric:
     """How to speak of a score: `name` in full, `plain` within a sentence, `short` in a heading, `unit` after a number,
-    `axis` along a figure, `points` for differences.
+    `points` for differences.
 
     `per_image`: the score is a mean over images, so that one more correct image adds 100 / images to it. `published`:
     how the names of the same metric in `published.csv` begin; `details`: what else a test may give, in percent.
@@ -19,7 +19,6 @@ class Metric:
     plain: str
     short: str
     unit: str
-    axis: str
     points: str
     published: str
     per_image: bool = False
@@ -36,6 +35,10 @@ class Metric:
             points=self.points,
             images=self.no_images or "images_low and images_high: other seeds and other test images.",
         )
+
+    def axis(self, text: str) -> str:
+        """The same along an axis of a figure, with the unit behind it where that is a sign."""
+        return self.say(text) + (f" ({self.unit})" if self.unit == "%" else "")
 
     def number(self, value: float) -> str:
         """A score as text."""
@@ -58,7 +61,6 @@ METRICS = {
         plain="accuracy",
         short="top-1",
         unit="%",
-        axis="accuracy (%)",
         points="percentage points",
         published="top1",
         per_image=True,
@@ -68,7 +70,6 @@ METRICS = {
         plain="box AP",
         short="AP",
         unit="AP",
-        axis="box AP",
         points="AP points",
         published="bbox_map",
         details={
@@ -84,7 +85,6 @@ METRICS = {
         plain="mean IoU",
         short="mIoU",
         unit="%",
-        axis="mean IoU (%)",
         points="mIoU points",
         published="miou",
         details={"pixel_accuracy": "pixel accuracy"},
@@ -94,7 +94,6 @@ METRICS = {
         plain="explained share",
         short="explained",
         unit="%",
-        axis="explained share (%)",
         points="percentage points",
         published="explained",
     ),

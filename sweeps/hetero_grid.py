@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "b9e373e46915"
+CODE = "a492733c6172"
 COPY = Path.home() / "pat-sweeps"
 
 

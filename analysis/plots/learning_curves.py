@@ -100,7 +100,7 @@ def _page(frames: Frames, frame: pd.DataFrame, pairs: pd.DataFrame, across: int)
             ax.set_xlabel("epoch")
     axes[0, 0].set_ylim(_span(frame))
     split = "test (no validation images)" if (frame["split"] == "test").any() else "validation"
-    figure.supylabel(f"{split} {frames.metric.axis}", fontsize=7)
+    figure.supylabel(frames.metric.axis(f"{split} {{plain}}"), fontsize=7)
     shown = {row["method"]: row for row in frame.drop_duplicates("method").to_dict("records")}
     handles = [
         Line2D([], [], color=row["colour"], linestyle=row["line"], label=_label(row["method"], row["setting"]))

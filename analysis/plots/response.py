@@ -94,7 +94,7 @@ def compose(frames: Frames) -> list[Drawing]:
     drawings = []
     for rows, number, names, labels in first[:_MOST]:
         method = str(rows["method"].iloc[0])
-        figure = _page(rows, names, labels, colours[method], frames.metric.axis)
+        figure = _page(rows, names, labels, colours[method], frames.metric.axis("validation {plain}"))
         name = f"response_{method}" + (f"_{number}" if number > 1 else "")
         title = f"Response of {method_label(method)} to its hyper-parameters"
         drawings.append(Drawing(name, title, _caption(frames, rows, len(first) - _MOST), figure))
@@ -134,7 +134,7 @@ def _page(frame: pd.DataFrame, names: Sequence[str], labels: Sequence[str], colo
         axes[-1, j].set_xlabel(wrap(name, 15), fontsize=6.5, labelpad=2)
         if len(labels) > 4:
             axes[0, j].set_title(wrap(name, 15), fontsize=6.5, pad=5)
-    figure.supylabel(f"validation {axis}", fontsize=7, x=0.012, ha="left")
+    figure.supylabel(axis, fontsize=7, x=0.012, ha="left")
     handles = [
         Line2D([], [], linestyle="", marker=marker, markersize=size, markerfacecolor=face, markeredgecolor=edge,
                markeredgewidth=0.6)

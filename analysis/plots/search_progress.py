@@ -90,7 +90,7 @@ def compose(frames: Frames) -> list[Drawing]:
         for ax in axes.flat[max(0, len(page) - across) : len(page)]:
             ax.tick_params(labelbottom=True)
         figure.supxlabel("trial", fontsize=7)
-        figure.supylabel(f"best validation {frames.metric.axis} so far", fontsize=7)
+        figure.supylabel(frames.metric.axis("best validation {plain} so far"), fontsize=7)
         _legend(frame, figure, 3 if width == COLUMN else 5)
         name = "search_progress" + (f"_{number}" if number > 1 else "")
         left = len(found) - sum(map(len, pages[:_MOST]))

@@ -14,8 +14,8 @@ _CELL = ["teacher", "student", "method"]
     "trials",
     70,
     title="Every setting that was tried",
-    note="The searches, in the order in which settings were drawn. Scores are validation {short} of one seed; those "
-    "of pruned trials are at their last rung and not comparable with full runs.",
+    note="The searches, in the order in which settings were drawn. Scores are the validation {plain} of one seed; "
+    "those of pruned trials are at their last rung and not comparable with full runs.",
     columns={
         "teacher": (TEXT, "timm name"),
         "teacher_family": (TEXT, "cnn, vit or mlp"),

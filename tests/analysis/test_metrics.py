@@ -120,9 +120,9 @@ def test_every_figure(drawings: list[Drawing], metric: str) -> None:
         "family_matrix": f"mean gain over scratch ({words.points})",
         "cost_gain": f"gain over scratch ({words.points})",
         "performance_profile_tuned": f"threshold ({words.points})",
-        "learning_curves": f"validation {words.axis}",
-        "search_progress": f"best validation {words.axis} so far",
-        "response_pat": f"validation {words.axis}",
+        "learning_curves": words.axis("validation {plain}"),
+        "search_progress": words.axis("best validation {plain} so far"),
+        "response_pat": words.axis("validation {plain}"),
         "transfer_pat": f"regret ({words.points})",
     }.items():
         assert phrase in found[name], (name, found[name])

@@ -34,7 +34,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "analysis/stats/offered.py": ("tests/analysis/stats/test_aggregates.py", "tests/analysis/stats/test_paired.py"),
     "analysis/stats/paired.py": ("tests/analysis/stats/test_paired.py",),
     "analysis/stats/ranks.py": ("tests/analysis/stats/test_ranks.py",),
-    "analysis/versions.py": ("tests/analysis/test_ledger.py", "tests/analysis/test_merge.py"),
+    "analysis/versions.py": ("tests/analysis/test_versions.py", "tests/analysis/test_merge.py"),
     "analysis/summary.py": ("tests/analysis/test_summary.py",),
     "analysis/tables/": ("tests/analysis/tables/test_study_tables.py",),
     "analysis/tables/costs.py": ("tests/analysis/tables/test_costs.py",),
