@@ -16,7 +16,7 @@ COPY = Path.home() / "pat-sweeps"
 def run() -> int:
     """Find the packages next to this file, in a cluster's copy, or installed, and hand over to them; the exit code."""
     script = Path(__file__).resolve()
-    beside = (script.parent / "presets.py").exists()
+    beside = (script.parent / "study.py").exists()
     if beside or (COPY / "sweeps").is_dir():
         sys.path[0] = str(script.parents[1] if beside else COPY)  # not the script's folder: `study` would be a module
     try:

@@ -44,7 +44,9 @@ RECIPE = Recipe(
     crop_ratio=(3 / 4, 4 / 3),
 )
 """A start for any model on any data; the flags change what matters first."""
-DENSE = replace(RECIPE, label_smoothing=0.0, crop_scale=(1.0, 1.0), crop_ratio=(1.0, 1.0), interpolation="bilinear")
+DENSE = replace(
+    RECIPE, batch_size=8, label_smoothing=0.0, crop_scale=(1.0, 1.0), crop_ratio=(1.0, 1.0), interpolation="bilinear"
+)
 """The same for whole images with boxes or masks."""
 DENSE_SIZE = 480
 
@@ -55,12 +57,13 @@ def parser() -> Parser:
     flags = Parser(prog="python -m sweeps train", description=about, allow_abbrev=False)
     flags.add_argument("--student", required=True, help="a timm name")
     flags.add_argument("--teacher", help="a timm name; trained first unless --teacher-file is given")
-    flags.add_argument("--method", default="pat", help="for instance pat, kd, scratch (default pat)")
-    kinds = "classes in train/ and test/ (or val/), boxes in COCO's layout, or images/ and masks/"
-    flags.add_argument("--data", required=True, help=f"a known name, or a folder: {kinds}")
+    flags.add_argument("--method", default="pat", help=f"one of {', '.join(list_methods())} (default pat)")
+    kinds = "a folder a class in train/ and test/ (or val/), boxes in COCO's layout, or images/ and masks/"
+    named = ", ".join(name for name in list_datasets() if ":" not in name)
+    flags.add_argument("--data", required=True, help=f"{named}, or a folder: {kinds}")
     option: dict[str, Any] = {"action": "append", "default": [], "metavar": "NAME=VALUE"}
-    flags.add_argument("--option", **option, help="an option of the method")
-    flags.add_argument("--task-option", **option, help="an option of what is learnt, for instance width=128")
+    flags.add_argument("--option", **option, help="an option of the method, for instance weight=2")
+    flags.add_argument("--task-option", **option, help="an option of detection or segmentation, for instance width=128")
     flags.add_argument("--data-root", default="data", help="folder of the named data sets (default data)")
     flags.add_argument("--unreadable", choices=("stop", "skip"), default="stop", help="what an unreadable image does")
     flags.add_argument("--teacher-file", help="its weights: a file (safetensors, state dict), a URL or timm:NAME.TAG")
@@ -69,15 +72,17 @@ def parser() -> Parser:
     flags.add_argument(
         "--image-size",
         type=int,
-        help=f"pixels (default: what the student was made for); of the shorter side where there are boxes or masks "
-        f"(default {DENSE_SIZE})",
+        help="pixels (default: what the student was made for); where there are boxes or masks, those of the shorter "
+        f"side (default {DENSE_SIZE})",
     )
-    flags.add_argument("--epochs", type=int, default=RECIPE.epochs)
-    flags.add_argument("--batch-size", type=int, default=RECIPE.batch_size)
-    flags.add_argument("--lr", type=float, default=RECIPE.lr, help="of AdamW, for teacher and student")
+    flags.add_argument("--epochs", type=int, default=RECIPE.epochs, help=f"default {RECIPE.epochs}")
+    sizes = f"default {RECIPE.batch_size}, where there are boxes or masks {DENSE.batch_size}"
+    flags.add_argument("--batch-size", type=int, help=sizes)
+    lr = f"of AdamW, for teacher and student (default {RECIPE.lr})"
+    flags.add_argument("--lr", type=float, default=RECIPE.lr, help=lr)
     flags.add_argument("--flip", type=float, default=0.0, help="probability of a horizontal flip")
-    flags.add_argument("--seed", type=int, default=1)
-    flags.add_argument("--threads", type=int, default=1)
+    flags.add_argument("--seed", type=int, default=1, help="of the student (default 1)")
+    flags.add_argument("--threads", type=int, default=1, help="of torch, part of what a run is (default 1)")
     flags.add_argument("--verbose", action="store_true", help="tracebacks")
     return flags
 
@@ -99,24 +104,27 @@ def _train(flags: argparse.Namespace) -> int:
     if flags.teacher_file and not flags.teacher:
         raise ConfigError("--teacher-file: only with --teacher NAME, the model that it holds")
     check_model(flags.student, "student")
+    if needs_teacher:
+        check_model(flags.teacher, "teacher")
     data, root = _data(flags)
     learnt = _task(flags, data)
     check_task(flags.method, learnt.name)
-    changes = {"epochs": flags.epochs, "batch_size": flags.batch_size, "lr": flags.lr, "flip": flags.flip}
     start = RECIPE if learnt.name == CLASSIFICATION else DENSE
+    batch_size = start.batch_size if flags.batch_size is None else flags.batch_size
+    changes = {"epochs": flags.epochs, "batch_size": batch_size, "lr": flags.lr, "flip": flags.flip}
     recipe = replace(start, **changes, warmup_epochs=min(1, flags.epochs - 1))
     method = Method(flags.method, _options("--option", flags.option))
     task = task_on(learnt, data, load(data, root))
+    for name in [flags.student, *([flags.teacher] if needs_teacher and not flags.teacher_file else [])]:
+        task.check(name, recipe, "")
     folder = Path(flags.storage).expanduser().absolute() / FOLDER
     _make(folder)
     with locked(folder):
         teacher, file, digest = None, "", ""
-        if needs_teacher:
-            check_model(flags.teacher, "teacher")
-            if flags.teacher_file:
-                teacher, file, digest = _given_teacher(flags, folder, task)
-            else:
-                teacher, file, digest = _trained_teacher(flags, learnt, data, root, recipe, folder)
+        if flags.teacher_file:
+            teacher, file, digest = _given_teacher(flags, folder, task)
+        elif needs_teacher:
+            teacher, file, digest = _trained_teacher(flags, learnt, data, root, recipe, folder)
         run = RunConfig(flags.student, data, recipe, method, teacher, flags.seed, flags.threads, task=learnt)
         row = _run(run, folder, root, "confirm" if teacher else "scratch", file, digest)
     path = run_folder(folder, run.run_id) / STUDENT
@@ -239,7 +247,7 @@ def _opened(run: RunConfig, num_classes: int, path: Path) -> str:
         arguments = f"{run.student!r}, {_size(run)}num_classes={num_classes}, checkpoint_path={str(path)!r}"
         return f"import pat, timm; timm.create_model({arguments})"
     task = f"pat.create_task(pat.{run.task!r}, pat.{run.data!r}, {num_classes})"
-    return f"import pat; model, _ = {task}.trained({run.student!r}, {str(path)!r})"
+    return f"import pat, pathlib; model, _ = {task}.trained({run.student!r}, pathlib.Path({str(path)!r}))"
 
 
 def _size(run: RunConfig) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 import os
+import pathlib
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +13,10 @@ from types import SimpleNamespace
 
 import pytest
 import timm
+import torch
 from small import small_study
 
+import pat
 import sweeps.cli
 from sweeps.__main__ import main as train_main
 from sweeps.cli import guarded, main
@@ -22,6 +26,7 @@ from sweeps.engine.jobs import STOP
 from sweeps.engine.lock import locked
 from sweeps.presets import PRESETS
 from sweeps.store import open_study
+from tests.pat import dense_tasks as dense
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "sweeps" / "hetero_grid.py"
@@ -69,10 +74,15 @@ def test_bad_input_is_one_line(
 
 
 def test_the_script_by_itself(tmp_path: Path) -> None:
-    """From another folder, as `ray submit` starts it: exit code 2, one line, no traceback."""
+    """From another folder, as `ray submit` starts it: exit code 2, one line, no traceback. The packages are those
+    beside it, not those of a cluster's copy in the home folder."""
+    copy = tmp_path / "pat-sweeps" / "sweeps"
+    copy.mkdir(parents=True)
+    (copy / "__init__.py").write_text("raise SystemExit('the code of another copy')")
     done = subprocess.run(
         [sys.executable, str(SCRIPT), "--preset", "digits", "--methods", "nothing"],
         cwd=tmp_path,
+        env={**os.environ, "HOME": str(tmp_path)},
         capture_output=True,
         text=True,
         timeout=240,
@@ -133,6 +143,38 @@ def test_one_pair_and_the_student_loads_back(tmp_path: Path, capsys: pytest.Capt
     assert student.num_classes == 10
     assert train_main(arguments) == 0
     assert "epoch" not in capsys.readouterr().out.replace("1 epochs", "")
+
+
+@pytest.mark.parametrize("task", ["detection", "segmentation"])
+def test_a_folder_of_boxes_or_masks_and_the_student_loads_back(
+    task: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["train", "--data", str(dense.root() / task), "--student", dense.STUDENT, "--method", "scratch"]
+    arguments += ["--image-size", "48", "--epochs", "1", "--batch-size", "4", "--storage", str(tmp_path)]
+    arguments += [f"--task-option={name}={json.dumps(value)}" for name, value in dense.OPTIONS[task].items()]
+    assert train_main(arguments) == 0
+    statement, _, expression = capsys.readouterr().out.strip().splitlines()[-1].partition("model, _ = ")
+    assert statement == "import pat, pathlib; "
+    model, _ = eval(expression, {"pat": pat, "pathlib": pathlib})
+    assert len(model.pyramid(model.taps(torch.zeros(1, 3, 64, 96)).maps)) == {"detection": 5, "segmentation": 4}[task]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (["--student", "vit_nano_patch8_32"], "'vit_nano_patch8_32': cannot be the backbone of detection or segment"),
+        (["--teacher", "mixer_nano_patch8_32"], "'mixer_nano_patch8_32': cannot be the backbone of detection or segm"),
+        (["--method", "ofa"], "method 'ofa': only for classification; for segmentation there are fitnet, kd, pat"),
+        (["--task-option", "widht=8"], "unknown option 'widht' of task 'segmentation'; did you mean width?"),
+    ],
+)
+def test_what_does_not_suit_masks_is_said_before_any_work(
+    changes: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["train", "--data", str(dense.root() / "segmentation"), "--student", dense.STUDENT]
+    assert train_main([*given, "--teacher", dense.TEACHER, *changes, "--storage", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert words in error and error.count("\n") == 1 and not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
