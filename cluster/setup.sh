@@ -54,7 +54,7 @@ get_uv() {
 if ! cmp -s "$here/constraints.txt" $venv/.constraints; then
     get_uv
     [ -x $venv/bin/python ] || $uv venv -q --python 3.11 $venv
-    $uv pip install -q --compile-bytecode --python $venv/bin/python -c "$here/constraints.txt" -r "$here/pyproject.toml"
+    $uv pip install -q --compile-bytecode --python $venv/bin/python -c "$here/constraints.txt" -r "$here/pyproject.toml" --extra detection
     cp "$here/constraints.txt" $venv/.constraints # last: a set-up that was cut off goes on
 fi
 for package in ${extra[@]+"${extra[@]}"}; do

@@ -50,7 +50,7 @@ def check_evaluator() -> None:
         import faster_coco_eval  # noqa: F401
     except ImportError as error:
         raise ConfigError(
-            "detection is scored with faster-coco-eval, which is not installed: pip install 'pat-sweeps[detection]'"
+            "detection is scored with faster-coco-eval, which is not installed: pip install 'faster-coco-eval>=1.8'"
         ) from error
 
 
