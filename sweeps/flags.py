@@ -33,7 +33,7 @@ def parser() -> Parser:
     add_places(flags)
     flags.add_argument("--devices", type=int, metavar="N", help="on a cluster: begin with N GPUs, and use no more")
     flags.add_argument("--wait", type=float, metavar="MINUTES", help="for the cluster's machines (default 20)")
-    flags.add_argument("--plan", action="store_true", help="say what would be done and what it costs; do nothing")
+    flags.add_argument("--plan", action="store_true", help="say what would be done and what it costs; train nothing")
     flags.add_argument(
         "--keep", choices=KEEP, default="all", help="students' files that outlive their runs (default all)"
     )

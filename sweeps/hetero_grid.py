@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "a492733c6172"
+CODE = "f2df0dacd336"
 COPY = Path.home() / "pat-sweeps"
 
 

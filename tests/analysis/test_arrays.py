@@ -36,9 +36,9 @@ cells = pl.scan_parquet(path).filter(pl.col("setting") == "tuned")
 mean = cells.group_by("method").agg(pl.col("gain_over_scratch").mean()).collect()
 """,
 }
-"""Lines of the README; `path` is DIR/report/tables/cells.parquet."""
+"""Lines of docs/report.md; `path` is DIR/report/tables/cells.parquet."""
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "report.md"
 
 
 @pytest.fixture(scope="module")
@@ -114,8 +114,8 @@ def test_one_file_without_pickle(frames: Frames, tmp_path: Path) -> None:
 
 def test_other_tools_read_the_same(frames: Frames, tmp_path: Path) -> None:
     """pandas, DuckDB and polars give equal answers from one Parquet file; of the latter two, those installed."""
-    readme = README.read_text()
-    assert all(snippet.strip() in readme for snippet in SNIPPETS.values())
+    page = PAGE.read_text()
+    assert all(snippet.strip() in page for snippet in SNIPPETS.values())
     path = str(tmp_path / "cells.parquet")
     frames.cells.to_parquet(path)
     wanted = frames.cells.query("setting == 'tuned'").groupby("method")["gain_over_scratch"].mean()

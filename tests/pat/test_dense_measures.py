@@ -100,7 +100,9 @@ def test_boxes_in_a_crowd_are_no_mistakes() -> None:
 
 def test_without_the_evaluator(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "faster_coco_eval", None)
-    with pytest.raises(ConfigError, match="^detection is scored with faster-coco-eval.*: pip install 'faster-coco-eval>=1.8'$"):
+    with pytest.raises(
+        ConfigError, match="^detection is scored with faster-coco-eval.*: pip install 'faster-coco-eval>=1.8'$"
+    ):
         box_ap(some_truths(0), jittered(some_truths(0), 1))
 
 
