@@ -51,7 +51,7 @@ PRESET_RUNS = {
 }
 PRESETS_DIGEST = "d215fb941e523a88d7daf18bf6a22c3e9580bcc210ef8b86c641f98dee3d8dd4"
 DENSE_RUNS = {"coco": 25, "coco-small": 25, "coco-tiny": 17, "voc-seg": 25, "camvid-small": 17}
-DENSE_DIGEST = ""
+DENSE_DIGEST = "eac8e2d23aab4c1bf9d9355147bfbe66d740bd85e3ad7558f3df09a4a46c31af"
 """Of detection and segmentation."""
 ADVICE = (
     "every run that anybody has under its old address would be trained again. A field that joins is made by "
