@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from analysis.metrics import METRICS
 from pat.config import ConfigError, Data, Method, RunConfig, Task
 from pat.data import VOID
 from pat.methods import create_method
@@ -35,6 +36,12 @@ def test_every_task_is_known_by_name() -> None:
     with pytest.raises(ConfigError, match="unknown option 'widht' of task 'detection'; did you mean width?"):
         Task("detection", {"widht": 3})
     assert Task("detection") == Task("detection", {"width": 256})
+
+
+def test_every_metric_has_its_words() -> None:
+    """One more is there for a task to come."""
+    assert {task_class(name).metric for name in OWN} == METRICS.keys() - {"explained"}
+    assert ink.Ink.metric in METRICS
 
 
 def test_the_default_task_is_no_part_of_an_address() -> None:
