@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "3fa53c36ad42"
+CODE = "501404926c27"
 COPY = Path.home() / "pat-sweeps"
 
 

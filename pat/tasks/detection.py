@@ -15,6 +15,7 @@ from pat.data import BoxSplit, BoxTargets
 from pat.dense.ap import Truths, box_ap, check_evaluator
 from pat.dense.detector import POOLED, Detections, Detector, Samples
 from pat.dense.fpn import TRACED
+from pat.errors import ConfigError
 from pat.models import normalisation
 from pat.taps import StageTaps, Tapped
 from pat.tasks.base import NO_SCORE, Score, Seen, Shape, register_task
@@ -71,6 +72,11 @@ class Detection(DenseTask):
             freeze_norm=freeze_norm,
             valid_maps=valid_maps,
         )
+        for option, value, length in (("anchors", anchors, 5), ("proposals", proposals, 3)):
+            if not isinstance(value, tuple) or len(value) != length or min(value) <= 0:
+                raise ConfigError(f"task.{option} = {value!r}: {length} positive numbers")
+        if min(regions, hidden) < 1:
+            raise ConfigError(f"task.regions = {regions}, hidden = {hidden}: positive numbers")
         self.anchors, self.proposals, self.regions, self.hidden = anchors, proposals, regions, hidden
 
     def check(self, name: str, recipe: Recipe, initial: str) -> None:

@@ -65,7 +65,7 @@ class Segmentation(DenseTask):
             valid_maps=valid_maps,
         )
         if crop < 0 or crop % MULTIPLE:
-            raise ConfigError(f"crop = {crop}: 0, or a multiple of {MULTIPLE} pixels")
+            raise ConfigError(f"task.crop = {crop}: 0, or a multiple of {MULTIPLE} pixels")
         self.crop = crop
         if crop:
             self.canvas = (crop, crop)
