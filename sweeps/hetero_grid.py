@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "f2df0dacd336"
+CODE = "721c16c28793"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -116,9 +116,9 @@ def register_method(cls: M) -> M:
     return cls
 
 
-def list_methods() -> list[str]:
-    """Names of all methods."""
-    return sorted(_methods)
+def list_methods(task: str = "") -> list[str]:
+    """Names of all methods, or of those that a task has."""
+    return sorted(name for name, method in _methods.items() if not (task and method.tasks) or task in method.tasks)
 
 
 def method_options(name: str, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -130,10 +130,9 @@ def check_task(method: str, task: str) -> None:
     """Raises ConfigError for a method that does not exist or cannot be used for a task."""
     if method not in _methods:
         raise unknown("method", method, _methods)
-    known = _methods[method].tasks
-    if known and task not in known:
-        others = [name for name in list_methods() if not _methods[name].tasks or task in _methods[name].tasks]
-        raise ConfigError(f"method {method!r}: only for {', '.join(known)}; for {task} there are {', '.join(others)}")
+    if method not in (serving := list_methods(task)):
+        known = ", ".join(_methods[method].tasks)
+        raise ConfigError(f"method {method!r}: only for {known}; for {task} there are {', '.join(serving)}")
 
 
 def create_method(

@@ -7,7 +7,6 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import reduce
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -182,12 +181,12 @@ class Task(ABC):
     def blank(self, images: int, device: torch.device) -> Views:
         """A batch without content: of shapes alone, for meta tensors and for trying whether it fits."""
 
-    def arithmetic(self, model: nn.Module, views: Views, training: bool) -> Tensor:
-        """A tensor that costs what a step's forward pass of `model` costs, or a scoring one; meta tensors will do."""
-        if not training:
-            return self.see(model, views.images).logits
-        losses = self.losses(self.see(model, views.images, views.targets), views.targets)
-        return reduce(torch.add, losses.values())
+    def outline(self, model: nn.Module, images: Tensor, training: bool, tapped: Tapped | None = None) -> Seen:
+        """As `see`, in training or in scoring, of shapes alone; meta tensors will do.
+
+        What is chosen by content is taken for as many as there may be.
+        """
+        return self.see(model, images, tapped=tapped)
 
     @abstractmethod
     def score(self, model: nn.Module, split: Any, rank: int = 0, world: int = 1) -> Score:
@@ -242,7 +241,10 @@ def check_data(task: config.Task, data: config.Data) -> None:
     """Raises ConfigError where the data set does not say what the task has to know of its images."""
     needed, known = task_class(task.name).truths, truths_of(data)
     if needed not in ("", known):
-        raise ConfigError(f"task {task.name!r}: needs a data set with {needed}, {data.name!r} has {known}")
+        fitting = ", ".join(repr(name) for name, cls in _tasks.items() if cls.truths == known)
+        raise ConfigError(
+            f"task {task.name!r}: needs a data set with {needed}, {data.name!r} has {known} (for task {fitting})"
+        )
 
 
 def default_task(data: config.Data) -> config.Task:

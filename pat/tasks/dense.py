@@ -61,7 +61,7 @@ class DenseTask(Task):
     ) -> None:
         super().__init__(data, num_classes, labels)
         if width < 1 or longest < 0:
-            raise ConfigError(f"width = {width}, longest = {longest}: a number of channels, and pixels or 0")
+            raise ConfigError(f"task.width = {width}, longest = {longest}: a number of channels, and pixels or 0")
         self.width, self.longest, self.freeze_norm, self.valid_maps = width, longest, freeze_norm, valid_maps
         side, other = data.image_size, longest or round(data.image_size * 4 / 3)
         self.canvas = (_padded(side), _padded(max(side, other)))

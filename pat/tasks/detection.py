@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 import torch.distributed as dist
@@ -15,6 +15,7 @@ from pat.data import BoxSplit, BoxTargets
 from pat.dense.ap import Truths, box_ap, check_evaluator
 from pat.dense.detector import POOLED, Detections, Detector, Samples
 from pat.dense.fpn import TRACED
+from pat.errors import ConfigError
 from pat.models import normalisation
 from pat.taps import StageTaps, Tapped
 from pat.tasks.base import NO_SCORE, Score, Seen, Shape, register_task
@@ -22,10 +23,15 @@ from pat.tasks.dense import EVAL_BATCH, DenseTask
 from pat.views import Views, dense_eval
 
 
+class Answers(Protocol):
+    def losses(self, samples: Samples, logits: Tensor, deltas: Tensor) -> dict[str, Tensor]:
+        """`Detector.losses`."""
+
+
 class Judged(NamedTuple):
     """The detector that answered, the regions that it answered for, and their box deltas [R, 4 (C + 1)]."""
 
-    detector: Detector
+    detector: Answers
     samples: Samples
     deltas: Tensor
 
@@ -66,6 +72,11 @@ class Detection(DenseTask):
             freeze_norm=freeze_norm,
             valid_maps=valid_maps,
         )
+        for option, value, length in (("anchors", anchors, 5), ("proposals", proposals, 3)):
+            if not isinstance(value, tuple) or len(value) != length or min(value) <= 0:
+                raise ConfigError(f"task.{option} = {value!r}: {length} positive numbers")
+        if min(regions, hidden) < 1:
+            raise ConfigError(f"task.regions = {regions}, hidden = {hidden}: positive numbers")
         self.anchors, self.proposals, self.regions, self.hidden = anchors, proposals, regions, hidden
 
     def check(self, name: str, recipe: Recipe, initial: str) -> None:
@@ -127,14 +138,13 @@ class Detection(DenseTask):
         labels, keys = torch.ones_like(indices), torch.zeros_like(indices)
         return Views(indices, pixels, BoxTargets(boxes, labels, (1,) * images, sizes, keys))
 
-    def arithmetic(self, model: Any, views: Views, training: bool) -> Tensor:
-        """All but the choice of regions, whose number is taken for the largest that there can be."""
-        levels = model.pyramid(model.taps(views.images).maps)
-        scores, deltas = model.rpn(list(levels))
-        regions = len(views.images) * (self.regions if training else self.proposals[2])
-        pooled = levels[0].new_zeros(regions, self.width, POOLED, POOLED)
-        answers = (*scores, *deltas, *model.predictor(model.head(pooled)))
-        return torch.stack([answer.sum() for answer in (*levels, *answers)]).sum()
+    def outline(self, model: Any, images: Tensor, training: bool, tapped: Tapped | None = None) -> Seen:
+        levels = model.pyramid((tapped or model.taps(images)).maps)
+        proposals = torch.stack([answer.sum() for answers in model.rpn(list(levels)) for answer in answers]).sum()
+        regions = images.new_zeros(len(images) * (self.regions if training else self.proposals[2]), 5)
+        logits, deltas = model.predictor(model.head(images.new_zeros(len(regions), self.width, POOLED, POOLED)))
+        samples = Samples(regions, regions[:, 0].long(), regions[:, 1:], {"proposals": proposals})
+        return Seen(logits, levels, Judged(_Outlined(), samples, deltas))
 
     @torch.no_grad()
     def score(self, model: nn.Module, split: BoxSplit, rank: int = 0, world: int = 1) -> Score:
@@ -159,6 +169,13 @@ class Detection(DenseTask):
             Truths(truths.boxes, truths.labels, truths.crowd, truths.area, truths.counts.tolist(), split.sizes), boxes
         )
         return Score(math.nan, details.pop("ap", math.nan), None, details)
+
+
+class _Outlined:
+    """In the place of a detector whose regions have no content."""
+
+    def losses(self, samples: Samples, logits: Tensor, deltas: Tensor) -> dict[str, Tensor]:
+        return {**samples.proposal, "regions": logits.sum() + deltas.sum()}
 
 
 def _in_file(found: Detections, size: Tensor, original: Tensor) -> Detections:

@@ -65,7 +65,7 @@ class Segmentation(DenseTask):
             valid_maps=valid_maps,
         )
         if crop < 0 or crop % MULTIPLE:
-            raise ConfigError(f"crop = {crop}: 0, or a multiple of {MULTIPLE} pixels")
+            raise ConfigError(f"task.crop = {crop}: 0, or a multiple of {MULTIPLE} pixels")
         self.crop = crop
         if crop:
             self.canvas = (crop, crop)
@@ -108,9 +108,11 @@ class Segmentation(DenseTask):
         masks = torch.zeros(images, *self.canvas, dtype=torch.int64, device=device)
         return Views(indices, pixels, MaskTargets(masks, sizes))
 
-    def arithmetic(self, model: nn.Module, views: Views, training: bool) -> Tensor:
-        logits = model(views.images)
-        return _cross_entropy(logits, views.targets.masks) if training else logits
+    def outline(self, model: Any, images: Tensor, training: bool, tapped: Tapped | None = None) -> Seen:
+        levels = model.pyramid((tapped or model.taps(images)).maps)
+        logits = model.head(levels, (images.shape[2], images.shape[3]))
+        every = logits.permute(0, 2, 3, 1).flatten(0, 2)
+        return Seen(every, levels, Cells(logits, logits[:, 0] == 0))
 
     @torch.no_grad()
     def score(self, model: nn.Module, split: MaskSplit, rank: int = 0, world: int = 1) -> Score:

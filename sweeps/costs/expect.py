@@ -43,7 +43,14 @@ class Images(NamedTuple):
     classes: int
 
 
-KNOWN = {"cifar10": (50_000, 10_000, 10), "cifar100": (50_000, 10_000, 100), "imagenet": (1_281_167, 50_000, 1000)}
+KNOWN = {
+    "cifar10": (50_000, 10_000, 10),
+    "cifar100": (50_000, 10_000, 100),
+    "imagenet": (1_281_167, 50_000, 1000),
+    "coco": (117_266, 5_000, 80),
+    "voc": (1_464, 1_449, 21),
+    "ade20k": (20_210, 2_000, 150),
+}
 """Train and test images and classes of data sets that may not be here yet."""
 
 

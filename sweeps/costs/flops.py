@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
 from typing import Any
 
 import torch
@@ -18,7 +18,8 @@ from torch.utils.flop_counter import conv_flop_count, flop_registry, shape_wrapp
 from pat import config
 from pat.config import Recipe, RunConfig
 from pat.methods import Method, create_method
-from pat.tasks import Task, create_task
+from pat.taps import Tapped
+from pat.tasks import Seen, Task, create_task
 
 META = torch.device("meta")
 BATCH = 2
@@ -71,12 +72,28 @@ def _whole_step(method: Method, task: Task) -> Work | None:
     if own < LARGE * sum(p.numel() for p in everything.values()):
         return None
     indices, images, targets = task.blank(BATCH, META)
+    method.task = _Outlined(task)  # type: ignore[assignment]
     try:
         if method.per_sample:
             method(images, targets, indices)
         return _counted(lambda: method(images, targets, indices)["loss"].backward())
     except (RuntimeError, NotImplementedError):
         return None
+
+
+class _Outlined:
+    """A task that sees shapes alone."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._task, name)
+
+    def see(
+        self, model: nn.Module, images: Tensor, targets: Any = None, like: Any = None, tapped: Tapped | None = None
+    ) -> Seen:
+        return self._task.outline(model, images, True, tapped)
 
 
 @lru_cache(maxsize=16)
@@ -88,14 +105,18 @@ def _task(task: config.Task, data: config.Data, num_classes: int) -> Task:
 @lru_cache(maxsize=256)
 def _student_step(task: Task, name: str) -> Work:
     model, views = _on_meta(task, name, "student").train(), task.blank(BATCH, META)
-    return _counted(lambda: task.arithmetic(model, views, training=True).backward())
+
+    def step() -> None:
+        reduce(torch.add, task.losses(task.outline(model, views.images, True), views.targets).values()).backward()
+
+    return _counted(step)
 
 
 @lru_cache(maxsize=256)
 def _forward(task: Task, name: str) -> Work:
     model, views = _on_meta(task, name, "student").eval(), task.blank(BATCH, META)
     with torch.no_grad():
-        return _counted(lambda: task.arithmetic(model, views, training=False))
+        return _counted(lambda: task.outline(model, views.images, False))
 
 
 @lru_cache(maxsize=64)

@@ -1,4 +1,5 @@
-"""Every method between three families in two precisions, twelve steps each: what they give, and on which CPU."""
+"""Every method between three families in two precisions, twelve steps each, and a few runs of other tasks: what they
+give, and on which CPU."""
 
 from __future__ import annotations
 
@@ -12,13 +13,16 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from pat.config import Data, Method, Recipe, RunConfig, Teacher
 from pat.io import IO, LocalIO
 from pat.methods import list_methods
 from pat.models import create_student
+from pat.tasks import create_task
 from pat.train import train
 from tests import tiny
+from tests.golden.dense import CLASSES, dense_configurations
 
 FILE = Path(__file__).parent / "runs.json"
 STUDENTS = {"cnn": tiny.BATCHNORM, "vit": tiny.VIT, "mlp": tiny.MLP}
@@ -63,6 +67,7 @@ def configurations() -> Iterator[tuple[str, RunConfig]]:
                 yield f"{method} {family} {precision}", _config(method, family, OPTIONS.get(method, {}), precision)
     for name, (method, family, options) in VARIANTS.items():
         yield f"{name} {family} fp32", _config(method, family, options, "fp32")
+    yield from dense_configurations()
 
 
 def _config(method: str, family: str, options: Mapping[str, Any], precision: str) -> RunConfig:
@@ -80,9 +85,17 @@ def write_teachers(folder: Path) -> dict[str, Path]:
         with torch.no_grad():
             head.weight.copy_(torch.randn(head.weight.shape, generator=generator))
             head.weight *= 3 / model(torch.randn(64, 3, 32, 32, generator=generator)).std()
-        files[name] = folder / f"{name}.safetensors"
-        save_file({key: tensor.contiguous() for key, tensor in model.state_dict().items()}, files[name])
+        files[name] = _written(model, folder / f"{name}.safetensors")
+    for _, config in dense_configurations():
+        if config.teacher is not None:
+            model = create_task(config.task, config.data, CLASSES).student(config.teacher.name, seed=7)
+            files[config.teacher.weights] = _written(model, folder / f"{config.task.name}.safetensors")
     return files
+
+
+def _written(model: nn.Module, file: Path) -> Path:
+    save_file({key: tensor.contiguous() for key, tensor in model.state_dict().items()}, file)
+    return file
 
 
 @dataclass(frozen=True)
@@ -116,7 +129,8 @@ class _Told(LocalIO):
 def trace(config: RunConfig, folder: Path, teachers: Mapping[str, Path]) -> Trace:
     """Trains a golden run in an empty folder."""
     io: IO = (told := _Told(folder))
-    outcome = train(config, io, teacher_file=teachers[config.teacher.name] if config.teacher else None)
+    teacher = config.teacher and (teachers.get(config.teacher.weights) or teachers[config.teacher.name])
+    outcome = train(config, io, teacher_file=teacher)
     rows = [{key: value for key, value in row.items() if key != "seconds"} for row in outcome.history]
     return Trace(told.losses, json.loads(json.dumps(rows)), outcome.student_sha256)
 

@@ -19,6 +19,7 @@ from pat.train import train
 from pat.training import Training
 from pat.views import dense_views, epoch_batches, train_views
 from tests import tiny
+from tests.pat import dense_tasks
 from tests.pat.dense_sets import box_folder, mask_folder
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -81,6 +82,25 @@ def test_an_epoch_is_that_of_the_cpu(tmp_path: Path, teacher_file: Path, method:
         assert outcome.status == "finished" and (outcome.peak_memory > 0) == (device == GPU)
         losses[device.type] = outcome.history[0]["train_loss"]
     assert losses["cuda"] == pytest.approx(losses["cpu"], rel=2e-3 if precision == "fp32" else 3e-2)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("method", dense_tasks.METHODS)
+@pytest.mark.parametrize("task", dense_tasks.OPTIONS)
+def test_whole_images_are_learnt_as_on_the_cpu(tmp_path: Path, task: str, method: str, precision: str) -> None:
+    """One epoch of a few steps. Rounding chooses other proposals here and there."""
+    recipe = replace(dense_tasks.RECIPE, epochs=1, batch_size=2, lr=1e-4, precision=precision)
+    trained = replace(dense_tasks.config(task, "scratch", recipe), student=dense_tasks.TEACHER)
+    train(trained, LocalIO(tmp_path / "teacher"), data_root=dense_tasks.root())
+    config = dense_tasks.config(task, method, recipe)
+    teacher = tmp_path / "teacher" / "student.safetensors" if config.teacher else None
+    losses = {}
+    for device in (CPU, GPU):
+        io = LocalIO(tmp_path / device.type, device=device)
+        outcome = train(config, io, data_root=dense_tasks.root(), teacher_file=teacher)
+        assert outcome.status == "finished" and (outcome.peak_memory > 0) == (device == GPU)
+        losses[device.type] = outcome.history[0]["train_loss"]
+    assert losses["cuda"] == pytest.approx(losses["cpu"], rel=3e-2 if precision == "fp32" else 1e-1)
 
 
 def test_a_run_resumes_on_a_gpu(tmp_path: Path, teacher_file: Path) -> None:
