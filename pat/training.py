@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import timm.layers
 import timm.optim
 import timm.scheduler
 import torch
@@ -60,7 +61,7 @@ class Training:
             teacher, self.teacher_sha256 = load_teacher(config, self.task, teacher_file, teacher_sha256)
         built = create_method(method.name, student, teacher, self.task, config.seed, **method.options)
         if io.world_size > 1 and io.device.type == "cuda":
-            built = nn.SyncBatchNorm.convert_sync_batchnorm(built)
+            built = synchronised(built)
         self.method = built.to(io.device).to(memory_format=torch.channels_last)  # measured faster on CPU and GPU
         self.student: nn.Module = self.method.student
         self.measures = measures
@@ -154,6 +155,11 @@ class Training:
 def _renamed(history: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows of a checkpoint by today's names: until version 4 of the ledger a score was called top1."""
     return [{name.replace("_top1_", "_score_"): value for name, value in row.items()} for row in history]
+
+
+def synchronised(module: nn.Module) -> Any:
+    """With BatchNorm whose statistics are those of all workers; timm's kind keeps the activation that it has in it."""
+    return timm.layers.convert_sync_batchnorm(module)
 
 
 def check_workers(config: RunConfig, io: IO, train_images: int, student: nn.Module) -> None:

@@ -36,7 +36,7 @@ def test_what_answers_exists() -> None:
     assert not moved, f"tests/mutants/answers.py names sources that are gone: {moved}"
 
 
-@pytest.mark.parametrize("folder", ["pat/methods", "sweeps/planning", "analysis/stats"])
+@pytest.mark.parametrize("folder", ["pat/methods", "pat/tasks", "pat/dense", "sweeps/planning", "analysis/stats"])
 def test_the_lists_grow_with_the_code(folder: str) -> None:
     """Every module there that computes or decides something has a fault that its tests must notice."""
     modules = {path: ast.parse(path.read_text()) for path in sorted((ROOT / folder).glob("*.py"))}

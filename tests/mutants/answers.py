@@ -11,7 +11,12 @@ def _golden(*names: str) -> tuple[str, ...]:
     return tuple(f"{GOLDEN}::test_a_run_gives_what_was_recorded[{run} fp32]" for run in runs)
 
 
-METHODS = ("dist", "dkd", "kd", "ofa", "rkd", "scratch")
+def _of(file: str, *names: str) -> tuple[str, ...]:
+    """Tests of a file in tests/pat; all names without their test_."""
+    return tuple(f"tests/pat/test_{file}.py::test_{name}" for name in names)
+
+
+METHODS = ("dist", "dkd", "ofa", "rkd", "scratch")
 """Those whose golden runs at the defaults and the contract of all say enough."""
 
 ANSWERS: dict[str, tuple[str, ...]] = {
@@ -43,7 +48,11 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "analysis/tables/published.py": ("tests/analysis/test_published.py",),
     "analysis/tables/transfer.py": ("tests/analysis/tables/test_transfer.py",),
     "pat/": (GOLDEN,),
-    "pat/align.py": ("tests/pat/test_pat.py", GOLDEN),
+    "pat/align.py": (
+        "tests/pat/test_pat.py",
+        *_of("workers", "global_batchnorm_is_batchnorm_over_all_workers"),
+        *_golden("pat", "pat-current vit", "fitnet", "fitnet mlp"),
+    ),
     "pat/config.py": ("tests/pat/test_config.py", GOLDEN),
     "pat/counter.py": ("tests/pat/test_counter.py", "tests/pat/test_views.py"),
     "pat/data/base.py": ("tests/pat/test_data.py", GOLDEN),
@@ -58,19 +67,54 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "pat/dense/miou.py": ("tests/pat/test_dense_measures.py",),
     "pat/dense/sampling.py": ("tests/pat/test_sampling.py", "tests/pat/test_detector.py"),
     "pat/evaluate.py": ("tests/pat/test_train.py::test_selection_rules_by_hand", GOLDEN),
-    "pat/gather.py": ("tests/pat/test_detector.py", GOLDEN),
+    "pat/gather.py": ("tests/pat/test_gather.py",),
     "pat/losses.py": (
         "tests/pat/test_losses.py",
         "tests/pat/test_logit_losses.py",
         "tests/pat/test_feature_losses.py",
         GOLDEN,
     ),
-    "pat/memory.py": ("tests/pat/test_memory.py",),
+    "pat/memory.py": (
+        "tests/pat/test_memory.py",
+        *_of("dense_methods", "a_batch_is_not_done_in_parts"),
+    ),
+    "pat/options.py": (
+        "tests/pat/test_config.py",
+        *_of("tasks", "every_task_is_known_by_name", "a_module_of_one_s_own_meets_the_same_refusals"),
+    ),
+    "pat/prompts.py": (
+        "tests/pat/test_pat.py",
+        *_golden("pat", "pat-current vit"),
+        *_of("dense_methods", "every_prompt_learns", "feedback_is_kept_at_the_nominal_size"),
+    ),
     "pat/methods/": ("tests/pat/test_methods.py", GOLDEN),
     **{f"pat/methods/{name}.py": (*_golden(name), "tests/pat/test_methods.py") for name in METHODS},
+    "pat/methods/base.py": (
+        *_golden("scratch", "kd", "pat"),
+        *_of("methods", "method_modules_have_a_generator_of_their_own"),
+        *_of("dense_methods", "the_teacher_s_padding_is_its_own_zero"),
+        "tests/pat/test_methods.py",
+    ),
     "pat/methods/crd.py": (*_golden("crd"), "tests/pat/test_crd.py"),
-    "pat/methods/pat.py": (*_golden("pat", "pat-current vit", "pat-none mlp"), "tests/pat/test_pat.py"),
-    "pat/methods/fitnet.py": (*_golden("fitnet", "fitnet-kd mlp"), "tests/pat/test_methods.py"),
+    "pat/methods/pat.py": (
+        *_golden("pat", "pat-current vit", "pat-none mlp"),
+        "tests/pat/test_pat.py",
+        *_of("dense_methods", "feedback_is_kept_at_the_nominal_size", "the_teacher_s_padding_is_its_own_zero"),
+        *_of("dense_methods", "maps_teach_where_they_show_the_image[pat-hcl_loss-segmentation]"),
+        *_of("dense_methods", "the_losses_of_two_workers_are_those_of_one[pat-segmentation]"),
+    ),
+    "pat/methods/fitnet.py": (
+        *_golden("fitnet", "fitnet-kd mlp"),
+        *_of("dense_methods", "maps_teach_where_they_show_the_image[fitnet-hint_loss-segmentation]"),
+        *_of("dense_methods", "the_losses_of_two_workers_are_those_of_one[fitnet-segmentation]"),
+        *_of("dense_methods", "nothing_is_learnt_from_oneself"),
+        "tests/pat/test_methods.py",
+    ),
+    "pat/methods/kd.py": (
+        *_golden("kd"),
+        *_of("dense_methods", "the_losses_of_two_workers_are_those_of_one[kd-segmentation]"),
+        "tests/pat/test_methods.py",
+    ),
     "pat/methods/cc.py": (*_golden("cc", "cc-kernel vit"), "tests/pat/test_methods.py"),
     "pat/train.py": (
         GOLDEN,
@@ -78,7 +122,41 @@ ANSWERS: dict[str, tuple[str, ...]] = {
         "tests/pat/test_train.py::test_the_bits_that_are_kept_are_those_of_the_chosen_epoch",
         "tests/pat/test_memory.py",
     ),
+    "pat/tasks/base.py": (
+        *_of("tasks", "a_share_scales_a_mean", "a_module_of_one_s_own_meets_the_same_refusals"),
+        *_of("dense_shapes", "students_and_batches_are_functions_of_the_seed", "levels_are_the_shapes_of_the_maps"),
+        *_of("dense_runs", "refusals_are_one_line"),
+        *_of("dense_methods", "maps_teach_where_they_show_the_image[fitnet-hint_loss-segmentation]"),
+        *_golden("crd"),
+    ),
+    "pat/tasks/classification.py": (
+        *_golden("scratch", "pat"),
+        *_of("dense_shapes", "two_workers_score_what_one_does"),
+        *_of("streams", "evaluation_sees_what_timm_shows"),
+    ),
+    "pat/tasks/dense.py": (
+        "tests/pat/test_dense_shapes.py",
+        *_of("dense_runs", "refusals_are_one_line"),
+        *_of("dense_methods", "a_batch_is_not_done_in_parts", "nothing_is_learnt_from_oneself"),
+        *_of("dense_methods", "maps_teach_where_they_show_the_image[fitnet-hint_loss-detection]"),
+    ),
+    "pat/tasks/detection.py": (
+        "tests/pat/test_dense_shapes.py",
+        *_of("dense_runs", "the_truth_scores_100", "scoring_leaves_the_model_as_it_was", "refusals_are_one_line"),
+        *_of("dense_methods", "the_losses_of_two_workers_are_those_of_one[kd-detection]"),
+        *_of("tasks", "regions_cost_as_many_as_there_can_be"),
+    ),
+    "pat/tasks/segmentation.py": (
+        *_of("tasks", "segmentation_is_scored_pixel_by_pixel"),
+        *_of("dense_methods", "samples_of_segmentation_are_cells_with_a_class"),
+        *_of("dense_methods", "the_losses_of_two_workers_are_those_of_one[kd-segmentation]"),
+        *_of("dense_runs", "refusals_are_one_line"),
+        "tests/pat/test_dense_shapes.py",
+    ),
     "pat/training.py": (
+        *_of("recipe", "the_rate_of_every_step"),
+        *_of("train", "the_bits_that_are_kept_are_those_of_the_chosen_epoch"),
+        *_of("train", "a_checkpoint_that_calls_scores_top1_goes_on"),
         "tests/pat/test_train.py::test_outcome_is_complete",
         "tests/pat/test_train.py::test_teacher_identity",
         GOLDEN,
@@ -89,7 +167,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "pat/views/colour_jitter.py": ("tests/pat/test_augment_draws.py", GOLDEN),
     "pat/views/dense.py": ("tests/pat/test_dense_views.py", "tests/pat/test_placing.py"),
     "pat/views/erasing.py": ("tests/pat/test_augment_draws.py", GOLDEN),
-    "pat/views/order.py": ("tests/pat/test_placing.py",),
+    "pat/views/order.py": ("tests/pat/test_placing.py", *_golden("scratch")),
     "pat/views/pipeline.py": ("tests/pat/test_views.py", GOLDEN, "tests/pat/test_streams.py"),
     "pat/views/placing.py": ("tests/pat/test_placing.py", "tests/pat/test_dense_views.py"),
     "pat/views/randaugment.py": ("tests/pat/test_augment_draws.py", GOLDEN),

@@ -14,7 +14,7 @@ MUTANTS = [
         "pat/training.py",
         ("lr=recipe.lr,", "lr=recipe.lr * 0.9,"),
         ("weight_decay=recipe.weight_decay,", "weight_decay=recipe.weight_decay * 0.5,"),
-        ("warmup_epochs=recipe.warmup_epochs,", "warmup_epochs=0,"),
+        ("if recipe.warmup_steps else recipe.warmup_epochs,", "if recipe.warmup_steps else 0,"),
         ("step_on_epochs=recipe.schedule_per_epoch,", "step_on_epochs=False,"),
         ("updates_per_epoch=steps,", "updates_per_epoch=steps + 1,"),
         ("decay=recipe.ema_decay, use_warmup=True)", "decay=recipe.ema_decay, use_warmup=False)"),
@@ -24,7 +24,6 @@ MUTANTS = [
     ),
     *of(
         "pat/train.py",
-        ("return permutation(images, seed, _ORDER, epoch)", "return permutation(images, seed, _ORDER, 0)"),
         ("start=epoch * training.steps_per_epoch)", "start=0)"),
         ("training.schedule.step(epoch)", "training.schedule.step(epoch + 1)"),
         ("if config.recipe.clip_grad:", "if config.recipe.clip_grad > 1:"),
@@ -45,7 +44,6 @@ MUTANTS = [
         ),
         ('"best_val": f"val_score_{weights}"', '"best_val": f"test_score_{weights}"'),
         ('row[f"{split}_score_{weights}"] if row', 'row[f"{split}_score_raw"] if row'),
-        ("    model.eval()\n", ""),
     ),
     *of(
         "pat/losses.py",
@@ -62,14 +60,21 @@ MUTANTS = [
     ),
     *of(
         "pat/methods/base.py",
-        ("loss = ce + sum(weight * part for weight, part", "loss = sum(weight * part for weight, part"),
+        ("sum(own.values()) + sum(weight * part for weight, part", "sum(weight * part for weight, part"),
         ("            self.teacher.eval()\n", "            self.teacher.train(mode)\n"),
         ('return {f"student.{name}" for name in names()}', "return set(names())"),
     ),
     *of(
-        "pat/methods/scratch.py", ("loss = cross_entropy(logits, targets)", "loss = cross_entropy(logits, targets) / 2")
+        "pat/methods/scratch.py",
+        (
+            "return self.result(self.see(images, targets), targets)",
+            "return {name: value / 2 for name, value in self.result(self.see(images, targets), targets).items()}",
+        ),
     ),
-    *of("pat/methods/kd.py", ("kd_loss(logits, teacher, self.temperature)", "kd_loss(logits, teacher, 1.0)")),
+    *of(
+        "pat/methods/kd.py",
+        ("kd_loss(seen.logits, told.logits, self.temperature)", "kd_loss(seen.logits, told.logits, 1.0)"),
+    ),
     *of(
         "pat/methods/cc.py",
         (
@@ -95,16 +100,16 @@ MUTANTS = [
     *of(
         "pat/methods/dist.py",
         (
-            "dist_loss(gather_batch(logits), teacher, self.beta, self.gamma",
-            "dist_loss(gather_batch(logits), teacher, self.gamma, self.beta",
+            "dist_loss(gather_batch(seen.logits), teacher, self.beta, self.gamma",
+            "dist_loss(gather_batch(seen.logits), teacher, self.gamma, self.beta",
         ),
     ),
     *of(
         "pat/methods/fitnet.py",
         ("torch.stack(hints).sum())}", "torch.stack(hints).mean())}"),
         (
-            "kd_loss(student.logits, teacher.logits, self.temperature)",
-            "kd_loss(teacher.logits, student.logits, self.temperature)",
+            "kd_loss(seen.logits, told.logits, self.temperature)",
+            "kd_loss(told.logits, seen.logits, self.temperature)",
         ),
     ),
     *of(
@@ -116,8 +121,8 @@ MUTANTS = [
     *of(
         "pat/methods/pat.py",
         (
-            "(self.feature_weight, torch.stack([*map(hcl_loss, aligned, prompted.maps)]).sum())",
-            "(self.feature_weight, torch.stack([*map(hcl_loss, aligned, plain.maps)]).sum())",
+            "zip(plain.shown(aligned), plain.shown(prompted.maps), strict=True)",
+            "zip(plain.shown(aligned), plain.shown(plain.maps), strict=True)",
         ),
         (
             "kd_loss(prompted.logits, plain.logits, temperature=1.0)",
@@ -171,7 +176,7 @@ MUTANTS = [
     ),
     *of(
         "pat/memory.py",
-        ("return not method.couples_samples and not any(", "return not any("),
+        ("return not coupled and not any(", "return not any("),
     ),
     *of("pat/counter.py", ("11).to(torch.float64) * 2.0**-53", "11).to(torch.float64) * 2.0**-52")),
 ]

@@ -29,6 +29,8 @@ MUTANTS: list[Mutant] = [
     *of("pat/data/mask_folder.py", ("largest_value(path, masks) + 1 if", "largest_value(path, masks) if")),
     *of(
         "pat/views/order.py",
+        ("permutation(images, seed, ORDER, epoch)", "permutation(images, seed, ORDER, 0)"),
+        ("permutation(len(sizes), seed, ORDER, epoch)", "permutation(len(sizes), seed, ORDER, 0)"),
         ("    ready = ready[ready[:, -1].argsort()]\n", ""),
         (".sort().values", ""),
         ("(width >= height, width < height)", "(width > height, width <= height)"),

@@ -7,12 +7,14 @@ from tests.mutants import (
     of_planning,
     of_statistics,
     of_tables,
+    of_tasks,
     of_whole_images,
 )
 from tests.mutants.mutant import Mutant
 
 ROOMS: dict[str, list[Mutant]] = {
     "pat": of_pat.MUTANTS,
+    "tasks": of_tasks.MUTANTS,
     "dense": of_dense.MUTANTS,
     "planning": of_planning.MUTANTS,
     "engine": of_engine.MUTANTS,

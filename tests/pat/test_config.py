@@ -9,6 +9,7 @@ import pytest
 
 from pat.config import ConfigError, Data, Method, Part, Recipe, RunConfig, Teacher, later
 from pat.methods import method_options
+from pat.options import plain
 from tests import tiny
 
 OTHER: dict[str, Any] = {
@@ -78,6 +79,11 @@ def test_every_field_changes_the_identity() -> None:
         ids[name] = dataclasses.replace(base, recipe=recipe).run_id
     ids["method"] = dataclasses.replace(base, method=Method("kd")).run_id
     assert len(set(ids.values())) == len(ids)
+
+
+def test_lists_are_tuples_all_the_way_down() -> None:
+    """As JSON has lists alone, and what is kept is hashed."""
+    assert plain([[1, 2], {"a": [3, [4]]}]) == ((1, 2), {"a": (3, (4,))})
 
 
 @dataclasses.dataclass(frozen=True)

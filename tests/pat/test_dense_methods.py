@@ -11,9 +11,12 @@ import torch
 from pat.config import ConfigError
 from pat.data import VOID
 from pat.dense.valid import valid_area
+from pat.memory import separable
 from pat.methods import check_task, create_method, list_methods
 from pat.prompts import PromptBlock
 from tests.pat import dense_tasks as dense
+from tests.pat.test_workers import in_float64
+from tests.pat.two_workers import of_two_workers
 
 TASKS = ("detection", "segmentation")
 
@@ -158,31 +161,62 @@ def test_the_teacher_s_padding_is_its_own_zero(task_name: str) -> None:
     levels = views.images * std + mean
     expected = (levels - torch.tensor([0.1, 0.2, 0.3])[:, None, None]) / torch.tensor([0.3, 0.2, 0.1])[:, None, None]
     torch.testing.assert_close(shown[inside], expected[inside], rtol=1e-4, atol=1e-4)
+    for name in ("kd", "fitnet", "pat"):
+        given: list[torch.Tensor] = []
+        hook = teacher.backbone.register_forward_pre_hook(lambda _, images, given=given: given.append(images[0]))
+        dense.method(name, task, teacher)(views.images, views.targets)
+        hook.remove()
+        given = [images for images in given if images.shape == shown.shape]  # others are for finding out
+        assert given and all(torch.equal(images, shown) for images in given), name
 
 
 @pytest.mark.parametrize("task_name", TASKS)
-@pytest.mark.parametrize("name", ["fitnet", "pat"])
-def test_maps_teach_where_they_show_the_image(name: str, task_name: str) -> None:
-    """With `valid_maps`, what the maps hold on padding is nothing to the loss; without it, it is."""
-    part = {"fitnet": "hint", "pat": "feature"}[name]
-    assert moved_by_padding(name, part, dense.made(task_name, valid_maps=True)) == 0
-    assert moved_by_padding(name, part, dense.made(task_name, valid_maps=False)) > 0.01
+@pytest.mark.parametrize(("name", "loss"), [("fitnet", "hint_loss"), ("pat", "hcl_loss")])
+def test_maps_teach_where_they_show_the_image(
+    name: str, loss: str, task_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With `valid_maps`, what is compared is 0 on padding, the student's and the teacher's; without it, it is not."""
+    compared: list[tuple[torch.Tensor, ...]] = []
+    monkeypatch.setattr(f"pat.methods.{name}.{loss}", lambda *pair: compared.append(pair) or pair[0].sum())
+    for only_valid in (True, False):
+        task = dense.made(task_name, valid_maps=only_valid)
+        views = dense.views(task)
+        compared.clear()
+        dense.method(name, task)(views.images, views.targets)
+        assert len(compared) == {"detection": 5, "segmentation": 4}[task_name]
+        for x in (x for pair in compared for x in pair):
+            inside = valid_area(views.targets.sizes, views.images.shape[2:], x.shape[2:])
+            assert x.mul(inside).any() and bool(x.mul(~inside).any()) == (not only_valid)
 
 
-def moved_by_padding(name: str, part: str, task: Any) -> float:
-    """By how much a part of the loss changes with what the teacher's maps hold on padding."""
-    method, views, own = dense.method(name, task).eval(), dense.views(task), task.see
-    plain = method(views.images, views.targets)[part].item()
+@pytest.mark.parametrize("task_name", TASKS)
+@pytest.mark.parametrize("name", dense.METHODS)
+def test_the_losses_of_two_workers_are_those_of_one(name: str, task_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their samples are not equally many: a worker's share makes up for that."""
+    options = {"regions": 400} if task_name == "detection" else {}  # all that are proposed, more or fewer
+    with in_float64():
+        task = dense.made(task_name, **options)
+        method, views = dense.method(name, task).eval(), dense.views(task)
+        if name == "pat":
+            set_strength(method, 0.3)
+        models = [copy.deepcopy(method) for _ in range(2)]
+        images, targets = views.images.chunk(2), views.targets.chunk(2)
+        whole = method(views.images, views.targets)
+        parts = of_two_workers(lambda rank: models[rank](images[rank], targets[rank]), monkeypatch)
+    assert len(parts[0]["output"]) != len(parts[1]["output"])
+    for key, value in dense.flat(whole).items():
+        if key != "prompted_top1":
+            assert sum(part[key].item() for part in parts) / 2 == pytest.approx(value, rel=1e-9), key
+    losses = [part["loss"].item() for part in parts]
+    assert abs(losses[0] - losses[1]) > 1e-3 * losses[0]
 
-    def noisy(model: Any, images: Any, targets: Any = None, like: Any = None, tapped: Any = None) -> Any:
-        seen = own(model, images, targets, like, tapped)
-        if like is not None:
-            for x in seen.maps:
-                x.data += 5 * ~valid_area(views.targets.sizes, images.shape[2:], x.shape[2:])
-        return seen
 
-    task.see = noisy
-    return abs(method(views.images, views.targets)[part].item() - plain)
+def test_a_batch_is_not_done_in_parts() -> None:
+    """Nothing in this detector normalises over images; a mean over regions is not one over images."""
+    task = dense.made("detection")
+    student, teacher = (task.student("convnext_micro_32", seed) for seed in (0, 1))
+    method = create_method("kd", student, teacher, task)
+    assert not method.couples_samples and not separable(method)
 
 
 def test_samples_of_segmentation_are_cells_with_a_class() -> None:

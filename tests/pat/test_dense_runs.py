@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from pat.data import load
 from pat.dense.detector import Detections
 from pat.io import CHECKPOINT, LocalIO
 from pat.models import create_model, normalisation
-from pat.tasks import check_data, default_task
+from pat.tasks import check_data, create_task, default_task
 from pat.train import Outcome, train
 from pat.training import Training
 from pat.views import dense_eval
@@ -163,10 +164,24 @@ def test_scoring_leaves_the_model_as_it_was(task: str) -> None:
     assert made.score(model, data.test.take(torch.arange(0))).score != made.score(model, data.test).score
 
 
-def test_refusals_are_one_line() -> None:
+SQUARES: dict[str, Any] = {
+    "label_smoothing": 0.1,
+    "crop_scale": (0.5, 1.0),
+    "crop_ratio": (0.75, 1.5),
+    "mixup": 0.8,
+    "cutmix": 0.5,
+    "mixup_mode": "elem",
+    "auto_augment": "rand-m9",
+    "random_erasing": 0.2,
+    "views": "timm",
+}
+"""What makes views of squares with one class."""
+
+
+def test_refusals_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     for task in TASKS:
         made = dense.made(task)
-        for field, value in {"mixup": 0.8, "label_smoothing": 0.1, "auto_augment": "rand-m9", "views": "timm"}.items():
+        for field, value in SQUARES.items():
             with pytest.raises(ConfigError, match=f"recipe.{field} = .*: {task} has no use for it, leave it at"):
                 made.check(dense.STUDENT, replace(dense.RECIPE, **{field: value}), "")
         for name, reason in (
@@ -183,8 +198,17 @@ def test_refusals_are_one_line() -> None:
         frozen.check(dense.STUDENT, dense.RECIPE, "timm:resnet18.tv_in1k")
         frozen.check(dense.TEACHER, dense.RECIPE, "")  # it has none
         assert default_task(dense.data(task)).name == task
-    with pytest.raises(ConfigError, match=r"recipe.sizes = \(48, 64\): classification has no use for it"):
-        tiny.task().check("resnet18", dense.RECIPE, "")
+        with pytest.raises(ConfigError, match="width = 0, longest = 0: a number of channels, and pixels or 0"):
+            dense.made(task, width=0, longest=0)
+        with pytest.raises(ConfigError, match="width = 8, longest = -1: a number of channels, and pixels or 0"):
+            dense.made(task, longest=-1)
+        middle = replace(dense.data(task), crop_pct=0.9)
+        with pytest.raises(ConfigError, match=f"data.crop_pct = 0.9: {task} scores whole images, leave it at 1.0"):
+            create_task(Task(task), middle, 5).check(dense.TEACHER, dense.RECIPE, "")
+    for field, said in {"sizes": (48, 64), "scale": (0.5, 2.0)}.items():
+        recipe = replace(tiny.config().recipe, **{field: said})
+        with pytest.raises(ConfigError, match=rf"recipe.{field} = \(.*\): classification has no use for it"):
+            tiny.task().check("resnet18", recipe, "")
     with pytest.raises(
         ConfigError, match="task 'detection': needs a data set with boxes, 'masks:segmentation' has masks"
     ):
@@ -199,3 +223,6 @@ def test_refusals_are_one_line() -> None:
     ):
         with pytest.raises(ConfigError, match=message):
             dense.made("detection", **wrong)
+    monkeypatch.setitem(sys.modules, "faster_coco_eval", None)
+    with pytest.raises(ConfigError, match="^detection is scored with faster-coco-eval, which is not installed"):
+        dense.made("detection").check(dense.STUDENT, dense.RECIPE, "")

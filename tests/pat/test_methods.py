@@ -149,6 +149,8 @@ def test_method_modules_have_a_generator_of_their_own() -> None:
     assert torch.equal(torch.get_rng_state(), state)
     assert not torch.equal(expected, torch.rand(3))
     assert torch.equal(first.attention.to_q.weight, build("pat", tiny.VIT, tiny.CNN).attention.to_q.weight)
+    other = create_method("pat", first.student, first.teacher, TASK, seed=1, **tiny.SMALL["pat"])
+    assert not torch.equal(first.attention.to_q.weight, other.attention.to_q.weight)
 
 
 def test_the_teacher_sees_its_own_normalisation() -> None:

@@ -123,6 +123,19 @@ def test_feedback_survives_a_state_dict_round_trip() -> None:
     assert torch.equal(other.feedback_2, method.feedback_2) and len(other.feedback_2) == 5
 
 
+def test_what_is_counted_as_right_is_the_prompted_teacher_s() -> None:
+    method, judged = build(feedback="none").eval(), []
+    for block in method.prompts.values():
+        nn.init.constant_(block.strength, 30.0)
+    own = method.judge
+    method.judge = lambda *given: judged.append(own(*given).logits.argmax(1)) or own(*given)  # type: ignore[method-assign]
+    images, targets = batch()
+    method(images, targets)
+    plain, prompted = judged
+    assert not torch.equal(plain, prompted)
+    assert method(images, torch.eye(10)[prompted])["prompted_top1"] == 100
+
+
 @pytest.mark.parametrize("feedback", ["previous", "current", "none"])
 @pytest.mark.parametrize("depth", [0, 1, 4, (1, 3)])
 def test_feedback_and_depth(feedback: str, depth: int | tuple[int, ...]) -> None:
@@ -149,7 +162,7 @@ def test_stages_are_paired_from_the_last_one_backwards() -> None:
 
 def test_prompted_stages() -> None:
     assert prompted_stages(4, 4) == (0, 1, 2, 3) and prompted_stages(1, 4) == (3,) and prompted_stages(0, 4) == ()
-    assert prompted_stages(4, 3) == (0, 1, 2) and prompted_stages((1, 4), 4) == (0, 3)
+    assert prompted_stages(4, 3) == (0, 1, 2) and prompted_stages((4, 1), 4) == (0, 3)
     for bad in (5, -1, (0, 1), (1, 1), ()):
         with pytest.raises(ConfigError, match="prompt_depth"):
             prompted_stages(bad, 4)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pat.config import ConfigError, Recipe, RunConfig
+from pat.data import load
+from pat.io import LocalIO
+from pat.training import Training
 from tests import tiny
 
 PLAIN = tiny.config()
@@ -43,3 +47,17 @@ def test_what_it_may_not_say(name: str, value: Any, allowed: str) -> None:
 def test_warm_up_is_said_once() -> None:
     with pytest.raises(ConfigError, match=r"recipe.warmup_steps = 10: 0 where warmup_epochs is set"):
         Recipe(epochs=4, batch_size=2, lr=0.1, warmup_epochs=1, warmup_steps=10)
+
+
+def test_the_rate_of_every_step(tmp_path: Path) -> None:
+    """Five steps of warm-up, which end within an epoch of six; two decays, by timm's rule one step before a milestone
+    is reached."""
+    said = {"schedule": "multistep", "milestones": (2, 3), "decay_rate": 0.1, "warmup_steps": 5, "warmup_lr": 1e-4}
+    config = tiny.config(epochs=4, recipe={**said, "lr": 1e-2})
+    training = Training(config, LocalIO(tmp_path), load(config.data, tmp_path), None, None)
+    assert training.steps_per_epoch == 6
+    for step in range(24):
+        training.schedule.step_update(step)
+        warm = 1e-4 + step * (1e-2 - 1e-4) / 5
+        expected = warm if step < 5 else 1e-2 * 0.1 ** sum(step + 1 >= 6 * epoch for epoch in (2, 3))
+        assert all(group["lr"] == pytest.approx(expected) for group in training.optimizer.param_groups), step

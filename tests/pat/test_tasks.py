@@ -66,6 +66,17 @@ def test_costs_are_counted_from_shapes(name: str, task: str) -> None:
     assert larger.step.flop > 1.1 * found.step.flop
 
 
+def test_regions_cost_as_many_as_there_can_be() -> None:
+    """A step answers for the regions that are drawn of an image, a scoring pass for those that are proposed."""
+    head = 8 * 7 * 7 * 16 + 16 * 16 + 16 * 5 * (5 + 1)  # two layers; a class and four edges for five classes and none
+    plain, drawn, proposed = (
+        count(dense.config("detection", "scratch", task_options=options), 5)
+        for options in ({}, {"regions": 48}, {"proposals": (50, 30, 70)})
+    )
+    assert proposed.score.flop - plain.score.flop == 2 * 40 * head and proposed.step.flop == plain.step.flop
+    assert drawn.score.flop == plain.score.flop and 2 < (drawn.step.flop - plain.step.flop) / (2 * 24 * head) < 3
+
+
 def test_a_study_is_refused_before_any_work() -> None:
     given: dict[str, Any] = {
         "name": "own",

@@ -247,7 +247,7 @@ def test_selection_rules_by_hand() -> None:
 
 
 def test_the_bits_that_are_kept_are_those_of_the_chosen_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each epoch has one image more right; the second is best on validation, and the third as good."""
+    """Each epoch has one image more right; the second is best on validation, and the third, after a pause, as good."""
     calls, top1 = itertools.count(), [50.0, 70.0, 70.0]
 
     def scored(*given: object) -> Score:
@@ -255,6 +255,7 @@ def test_the_bits_that_are_kept_are_those_of_the_chosen_epoch(tmp_path: Path, mo
         return Score(1.0, top1[epoch], torch.arange(48) <= epoch, {"epoch": float(epoch)})
 
     monkeypatch.setattr("pat.tasks.classification.evaluate", scored)
+    tiny.run(tiny.config(epochs=3), tmp_path, until=2)
     outcome = tiny.run(tiny.config(epochs=3), tmp_path)
     right = {rule: int(np.unpackbits(np.frombuffer(b, np.uint8)).sum()) for rule, b in outcome.test_correct.items()}
     assert right == {"last_raw": 3, "last_ema": 3, "best_val_raw": 2, "best_val_ema": 2}

@@ -17,8 +17,9 @@ from pat.config import ConfigError, RunConfig
 from pat.data import load
 from pat.io import CHECKPOINT, LocalIO
 from pat.methods import list_methods
+from pat.models import create_model
 from pat.train import train
-from pat.training import Training
+from pat.training import Training, synchronised
 from tests import tiny
 
 
@@ -135,3 +136,13 @@ def test_global_batchnorm_is_batchnorm_over_all_workers(tmp_path: Path) -> None:
     (y * weights).sum().backward()
     torch.testing.assert_close(torch.cat([part[1] for part in parts]), whole.grad, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(parts[0][2:], (norm.running_mean, norm.running_var))
+
+
+@pytest.mark.parametrize("name", ["mobilenetv2_035", "resnet10t"])
+def test_shared_statistics_leave_the_activations(name: str) -> None:
+    """What a GPU run of several workers does to its modules; torch's own conversion drops timm's activations."""
+    model, images = create_model(name, 10, 32).eval(), torch.randn(2, 3, 32, 32)
+    before = model(images)
+    shared = synchronised(model)
+    assert any(isinstance(module, torch.nn.SyncBatchNorm) for module in shared.modules())
+    assert torch.equal(shared.eval()(images), before)
