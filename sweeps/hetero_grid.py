@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "628b658d4263"
+CODE = "724e673891d3"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -55,7 +55,7 @@ def resized(sizes: Tensor, short: Tensor, longest: int) -> Tensor:
     exact = torch.where(sizes == sizes.amin(1, keepdim=True), short.double()[:, None], exact)
     if longest:
         long = exact.amax(1, keepdim=True)
-        exact = torch.where(long > longest, exact * (longest / long), exact)
+        exact = torch.where(long > longest, exact * (torch.full_like(long, longest) / long), exact)
     return (exact + 0.5).floor().long().clamp(min=1)
 
 

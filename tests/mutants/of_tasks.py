@@ -55,7 +55,7 @@ MUTANTS = [
             "Judged(model, samples, deltas), sizes, None, valid)",
         ),
         ("(self.regions if training else self.proposals[2])", "self.proposals[2]"),
-        ("regions = len(views.images) * (", "regions = ("),
+        ("images.new_zeros(len(images) * (", "images.new_zeros(1 * ("),
         ("(original / size).flip(0).repeat(2)", "(original / size).repeat(2)"),
         (
             "zip(\n                indices.tolist(), sizes.cpu(), originals,",

@@ -52,6 +52,7 @@ def test_images_of_one_kind_come_in_the_usual_order() -> None:
 @settings(deadline=None, max_examples=200)
 @given(st.integers(8, 3000), st.integers(8, 3000), st.integers(16, 1200), st.integers(64, 2000))
 @example(480, 640, 800, 1333)
+@example(448, 640, 395, 165)
 def test_sizes_are_detectron2s(height: int, width: int, short: int, longest: int) -> None:
     found = resized(torch.tensor([[height, width]]), torch.tensor([short]), longest)[0].tolist()
     assert found == [max(1, side) for side in shortest_edge(height, width, short, longest)]
