@@ -90,9 +90,10 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "pat/methods/": ("tests/pat/test_methods.py", GOLDEN),
     **{f"pat/methods/{name}.py": (*_golden(name), "tests/pat/test_methods.py") for name in METHODS},
     "pat/methods/base.py": (
-        *_golden("scratch", "kd", "pat"),
+        *_golden("scratch", "scratch vit", "pat"),
         *_of("methods", "method_modules_have_a_generator_of_their_own"),
         *_of("dense_methods", "the_teacher_s_padding_is_its_own_zero"),
+        *_of("dense_methods", "methods_of_classification_are_refused_elsewhere"),
         "tests/pat/test_methods.py",
     ),
     "pat/methods/crd.py": (*_golden("crd"), "tests/pat/test_crd.py"),
@@ -105,6 +106,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     ),
     "pat/methods/fitnet.py": (
         *_golden("fitnet", "fitnet-kd mlp"),
+        *_of("methods", "hints_of_models_with_three_stages_and_with_four"),
         *_of("dense_methods", "maps_teach_where_they_show_the_image[fitnet-hint_loss-segmentation]"),
         *_of("dense_methods", "the_losses_of_two_workers_are_those_of_one[fitnet-segmentation]"),
         *_of("dense_methods", "nothing_is_learnt_from_oneself"),
@@ -155,6 +157,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     ),
     "pat/training.py": (
         *_of("recipe", "the_rate_of_every_step"),
+        *_of("workers", "shared_statistics_leave_the_activations"),
         *_of("train", "the_bits_that_are_kept_are_those_of_the_chosen_epoch"),
         *_of("train", "a_checkpoint_that_calls_scores_top1_goes_on"),
         "tests/pat/test_train.py::test_outcome_is_complete",
@@ -198,6 +201,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "sweeps/engine/siblings.py": tuple(
         f"tests/sweeps/test_siblings.py::{name}"
         for name in (
+            "test_what_was_begun_here_is_replaced_by_what_has_finished_there",
             "test_what_is_not_whole_is_trained",
             "test_initial_weights_that_cannot_be_used",
             "test_initial_weights_are_kept_where_the_study_is",

@@ -49,6 +49,8 @@ MUTANTS = [
         ("if place != folder)", "if place == folder)"),
         ('if row["status"] != "finished":', 'if row["status"] == "failed":'),
         ("for key, unit in planner.units.items() if unit.left}", "for key, unit in planner.units.items()}"),
+        ("    (own / CHECKPOINT).unlink(missing_ok=True)\n", ""),
+        ('        _check_architecture(what, key, found.row["student"])\n', ""),
     ),
     *of("sweeps/engine/launch.py", ("return gpu_share if workers == 1 else 1.0", "return gpu_share")),
     *of(

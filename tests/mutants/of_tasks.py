@@ -49,6 +49,8 @@ MUTANTS = [
         "pat/tasks/detection.py",
         ("math.ceil(height / 2), math.ceil(breadth / 2)", "height // 2, breadth // 2"),
         ("        check_evaluator()\n", ""),
+        (" or len(value) != length or", " or"),
+        ("if min(regions, hidden) < 1:", "if hidden < 1:"),
         ("            anchors=self.anchors,\n", ""),
         (
             "Judged(model, samples, deltas), sizes, samples.share, valid)",
@@ -108,6 +110,8 @@ MUTANTS = [
         ("renormalised if sizes is None else renormalised *", "renormalised if True else renormalised *"),
         ("images = self.for_teacher(images, seen.sizes)", "images = self.for_teacher(images)"),
         ("hash64(seed, _METHOD_STREAM)", "hash64(0, _METHOD_STREAM)"),
+        ("if not (task and method.tasks) or task in", "if not method.tasks or task in"),
+        ("if method not in (serving := list_methods(task)):", "if not (serving := list_methods(task)):"),
     ),
     *of("pat/methods/kd.py", ("seen.over_all(kd_loss(", "(kd_loss(")),
     *of(
@@ -144,5 +148,6 @@ MUTANTS = [
         ("self.best_details[rule] = dict(test.details)", "self.best_details.setdefault(rule, dict(test.details))"),
         ('self.best_details = state.get("best_details", {})', "self.best_details = {}"),
         ('name.replace("_top1_", "_score_")', "name"),
+        ("timm.layers.convert_sync_batchnorm(module)", "nn.SyncBatchNorm.convert_sync_batchnorm(module)"),
     ),
 ]

@@ -228,6 +228,11 @@ def test_samples_of_segmentation_are_cells_with_a_class() -> None:
     assert len(seen.logits) == len(labels) == int((middles != VOID).sum()) and VOID not in labels
     batch, row, column = (int(place[-1]) for place in torch.where(middles != VOID))
     assert torch.equal(seen.logits[-1], seen.samples.logits[batch, :, row, column])
+    own = task.losses(seen, views.targets)["pixel"]
+    enlarged = torch.nn.functional.interpolate(seen.samples.logits, views.images.shape[2:], mode="bilinear")
+    known = views.targets.masks != VOID
+    chances = enlarged.softmax(1).permute(0, 2, 3, 1)[known].gather(1, views.targets.masks[known][:, None])
+    torch.testing.assert_close(own, -chances.log().mean())  # over pixels of the canvas that have a class
     void = type(views.targets)(torch.full_like(views.targets.masks, VOID), views.targets.sizes)
     losses = dense.method("kd", task)(views.images, void)
     assert losses["pixel"] == 0 and torch.isfinite(losses["loss"]), "a batch without a class teaches nothing else"

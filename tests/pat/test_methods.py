@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import torch
 
+from pat.align import resize
 from pat.config import ConfigError
-from pat.losses import cross_entropy, dist_loss, dkd_loss, kd_loss
+from pat.losses import cross_entropy, dist_loss, dkd_loss, hint_loss, kd_loss
 from pat.methods import create_method, list_methods, method_options
 from pat.models import create_model, normalisation
 from pat.tasks import Seen
@@ -113,6 +114,27 @@ def test_the_options_of_losses_of_logits_stand_in_their_places() -> None:
         )
         torch.testing.assert_close(losses[name], expected)
         torch.testing.assert_close(losses["loss"], losses["ce"] + 0.5 * expected)
+
+
+@pytest.mark.parametrize(
+    ("student", "teacher", "pairs"),
+    [
+        (tiny.BATCHNORM, "levit_128s", ((1, 0), (2, 1), (3, 2))),
+        ("levit_128s", tiny.BATCHNORM, ((0, 0), (0, 1), (1, 2), (2, 3))),
+    ],
+)
+def test_hints_of_models_with_three_stages_and_with_four(
+    student: str, teacher: str, pairs: tuple[tuple[int, int], ...]
+) -> None:
+    """The last teaches the last; a student of three hears the first two of four with its first."""
+    models, images = [create_model(name, 10, 64) for name in (student, teacher)], torch.randn(2, 3, 64, 64)
+    method = create_method("fitnet", *models, tiny.task(64)).eval()
+    own, theirs = method.student_taps(images).maps, method.teacher_taps(method.for_teacher(images)).maps
+    hints = [
+        hint_loss(resize(align(own[i]), theirs[k].shape[-2:]), theirs[k])
+        for align, (i, k) in zip(method.align, pairs, strict=True)
+    ]
+    torch.testing.assert_close(method(images, torch.eye(10)[:2])["hint"], sum(hints).detach())
 
 
 @pytest.mark.parametrize(

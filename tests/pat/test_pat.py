@@ -7,7 +7,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from pat.align import pair_stages, resize
+from pat.align import Aligner, pair_stages, resize
 from pat.config import ConfigError
 from pat.losses import cross_entropy, hcl_loss, kd_loss
 from pat.methods import Method, create_method
@@ -92,6 +92,14 @@ def test_a_prompt_is_a_map_not_a_bias() -> None:
     prompt = block(x, feedback) - x
     assert (prompt.flatten(2).std(dim=2) > 1e-6).all()
     assert not torch.allclose(block(x, feedback), block(x, feedback.flip(3)))
+
+
+@pytest.mark.parametrize("feedback", [(8, 3, 3), (8, 6, 9), (5, 6, 6)])
+def test_feedback_of_another_shape_is_aligned(feedback: tuple[int, int, int]) -> None:
+    block, x = PromptBlock((8, 6, 6), feedback), torch.randn(2, 8, 6, 6)
+    assert isinstance(block.feedback, Aligner) and block(x, torch.randn(2, *feedback)).shape == x.shape
+    for other in (None, (8, 6, 6)):
+        assert isinstance(PromptBlock((8, 6, 6), other).feedback, nn.Identity)
 
 
 def test_short_last_batch_with_previous_feedback() -> None:
