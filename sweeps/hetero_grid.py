@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "724e673891d3"
+CODE = "c1f7a91dd043"
 COPY = Path.home() / "pat-sweeps"
 
 

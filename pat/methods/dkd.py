@@ -36,5 +36,6 @@ class DKD(Method):
     def forward(self, images: Tensor, targets: Tensor, indices: Tensor | None = None) -> Losses:
         seen = self.see(images, targets)
         told = self.told(images, seen)
-        dkd = dkd_loss(seen.logits, told.logits, targets.argmax(1), self.alpha, self.beta, self.temperature)
+        labels = self.task.classes(seen, targets)
+        dkd = dkd_loss(seen.logits, told.logits, labels, self.alpha, self.beta, self.temperature)
         return self.result(seen, targets, dkd=(self.weight, dkd))

@@ -50,7 +50,7 @@ class OFA(Method):
     def forward(self, images: Tensor, targets: Tensor, indices: Tensor | None = None) -> Losses:
         seen = self.see(images, targets, self.student_taps)
         told = self.told(images, seen)
-        labels = targets.argmax(1)
+        labels = self.task.classes(seen, targets)
         final, *staged = (
             ofa_loss(logits, told.logits, labels, self.epsilon, self.temperature)
             for logits in (seen.logits, *(head(x) for head, x in zip(self.heads, seen.maps, strict=True)))

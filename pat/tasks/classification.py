@@ -31,8 +31,8 @@ class Classification(Task):
         return {"ce": cross_entropy(seen.logits, targets)}
 
     def classes(self, seen: Seen, targets: Tensor) -> Tensor:
-        """The class of the larger share, where images are mixed."""
-        return targets.argmax(1)
+        """The class of the larger share, where images are mixed; integer labels [B] as they are."""
+        return targets if targets.ndim == 1 else targets.argmax(1)
 
     def views(
         self,

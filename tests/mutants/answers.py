@@ -68,7 +68,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "pat/dense/sampling.py": ("tests/pat/test_sampling.py", "tests/pat/test_detector.py"),
     "pat/evaluate.py": ("tests/pat/test_train.py::test_selection_rules_by_hand", GOLDEN),
     "pat/gather.py": ("tests/pat/test_gather.py",),
-    "pat/losses.py": (
+    "pat/losses/": (
         "tests/pat/test_losses.py",
         "tests/pat/test_logit_losses.py",
         "tests/pat/test_feature_losses.py",

@@ -46,17 +46,20 @@ MUTANTS = [
         ('row[f"{split}_score_{weights}"] if row', 'row[f"{split}_score_raw"] if row'),
     ),
     *of(
-        "pat/losses.py",
+        "pat/losses/logits.py",
         (
             'F.kl_div(log_student, log_teacher, reduction="batchmean", log_target=True) * temperature**2',
             'F.kl_div(log_student, log_teacher, reduction="batchmean", log_target=True) * temperature',
         ),
         ("return F.kl_div(log_student, log_teacher,", "return F.kl_div(log_teacher, log_student,"),
-        ("        weight /= 2\n", "        weight /= 3\n"),
-        ("count = (distances > 0).sum()", "count = torch.ones_like(distances).sum()"),
-        ("noise = negative.shape[1] / images", "noise = 1 / images"),
         ("1 - pearson(p_student.T, p_teacher.T).mean()", "1 - pearson(p_student, p_teacher).mean()"),
         ("((p_teacher + target) ** epsilon - target)", "((p_teacher + target) ** epsilon)"),
+    ),
+    *of("pat/losses/maps.py", ("        weight /= 2\n", "        weight /= 3\n")),
+    *of(
+        "pat/losses/relations.py",
+        ("count = (distances > 0).sum()", "count = torch.ones_like(distances).sum()"),
+        ("noise = negative.shape[1] / images", "noise = 1 / images"),
     ),
     *of(
         "pat/methods/base.py",
@@ -96,7 +99,7 @@ MUTANTS = [
         ("        self.step += 1\n", ""),
         ("if self.step == 0:", "if True:"),
     ),
-    *of("pat/methods/dkd.py", ("targets.argmax(1), self.alpha, self.beta", "targets.argmax(1), self.beta, self.alpha")),
+    *of("pat/methods/dkd.py", ("labels, self.alpha, self.beta", "labels, self.beta, self.alpha")),
     *of(
         "pat/methods/dist.py",
         (

@@ -1,0 +1,33 @@
+"""Losses between two maps [B, C, H, W]: scalars, computed in float32 whatever the inputs are."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def hcl_loss(student: Tensor, teacher: Tensor, levels: tuple[int, ...] = (4, 2, 1)) -> Tensor:
+    """Hierarchical context loss between two maps [B, C, H, W]: MSE at full size and of averages over l x l grids.
+
+    Level weights 1, 1/2, 1/4, …, normalised to sum 1; a grid not smaller than the map is skipped.
+    ReviewKD, Chen et al. 2021 (arXiv 2104.09044), section 3.3; the feature distance L_FD of PAT.
+    """
+    student, teacher = student.float(), teacher.float()
+    total, weight, weights = F.mse_loss(student, teacher), 1.0, 1.0
+    for level in levels:
+        if level >= min(student.shape[-2:]):
+            continue
+        weight /= 2
+        total = total + weight * F.mse_loss(
+            F.adaptive_avg_pool2d(student, level), F.adaptive_avg_pool2d(teacher, level)
+        )
+        weights += weight
+    return total / weights
+
+
+def hint_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """Mean squared difference of two maps of one shape [B, C, H, W].
+
+    FitNets, Romero et al. 2015 (arXiv 1412.6550), equation 3, with the mean in place of half the sum.
+    """
+    return F.mse_loss(student.float(), teacher.float())
