@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,17 +12,19 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from pat.layouts import Size
+from pat.listener import Listener
 from pat.replay import (
     Key,
     finished_before,
     intercepted,
     leaf_of,
     map_tensors,
+    probing,
     versions,
     with_leaf,
     written,
 )
-from pat.stages import Port, TapError, find_spans, logits_of
+from pat.stages import Port, Span, TapError, find_spans, logits_of
 
 __all__ = ["Memory", "Stage", "StageTaps", "TapError", "Tapped"]
 
@@ -114,11 +116,12 @@ class StageTaps:
             )
             for span in self._spans
         )
+        self._listener = Listener(model, {span.end.key: partial(_map_at_end, span) for span in self._spans})
 
     def __call__(self, images: Tensor) -> Tapped:
         """The plain forward: the logits of `model(images)`, heads averaged if it has two, and the stages' maps."""
-        done = _Pass()
-        return self._tapped(self._forward(images, done), done.maps)
+        output, maps = self._listener(self.model, images)
+        return self._tapped(logits_of(output), maps)
 
     def remember(self, images: Tensor, before: int) -> tuple[Tapped, Memory]:
         """The plain forward, and what it takes to resume it before stage `before` (0-based). Call it under no_grad."""
@@ -167,9 +170,7 @@ class StageTaps:
                 args, kwargs = self._changed(*what.prompts[key], (args, kwargs))
             output = forward(*args, **kwargs)
             if key in ends:
-                end = ends[key].end
-                x = leaf_of(output, end.leaf)
-                what.maps[key] = end.layout.to_map(x.clone() if ends[key].overwritten else x)
+                what.maps[key] = _map_at_end(ends[key], args, output)
             if key in what.keep:
                 what.kept[key] = what.keep[key](output)
             return output
@@ -221,6 +222,12 @@ class StageTaps:
         return _Resumption(keys, unread, overwritten - unread)
 
 
+def _map_at_end(span: Span, args: tuple[Any, ...], output: Any) -> Tensor:
+    """The map of a stage, out of what its last module puts out."""
+    x = leaf_of(output, span.end.leaf)
+    return span.end.layout.to_map(x.clone() if span.overwritten else x)
+
+
 def _leaf(x: Tensor) -> Tensor:
     copy = x.detach().clone()
     return copy.requires_grad_() if copy.is_floating_point() else copy
@@ -251,16 +258,3 @@ def _kept_as(unread: bool, overwritten: bool) -> Callable[[Any], Any]:
 
 def _alike(a: Tensor, b: Tensor) -> bool:
     return a.shape == b.shape and (a.is_meta or torch.allclose(a, b, rtol=0, atol=1e-6 * float(a.abs().max() + 1)))
-
-
-@contextmanager
-def probing(model: nn.Module) -> Iterator[None]:
-    """The model in eval mode, and afterwards every module in the mode it had."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train()  # drops what some models cache in eval mode
-        for module, mode in modes:
-            module.training = mode
