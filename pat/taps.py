@@ -159,8 +159,10 @@ class StageTaps:
         noise = torch.randn((2, channels, *self.image_size), generator=torch.Generator().manual_seed(0), device="cpu")
         return noise.to(device=weight.device, dtype=weight.dtype)
 
+    @torch.compiler.disable
     def _forward(self, images: Tensor, what: _Pass) -> Tensor:
-        """One forward of the model with `what` done in it; its logits [B, classes]."""
+        """One forward of the model with `what` done in it; its logits [B, classes]. It runs as it stands, between
+        compiled graphs: calls are changed and skipped in it."""
         ends = {span.end.key: span for span in self._spans}
 
         def step(key: Key, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -198,6 +200,7 @@ class StageTaps:
             self._resumptions[before] = self._try_out(before)
         return self._resumptions[before]
 
+    @torch.compiler.disable
     def _try_out(self, before: int) -> _Resumption:
         start = next(call for call in self._calls if call.key == self._spans[before].start.key)
         keys = tuple(finished_before(self._calls, start))
