@@ -17,6 +17,7 @@ from sweeps.costs.probe_file import Probe, write_probes
 from sweeps.engine.driver import Driver, run_here
 from sweeps.looking.words import number, size, span
 from sweeps.planning.planner import Key, Planner
+from sweeps.presets import preset
 from sweeps.store import open_study
 from sweeps.study import Cell, TeacherFile
 
@@ -138,6 +139,19 @@ def test_only_runs_of_one_worker_share_a_device() -> None:
         for cell, asked, workers in zip(cells, (1, 2, 1), (1, 2, 0), strict=True)
     }
     assert probed_seconds(probes, 0.25) == {cells[0]: 40.0, cells[1]: 10.0}
+
+
+@pytest.mark.parametrize(
+    ("name", "head"),
+    [
+        ("coco-tiny", "study coco-tiny: detection, data coco-tiny at "),
+        ("camvid-small", "study camvid-small: segmentation, data camvid at "),
+        ("digits", "study digits: data digits at 32 px, methods scratch, "),
+    ],
+)
+def test_the_head_says_which_task(name: str, head: str, tmp_path: Path) -> None:
+    study = preset(name)
+    assert plan_text(study, study, tmp_path, data_root=tmp_path).startswith(head)
 
 
 def test_the_planner_and_the_plan_agree(tmp_path: Path) -> None:
