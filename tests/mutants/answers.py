@@ -188,6 +188,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "pat/views/randaugment.py": ("tests/pat/test_augment_draws.py", GOLDEN),
     "sweeps/configs.py": ("tests/sweeps/test_search.py", "tests/sweeps/test_planner.py"),
     "sweeps/costs/": ("tests/sweeps/test_forecast.py",),
+    "sweeps/costs/disk.py": ("tests/sweeps/test_forecast.py", "tests/sweeps/test_needed.py"),
     "sweeps/costs/expect.py": ("tests/sweeps/test_plan_text.py",),
     "sweeps/costs/flops.py": ("tests/sweeps/test_probe.py",),
     "sweeps/costs/probe_file.py": ("tests/sweeps/test_forecast.py",),
