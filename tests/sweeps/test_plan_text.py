@@ -120,6 +120,27 @@ def test_seconds_from_flops() -> None:
     assert counted_seconds(config, work, images, gpus=False) > 100 * slow / 10
 
 
+@pytest.mark.parametrize(
+    ("name", "canvas", "fixed", "of_224"),
+    [
+        ("coco-tiny", 128 * 224, 1e-2, 5e-3),
+        ("coco", 800 * 1344, 1e-2, 5e-3),
+        ("voc-seg", 512 * 512, 1e-2, 5e-3),
+        ("digits", 32 * 32, 2e-4, 1e-3),
+    ],
+)
+def test_views_on_a_cpu_cost_what_their_canvas_and_their_photograph_do(
+    name: str, canvas: int, fixed: float, of_224: float
+) -> None:
+    study = preset(name)
+    config = configs(study)[Key("scratch", Cell("", study.used_students()[0], "scratch"))]
+    batch = config.recipe.batch_size
+    images, nothing = Images(3 * batch, 0, 5, 10), Count(Work(), Work(), 0, 0)
+    views = (3 * batch + 5 * (2 if config.recipe.ema_decay else 1)) * (fixed + of_224 * canvas / 224**2)
+    assert counted_seconds(config, nothing, images, gpus=False) == pytest.approx(views)
+    assert counted_seconds(config, nothing, images, gpus=True) == 0
+
+
 def test_threads_share_what_is_computed_and_an_ema_is_scored_too() -> None:
     cells, images = configs(small_study()), Images(330, 60, 40, 10)
     plain, averaged = (cells[Key("scratch", Cell("", name, "scratch"))] for name in (CNN_STUDENT, MLP_STUDENT))
