@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "7b21d020cee5"
+CODE = "aec131c9fb47"
 COPY = Path.home() / "pat-sweeps"
 
 
