@@ -59,6 +59,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     ),
     "pat/config.py": ("tests/pat/test_config.py", GOLDEN),
     "pat/counter.py": ("tests/pat/test_counter.py", "tests/pat/test_views.py"),
+    "pat/data/annotations.py": ("tests/pat/test_annotations.py", "tests/pat/test_boxes.py"),
     "pat/data/base.py": ("tests/pat/test_data.py", GOLDEN),
     "pat/data/boxes.py": ("tests/pat/test_boxes.py",),
     "pat/data/coco.py": ("tests/pat/test_boxes.py",),
