@@ -15,7 +15,8 @@ from small import CNN_STUDENT, CNN_TEACHER, MLP_STUDENT, small_study
 
 from sweeps import published
 from sweeps.configs import default_options
-from sweeps.planning.planner import Key, Plan, Planner, matrix_rows, plan
+from sweeps.planning.matrix import matrix_rows
+from sweeps.planning.planner import Key, Plan, Planner, plan
 from sweeps.planning.search import Result, _told, draw_wave, seed_of
 from sweeps.planning.spaces import suggest
 from sweeps.planning.units import Run, Runs, Segment, as_text
