@@ -154,8 +154,7 @@ def _decoupled(logits: Tensor, labels: Tensor, temperature: float) -> tuple[Tens
 
 def _log_softmax_without(dropped: Tensor, logits: Tensor) -> Tensor:
     """Log-softmax over the classes of each row [B, C] that are not dropped; 0, without a gradient, for the dropped."""
-    none_left = dropped.all(1, keepdim=True)
-    kept = logits.masked_fill(dropped & ~none_left, -torch.inf).masked_fill(none_left, 0.0)
+    kept = logits.masked_fill(dropped & ~dropped.all(1, keepdim=True), -torch.inf)
     return F.log_softmax(kept, dim=1).masked_fill(dropped, 0.0)
 
 

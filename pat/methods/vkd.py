@@ -40,7 +40,7 @@ class VKD(Method):
         self.student_embedding = Embedding(student, task.canvas)
         self.teacher_embedding = Embedding(teacher, task.canvas)
         projection = nn.Linear(self.student_embedding.dim, self.teacher_embedding.dim, bias=False)
-        self.project = orthogonal(projection, "matrix_exp")
+        self.project = orthogonal(projection, orthogonal_map="matrix_exp")
 
     def forward(self, images: Tensor, targets: Tensor, indices: Tensor | None = None) -> Losses:
         logits, features = self.student_embedding(images)

@@ -72,7 +72,8 @@ def test_the_projection_of_vkd_stays_orthogonal(student: str, teacher: str) -> N
     """Wider or narrower than what it projects, after steps with much weight decay, and under autocast."""
     method, (images, targets) = build("vkd", student, teacher), batch()
     optimizer = torch.optim.AdamW(method.parameters(), lr=0.05, weight_decay=1.0)
-    before = method.project.weight.detach().clone()
+    before, projected = method.project.weight.detach().clone(), list[torch.Tensor]()
+    method.project.register_forward_hook(lambda module, given, found: projected.append(found))
     for _ in range(3):
         with torch.autocast("cpu", torch.bfloat16):
             loss = method(images, targets)["feature"] + method(images, targets)["loss"]
@@ -82,7 +83,7 @@ def test_the_projection_of_vkd_stays_orthogonal(student: str, teacher: str) -> N
     weight = method.project.weight.detach()
     short = weight if weight.shape[0] <= weight.shape[1] else weight.T
     torch.testing.assert_close(short @ short.T, torch.eye(len(short)), rtol=0, atol=1e-5)
-    assert not torch.allclose(weight, before, atol=1e-3)
+    assert not torch.allclose(weight, before, atol=1e-3) and projected[0].dtype == torch.float32
 
 
 @pytest.mark.parametrize("student", [tiny.VIT, tiny.CNN])
