@@ -23,7 +23,7 @@ MUTANTS = [
         "pat/tasks/classification.py",
         ("    model.eval()\n", ""),
         ("    model.train(was_training)\n", ""),
-        ("return targets.argmax(1)", "return targets.argmin(1)"),
+        ("else targets.argmax(1)", "else targets.argmin(1)"),
         (".split(batch_size)[rank::world]", ".split(batch_size)[rank:]"),
         ("    if data.crop_pct:\n        return data.crop_pct, True\n", ""),
         ('!= "bilinear"', '== "bilinear"'),
