@@ -44,6 +44,10 @@ class Metric:
         """A score as text."""
         return f"{value:.2f} {self.unit}"
 
+    def told(self, value: float) -> str:
+        """The same within a line of text, where no heading says what is measured."""
+        return f"{self.plain} {value:.2f}" + (f" {self.unit}" if self.unit == "%" else "")
+
     @property
     def no_images(self) -> str:
         """Why there is no interval over seeds and images; empty where there may be one."""

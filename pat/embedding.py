@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pat.config import ConfigError
-from pat.replay import Key, intercepted
+from pat.listener import Listener
+from pat.replay import probing
 from pat.stages import logits_of
 
 
@@ -22,27 +22,22 @@ class Embedding:
 
     def __init__(self, model: nn.Module, image_size: int | tuple[int, int]) -> None:
         self.model = model
-        self._name = _classifier(model)
+        self._key = (_classifier(model), 0)
+        self._listener = Listener(model, {self._key: _first_argument})
         size = (image_size, image_size) if isinstance(image_size, int) else image_size
         weight = next(model.parameters())
-        training = model.training
-        with torch.no_grad():
+        with probing(model), torch.no_grad():
             images = torch.zeros(2, 3, *size, device=weight.device, dtype=weight.dtype)
-            self.dim = self(images, model.eval())[1].shape[1]
-        model.train(training)
+            self.dim = self(images)[1].shape[1]
 
-    def __call__(self, images: Tensor, model: nn.Module | None = None) -> tuple[Tensor, Tensor]:
+    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Logits [B, classes] and pooled features [B, dim] of normalised images."""
-        model = model or self.model
-        seen: list[Tensor] = []
+        output, heard = self._listener(self.model, images)
+        return logits_of(output), _pooled(heard[self._key])
 
-        def keep(key: Key, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            seen.append(args[0])
-            return forward(*args, **kwargs)
 
-        with intercepted(model, {self._name}, keep):
-            logits = logits_of(model(images))
-        return logits, _pooled(seen[0])
+def _first_argument(args: tuple[Any, ...], output: Any) -> Tensor:
+    return args[0]
 
 
 def _pooled(features: Tensor) -> Tensor:

@@ -140,3 +140,16 @@ def versions(tree: Any) -> list[tuple[Tensor, int]]:
 def written(before: Mapping[Key, list[tuple[Tensor, int]]]) -> set[Key]:
     """The calls whose tensors have been written in place since `versions` was taken."""
     return {key for key, seen in before.items() if any(tensor._version != count for tensor, count in seen)}
+
+
+@contextmanager
+def probing(model: nn.Module) -> Iterator[None]:
+    """The model in eval mode, and afterwards every module in the mode it had."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train()  # drops what some models cache in eval mode
+        for module, mode in modes:
+            module.training = mode

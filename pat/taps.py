@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,17 +12,19 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from pat.layouts import Size
+from pat.listener import Listener
 from pat.replay import (
     Key,
     finished_before,
     intercepted,
     leaf_of,
     map_tensors,
+    probing,
     versions,
     with_leaf,
     written,
 )
-from pat.stages import Port, TapError, find_spans, logits_of
+from pat.stages import Port, Span, TapError, find_spans, logits_of
 
 __all__ = ["Memory", "Stage", "StageTaps", "TapError", "Tapped"]
 
@@ -114,11 +116,12 @@ class StageTaps:
             )
             for span in self._spans
         )
+        self._listener = Listener(model, {span.end.key: partial(_map_at_end, span) for span in self._spans})
 
     def __call__(self, images: Tensor) -> Tapped:
         """The plain forward: the logits of `model(images)`, heads averaged if it has two, and the stages' maps."""
-        done = _Pass()
-        return self._tapped(self._forward(images, done), done.maps)
+        output, maps = self._listener(self.model, images)
+        return self._tapped(logits_of(output), maps)
 
     def remember(self, images: Tensor, before: int) -> tuple[Tapped, Memory]:
         """The plain forward, and what it takes to resume it before stage `before` (0-based). Call it under no_grad."""
@@ -156,8 +159,10 @@ class StageTaps:
         noise = torch.randn((2, channels, *self.image_size), generator=torch.Generator().manual_seed(0), device="cpu")
         return noise.to(device=weight.device, dtype=weight.dtype)
 
+    @torch.compiler.disable
     def _forward(self, images: Tensor, what: _Pass) -> Tensor:
-        """One forward of the model with `what` done in it; its logits [B, classes]."""
+        """One forward of the model with `what` done in it; its logits [B, classes]. It runs as it stands, between
+        compiled graphs: calls are changed and skipped in it."""
         ends = {span.end.key: span for span in self._spans}
 
         def step(key: Key, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -167,9 +172,7 @@ class StageTaps:
                 args, kwargs = self._changed(*what.prompts[key], (args, kwargs))
             output = forward(*args, **kwargs)
             if key in ends:
-                end = ends[key].end
-                x = leaf_of(output, end.leaf)
-                what.maps[key] = end.layout.to_map(x.clone() if ends[key].overwritten else x)
+                what.maps[key] = _map_at_end(ends[key], args, output)
             if key in what.keep:
                 what.kept[key] = what.keep[key](output)
             return output
@@ -197,6 +200,7 @@ class StageTaps:
             self._resumptions[before] = self._try_out(before)
         return self._resumptions[before]
 
+    @torch.compiler.disable
     def _try_out(self, before: int) -> _Resumption:
         start = next(call for call in self._calls if call.key == self._spans[before].start.key)
         keys = tuple(finished_before(self._calls, start))
@@ -219,6 +223,12 @@ class StageTaps:
                     same = False
                 unread = unread if same else frozenset()
         return _Resumption(keys, unread, overwritten - unread)
+
+
+def _map_at_end(span: Span, args: tuple[Any, ...], output: Any) -> Tensor:
+    """The map of a stage, out of what its last module puts out."""
+    x = leaf_of(output, span.end.leaf)
+    return span.end.layout.to_map(x.clone() if span.overwritten else x)
 
 
 def _leaf(x: Tensor) -> Tensor:
@@ -251,16 +261,3 @@ def _kept_as(unread: bool, overwritten: bool) -> Callable[[Any], Any]:
 
 def _alike(a: Tensor, b: Tensor) -> bool:
     return a.shape == b.shape and (a.is_meta or torch.allclose(a, b, rtol=0, atol=1e-6 * float(a.abs().max() + 1)))
-
-
-@contextmanager
-def probing(model: nn.Module) -> Iterator[None]:
-    """The model in eval mode, and afterwards every module in the mode it had."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train()  # drops what some models cache in eval mode
-        for module, mode in modes:
-            module.training = mode

@@ -21,7 +21,7 @@ from pat.config import ConfigError, RunConfig
 from pat.data import Dataset
 from pat.io import IO
 from pat.memory import NO_MEASURES, Measures
-from pat.methods import create_method
+from pat.methods import Method, create_method
 from pat.models import has_batchnorm
 from pat.starting import checked_sha256
 from pat.tasks import Score, Task, task_on
@@ -53,6 +53,9 @@ class Training:
         self.task = task_on(config.task, config.data, dataset)
         self.task.check(config.student, recipe, config.initial)
         student = self.task.student(config.student, config.seed, config.initial, initial_file)
+        shared = io.world_size > 1 and io.device.type == "cuda"
+        if shared:  # before the method looks at the model: it listens to modules that this replaces
+            student = synchronised(student)
         check_workers(config, io, len(dataset.train), student)
         if measures.checkpointing:  # before the method looks at the model: some then call other modules of it
             student.set_grad_checkpointing(True)  # type: ignore[operator]
@@ -60,8 +63,8 @@ class Training:
         if config.teacher is not None:
             teacher, self.teacher_sha256 = load_teacher(config, self.task, teacher_file, teacher_sha256)
         built = create_method(method.name, student, teacher, self.task, config.seed, **method.options)
-        if io.world_size > 1 and io.device.type == "cuda":
-            built = synchronised(built)
+        if shared:
+            share_batchnorm(built)
         self.method = built.to(io.device).to(memory_format=torch.channels_last)  # measured faster on CPU and GPU
         self.student: nn.Module = self.method.student
         self.measures = measures
@@ -160,6 +163,13 @@ def _renamed(history: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def synchronised(module: nn.Module) -> Any:
     """With BatchNorm whose statistics are those of all workers; timm's kind keeps the activation that it has in it."""
     return timm.layers.convert_sync_batchnorm(module)
+
+
+def share_batchnorm(method: Method) -> None:
+    """The same for the modules that the method itself has, beside its models."""
+    for name, module in list(method.named_children()):
+        if module is not method.student and module is not method.teacher:
+            method.add_module(name, synchronised(module))
 
 
 def check_workers(config: RunConfig, io: IO, train_images: int, student: nn.Module) -> None:

@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "c1f7a91dd043"
+CODE = "aec131c9fb47"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -131,8 +131,8 @@ def _train(flags: argparse.Namespace) -> int:
     path = run_folder(folder, run.run_id) / STUDENT
     metric = METRICS[row["metric"]]
     if teacher:
-        print(f"{flags.teacher}: {metric.number(row['teacher_score'])} on test, the teacher")
-    score = metric.number(row[f"test_last_{row['exported']}"])
+        print(f"{flags.teacher}: {metric.told(row['teacher_score'])} on test, the teacher")
+    score = metric.told(row[f"test_last_{row['exported']}"])
     print(f"{flags.student}: {score} on test after {row['epochs_done']} epochs")
     print(_opened(run, task.num_classes, path))
     return 0
@@ -236,7 +236,7 @@ def _talking(metric: Metric, folder: Path, on_epoch: Any, stop: Callable[[], boo
     def tell(history: list[dict[str, Any]]) -> None:
         on_epoch(history)
         row = history[-1]
-        scores = f"loss {row['train_loss']:.3f}, validation {metric.number(row['val_score_raw'])}"
+        scores = f"loss {row['train_loss']:.3f}, validation {metric.told(row['val_score_raw'])}"
         print(f"  epoch {row['epoch']}: {scores}, {row['seconds']:.1f} s", flush=True)
 
     return LocalIO(folder, tell, stop)

@@ -19,7 +19,8 @@ from torchvision.ops.feature_pyramid_network import ExtraFPNBlock
 from pat.errors import ConfigError
 from pat.layouts import Size, sizes_at
 from pat.models import check_model, create_model, has_batchnorm
-from pat.taps import StageTaps, TapError, probing
+from pat.replay import probing
+from pat.taps import StageTaps, TapError
 
 ANY_CANVAS = {"dynamic_img_size": True, "always_partition": True}
 """Arguments by which a timm model takes images of any size and, where it has windows, shifts them at every size as

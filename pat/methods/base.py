@@ -44,6 +44,9 @@ class Method(nn.Module):
         self.student = student
         self.teacher = teacher
         self.task = task
+        for role, model in (("student", student), ("teacher", teacher)):
+            if model is not None:
+                task.check_model(role, model)
         if teacher is None:
             return
         teacher.requires_grad_(False).eval()
@@ -51,9 +54,23 @@ class Method(nn.Module):
         self.register_buffer("teacher_scale", std / teacher_std, persistent=False)
         self.register_buffer("teacher_shift", (mean - teacher_mean) / teacher_std, persistent=False)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """ConfigError for another student or teacher than the one whose taps and projectors were built."""
+        if name in ("student", "teacher") and self.__dict__.get("_modules", {}).get(name, value) is not value:
+            raise ConfigError(
+                f"method.{name}: it cannot be replaced, the method is built on it; hand another one to create_method, "
+                f"or compile the whole method, or this model in place: method.{name}.compile()"
+            )
+        super().__setattr__(name, value)
+
+    def __call__(self, images: Tensor, targets: Any, indices: Tensor | None = None) -> Losses:
+        """As `forward`. Raises ConfigError for a batch that is not of the task."""
+        self.task.check_batch(images, targets)
+        return super().__call__(images, targets, indices)
+
     def forward(self, images: Tensor, targets: Tensor, indices: Tensor | None = None) -> Losses:
-        """Student-normalised images [B, 3, H, W] and the task's targets (for classification: distributions [B, C])
-        -> losses.
+        """Student-normalised images [B, 3, H, W] and the task's targets (for classification: distributions [B, C] or
+        classes [B]) -> losses.
 
         `indices` int64 [B]: which training images they are, for a method that remembers them.
         """

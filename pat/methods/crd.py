@@ -76,7 +76,8 @@ class CRD(Method):
         crd = self._contrast(seen, self.memory_teacher, compared, 0) + self._contrast(
             given, self.memory_student, compared, 1
         )
-        self._remember(seen, given, indices)
+        if self.training:
+            self._remember(seen, given, indices)
         return self.result(Seen(logits), targets, crd=(self.weight, crd))
 
     def _contrast(self, anchors: Tensor, memory: Tensor, compared: Tensor, side: int) -> Tensor:
@@ -88,9 +89,11 @@ class CRD(Method):
         with full_precision(anchors):
             products = (anchors @ memory.T).gather(1, compared)
         scores = (products / self.temperature).exp()
-        if self.step == 0:
-            self.scale[side] = global_mean(scores.mean()) * len(memory)
-        return nce_loss(scores / self.scale[side].clone(), len(memory))
+        first = global_mean(scores.mean()) * len(memory)
+        scale = torch.where(self.step == 0, first, self.scale[side])
+        if self.training:
+            self.scale = torch.stack([scale, self.scale[1]] if side == 0 else [self.scale[0], scale])
+        return nce_loss(scores / scale, len(memory))
 
     @torch.no_grad()
     def _remember(self, seen: Tensor, given: Tensor, indices: Tensor) -> None:

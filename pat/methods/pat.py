@@ -110,7 +110,7 @@ class PAT(Method):
         told = self._feedback(plain.maps, aligned)
         prompts = {i: _Told(self.prompts[str(i)], told.get(i)) for i in self.prompted_stages}
         prompted = self.judge(images, seen, self.teacher_taps.prompted(images, prompts, memory))
-        if self.feedback == "previous":
+        if self.feedback == "previous" and self.training:
             for i in self.prompted_stages:
                 last = getattr(self, f"feedback_{i}")
                 told_next = resize((aligned[i] - prompted.maps[i]).detach().float(), last.shape[-2:])

@@ -128,6 +128,14 @@ class Task(ABC):
         """A frozen model in eval mode from its file, and the SHA-256 of its bytes (`models.load_teacher`)."""
         return load_teacher(name, lambda classes: self.build(name, classes), self.num_classes, file, expected_sha256)
 
+    def check_model(self, role: str, model: nn.Module) -> None:  # noqa: B027 - nothing to refuse unless a task says so
+        """Raises ConfigError for a model, the "student" or the "teacher", that is not one of the task."""
+
+    def check_batch(self, images: Tensor, targets: Any) -> None:
+        """Raises ConfigError for a batch whose shapes are not those of the task."""
+        if images.ndim != 4 or images.shape[1] != 3:
+            raise ConfigError(f"images {list(images.shape)}: [B, 3, H, W] is needed")
+
     def taps(self, model: nn.Module) -> StageTaps:
         """Taps on the stages of the timm model in `model`."""
         return StageTaps(model, self.canvas)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from timm.data.constants import DEFAULT_CROP_PCT
 from torch import Tensor, nn
 
-from pat.config import Data, Recipe
+from pat.config import ConfigError, Data, Recipe
 from pat.data import Labelled
 from pat.losses import cross_entropy
 from pat.models import normalisation
@@ -22,10 +22,22 @@ EVAL_BATCH = 256
 
 @register_task
 class Classification(Task):
-    """Targets are distributions [B, C], samples are images, maps are those of the stages."""
+    """Targets are distributions [B, C] or classes int64 [B], samples are images, maps are those of the stages."""
 
     metric = "top1"
     truths = "labels"
+
+    def check_model(self, role: str, model: nn.Module) -> None:
+        if (classes := getattr(model, "num_classes", self.num_classes)) != self.num_classes:
+            raise ConfigError(f"{role}: it tells {classes} classes apart, the task has {self.num_classes}")
+
+    def check_batch(self, images: Tensor, targets: Tensor) -> None:
+        super().check_batch(images, targets)
+        if tuple(images.shape[2:]) != self.canvas:
+            sizes = " and ".join(f"{height} x {width}" for height, width in (images.shape[2:], self.canvas))
+            raise ConfigError(f"images and the task's size in pixels: {sizes}; they must be equal")
+        if targets.ndim == 2 and targets.shape[1] != self.num_classes:
+            raise ConfigError(f"targets {list(targets.shape)}: the task has {self.num_classes} classes")
 
     def losses(self, seen: Seen, targets: Tensor) -> dict[str, Tensor]:
         return {"ce": cross_entropy(seen.logits, targets)}

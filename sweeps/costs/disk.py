@@ -50,16 +50,24 @@ def disk(planner: Planner, sizes: Mapping[Key, Size], fetched: int, slots: int =
     )
 
 
+def _runs(planner: Planner, key: Key) -> dict[str, int]:
+    """The runs of a unit by phase, without those that another unit asked for before."""
+    unit = planner.counted(key)
+    if key.kind != "cell":
+        return {key.kind: len(unit.runs)}
+    known, unknown = unit.confirmations()
+    confirmed = len(known) + unknown
+    return {"search": len(unit.runs) + unit.unknown_runs - confirmed, "confirm": confirmed}
+
+
 def _students(planner: Planner, key: Key, keep: Keep) -> dict[str, int]:
     """How many runs of a unit leave a student when they end, by phase."""
-    study = planner.scope
-    search, found = study.search, {key.kind: 1}
-    if key.kind == "scratch":
-        found = {"scratch": study.seeds}
-    elif key.kind == "cell":
+    study, found = planner.scope, _runs(planner, key)
+    search = study.search
+    if search.trials and key.kind == "cell":
         last = len(search.epochs(study.recipe(key.cell.student).epochs)) - 1
         finalists = max(1, search.wave // search.eta**last) * (search.trials // search.wave)
-        found = {"search": finalists, "confirm": (2 if search.trials else 1) * study.seeds}
+        found["search"] = min(found["search"], finalists)
     return {phase: count for phase, count in found.items() if outlives(keep, phase)}
 
 
@@ -69,12 +77,12 @@ def _kept(planner: Planner, key: Key, keep: Keep) -> dict[str, int]:
     if keep != "best":
         return found
     settings = 2 if key.kind == "cell" and planner.scope.search.trials else 1
-    return {phase: settings for phase in found}
+    return {phase: min(count, settings) for phase, count in found.items()}
 
 
 def _paused(planner: Planner, key: Key) -> int:
     """How many runs of a unit may wait at a rung at once."""
     search, unit = planner.scope.search, planner.units[key]
     rungs = search.epochs(planner.scope.recipe(key.cell.student).epochs) if key.kind == "cell" else ()
-    searching = any(row.status == "waiting" and row.run_id is None for row in unit.rows)
-    return min(search.wave, search.trials) if len(rungs) > 1 and searching else 0
+    searching = len(rungs) > 1 and unit.confirmations()[1] > 0
+    return min(search.wave, search.trials, _runs(planner, key)["search"]) if searching else 0

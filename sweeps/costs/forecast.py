@@ -160,8 +160,7 @@ def _parts(planner: Planner, key: Key, rate: float) -> list[Phase]:
 
     if key.kind != "cell":
         return [part(key.kind, unit.runs, 0, unit.left)]
-    confirmed = {row.run_id for row in unit.rows if row.run_id in unit.runs}
-    unknown = sum(row.status == "waiting" and row.run_id is None for row in unit.rows)
+    confirmed, unknown = unit.confirmations()
     open_runs = (planner.view.get(run_id, NOT_STARTED) for run_id in confirmed)
     left = unknown * full + sum(full - state.epochs for state in open_runs if state.status not in ENDED)
     searched = unit.runs.keys() - confirmed

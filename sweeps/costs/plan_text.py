@@ -15,7 +15,7 @@ from sweeps.looking.words import number, size, span
 from sweeps.planning.planner import Planner, rungs_of
 from sweeps.planning.units import ENDED, Key, keys, trained_teachers
 from sweeps.planning.view import read_state, read_view
-from sweeps.study import SCRATCH, Cell, Study
+from sweeps.study import CLASSIFICATION, SCRATCH, Cell, Study
 
 CLUSTERS = (1, 8, 64)
 """Numbers of devices for which the days are said where there is no cluster yet."""
@@ -74,8 +74,10 @@ def _head(study: Study) -> list[str]:
         f"{search.trials} trials a cell in waves of {search.wave}, "
         f"1/{search.eta} kept after each rung ({rungs} of a run)"
     )
+    learnt = "" if study.task.name == CLASSIFICATION else f"{study.task.name}, "
+    methods = ", ".join((SCRATCH, *study.methods))
     return [
-        f"study {study.name}: data {data.name} at {data.image_size} px, methods {', '.join((SCRATCH, *study.methods))}",
+        f"study {study.name}: {learnt}data {data.name} at {data.image_size} px, methods {methods}",
         f"search: {halving if search.trials else 'none'}",
         f"confirmation: {'best and default setting' if search.trials else 'default setting'} on {study.seeds} fresh "
         f"seeds; workers per run: {study.workers}",

@@ -15,6 +15,7 @@ import pandas as pd
 
 from analysis.metrics import METRICS
 from analysis.words import duration
+from pat.tasks import task_class
 from sweeps.engine.repeat import repeating
 from sweeps.planning.planner import Planner
 from sweeps.planning.units import Row, Segment
@@ -66,7 +67,7 @@ class Progress:
         self.planner.speeds.note(segment.key, float(row["seconds"]), int(row["epochs_done"]))
         text, score = "", self._scores.get(str(row["run_id"]))
         if score is not None and segment.phase != "search":
-            text = f": {METRICS[str(row['metric'])].number(score)} on test"
+            text = f": {METRICS[str(row['metric'])].told(score)} on test"
         if row["status"] == "failed":
             text = f", {row['failure_class']}: {row['message']}"
         elif row["status"] == "diverged":
@@ -112,7 +113,8 @@ class Progress:
         if not gains:
             return ""
         (cell, setting), found = max(gains.items(), key=lambda item: fmean(item[1]))
-        return f"best gain so far {fmean(found):+.2f} points ({cell}, {setting}, n = {len(found)})"
+        points = METRICS[task_class(self.planner.study.task.name).metric].points
+        return f"best gain so far {fmean(found):+.2f} {points} ({cell}, {setting}, n = {len(found)})"
 
     def _score(self, row: Row) -> float:
         return self._scores[str(row.run_id)]

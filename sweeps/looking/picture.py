@@ -38,11 +38,13 @@ class Running:
 
 @dataclass(frozen=True)
 class Picture:
-    """A study at one moment. `rows`: the matrix, `ended`: COLUMNS of the runs that have ended, `running`: the runs in
-    flight, `paused`: how many runs have begun and wait, `hours`: device-hours spent so far."""
+    """A study at one moment. `task`: what is learnt, empty where that is classification; `rows`: the matrix, `ended`:
+    COLUMNS of the runs that have ended, `running`: the runs in flight, `paused`: how many runs have begun and wait,
+    `hours`: device-hours spent so far."""
 
     folder: str
     name: str
+    task: str
     driver: Driver | None
     rows: list[dict[str, Any]]
     ended: pd.DataFrame
@@ -74,6 +76,7 @@ class Reader:
         return Picture(
             folder=str(self.folder),
             name=str(study.get("name", "")) or (str(rows[0]["study"]) if rows else ""),
+            task=_task(study),
             driver=driver,
             rows=[_corrected(row, ended, {run.run_id for run in running}) for row in rows],
             ended=frame,
@@ -147,6 +150,11 @@ def _study(folder: Folder) -> dict[str, Any]:
     except ValueError:
         found = {}
     return found if isinstance(found, dict) else {}
+
+
+def _task(study: Mapping[str, Any]) -> str:
+    name = str(study.get("task", {}).get("name", ""))
+    return "" if name == "classification" else name
 
 
 def _corrected(row: dict[str, Any], ended: Mapping[str, Mapping[str, Any]], running: set[str]) -> dict[str, Any]:

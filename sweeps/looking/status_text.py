@@ -64,8 +64,9 @@ def _cell(row: dict[str, Any]) -> Cell:
 def _head(picture: Picture, cells: dict[Cell, str], price: float | None) -> list[str]:
     counts = Counter(cells.values())
     states = ", ".join(f"{counts[state]} {state}" for state in STATES)
+    learnt = f": {picture.task}," if picture.task else ""
     return [
-        f"study   {picture.name} in {picture.folder}",
+        f"study   {picture.name}{learnt} in {picture.folder}",
         f"driver  {_driver(picture)}",
         f"runs    {_runs(picture)}",
         f"cells   {len(cells)}: {states}",

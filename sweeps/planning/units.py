@@ -222,6 +222,11 @@ class Unit:
         runs = {run_id: status for run_id, status in self.runs.items() if run_id not in others}
         return replace(self, runs=runs, left_of=left)
 
+    def confirmations(self) -> tuple[set[str], int]:
+        """Its runs that stand in the matrix, and how many rows of it wait for a run that is still to be decided."""
+        known = {row.run_id for row in self.rows if row.run_id in self.runs}
+        return known, sum(row.status == "waiting" and row.run_id is None for row in self.rows)
+
     @property
     def left(self) -> int:
         """Epochs it is still expected to train."""

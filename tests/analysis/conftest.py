@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
+import os
 import unittest.mock
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ import pytest
 from analysis.ledger import write_epochs, write_matrix, write_run
 from analysis.schema import MATRIX_SCHEMA, RESULT_COLUMNS, RUN_SCHEMA
 from analysis.storage import write_file
+from tests.analysis import halves
 
 Cell = tuple[str, str, str, str]
 START = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
@@ -218,3 +220,18 @@ def make_run() -> Callable[..., dict[str, Any]]:
 @pytest.fixture(scope="session")
 def make_epochs() -> Callable[..., list[dict[str, Any]]]:
     return epoch_rows
+
+
+@pytest.fixture
+def ledgers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Makes a ledger: `runs` name what each run is to be; see `halves.write`."""
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
+
+    def make(name: str, runs: dict[str, dict[str, Any]], /, **changes: Any) -> Path:
+        folder = tmp_path / name
+        write_file(folder, "study.json", json.dumps({**halves.STUDY, **changes}).encode())
+        for run_id, values in runs.items():
+            halves.write(folder, run_id, run_row, epoch_rows, **values)
+        return folder
+
+    return make

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import fcntl
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -12,91 +11,14 @@ from typing import Any
 
 import pytest
 
-from analysis import LedgerError, ledger, read_matrix, read_runs, storage
+from analysis import ledger, read_matrix, read_runs, storage
 from analysis.__main__ import main
-from analysis.identity import difference, unite
 from analysis.merge import merge, merged_text
 from analysis.report import write_report
-from analysis.schema import MATRIX_SCHEMA
+from tests.analysis.halves import STUDY, matrix, tree
 from tests.analysis.older import all_as_version
 
 Make = Callable[..., Any]
-STUDY: dict[str, Any] = {
-    "name": "s",
-    "data": {"name": "digits", "image_size": 32},
-    "teachers": {"t": {"epochs": 4, "lr": 0.1}},
-    "students": {"x": {"epochs": 4, "lr": 0.1}},
-    "pairs": [["t", "x"]],
-    "methods": ["kd"],
-    "search": {"trials": 4, "wave": 4, "failures": 3},
-    "anchors": [],
-    "seeds": 2,
-    "initial": {},
-    "options": {},
-    "choices": {},
-    "gpu_share": 1.0,
-    "numerics": 3,
-}
-
-
-@pytest.fixture(autouse=True)
-def quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "fsync", lambda handle: None)
-
-
-@pytest.fixture
-def ledgers(tmp_path: Path, make_run: Make, make_epochs: Make) -> Make:
-    """Makes a ledger: `runs` name what each run is to be; see `_write`."""
-
-    def make(name: str, runs: dict[str, dict[str, Any]], /, **changes: Any) -> Path:
-        folder = tmp_path / name
-        storage.write_file(folder, "study.json", json.dumps({**STUDY, **changes}).encode())
-        for run_id, values in runs.items():
-            _write(folder, run_id, make_run, make_epochs, **values)
-        return folder
-
-    return make
-
-
-def _write(folder: Path, run_id: str, make_run: Make, make_epochs: Make, epochs: int = 4, **values: Any) -> None:
-    """A finished run; `status=None`: one on its way, with a checkpoint; `final`: the accuracy that it comes to."""
-    final, status = values.pop("final", 90.0), values.pop("status", "finished")
-    ledger.write_epochs(folder, run_id, make_epochs(run_id, final, 4)[:epochs])
-    if status is None:
-        storage.write_file(folder, f"runs/{run_id}/checkpoint.pt", f"checkpoint {epochs}".encode())
-        storage.write_file(folder, f"runs/{run_id}/_where.json", b"{}")
-        return
-    if status == "finished":
-        storage.write_file(folder, f"runs/{run_id}/student.safetensors", b"weights of " + run_id.encode())
-    names = {"teacher": "t", "student": "x", "epochs_done": epochs, "test_last_raw": final, "status": status}
-    ledger.write_run(folder, make_run(run_id, **names | values))
-
-
-def matrix(folder: Path, *rows: tuple[str, int, str | None, str]) -> None:
-    """Matrix rows of (setting, seed, run_id, status)."""
-    base = dict.fromkeys(MATRIX_SCHEMA.names) | {
-        "study": "s",
-        "data": "digits",
-        "metric": "top1",
-        "student": "x",
-        "student_family": "cnn",
-    }
-    base |= {"rule": "last", "weights": "raw"}
-    names = {"scratch": {"teacher": "", "method": "scratch"}}
-    other = {"teacher": "t", "teacher_family": "cnn", "method": "kd"}
-    ledger.write_matrix(
-        folder,
-        [
-            base | names.get(setting, other) | {"setting": setting, "seed": seed, "run_id": run_id, "status": status}
-            for setting, seed, run_id, status in rows
-        ],
-    )
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    """Every file that is not temporary."""
-    paths = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("_"))
-    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
 def test_two_halves_become_the_whole(tmp_path: Path, ledgers: Make) -> None:
@@ -205,20 +127,6 @@ def test_a_failure_gives_way_to_a_result(tmp_path: Path, ledgers: Make) -> None:
     assert sorted(os.listdir(tmp_path / "d" / "set_aside")) == ["1-1", "2-1", "3-1"]
 
 
-def test_two_teachers_of_one_name_are_refused(tmp_path: Path, ledgers: Make) -> None:
-    taught = {"teacher_weights": "run:9", "teacher_sha256": "aa"}
-    teacher = {"teacher": "", "student": "t", "phase": "teacher", "student_sha256": "bb"}
-    a, b = ledgers("a", {"1": taught}), ledgers("b", {"9": teacher, "2": {**taught, "teacher_sha256": "bb"}})
-    with pytest.raises(LedgerError, match=r"teacher t \(run:9\) has the weights bb, but in .*a they are aa"):
-        merge([a, b], tmp_path / "d")
-    assert not (tmp_path / "d").exists()
-    storage.write_file(a, "teachers/tags.json", b'{"r.a1 32px": "cc"}')
-    storage.write_file(b, "teachers/tags.json", b'{"r.a1 32px": "dd"}')
-    ledger.write_run(a, dict(ledger.read_run(a, "1") or {}) | {"teacher_sha256": "bb"})
-    with pytest.raises(LedgerError, match=r"teacher r\.a1 32px has the weights dd, but in .*a they are cc"):
-        merge([a, b], a)
-
-
 def test_teachers_of_timm_come_along(tmp_path: Path, ledgers: Make) -> None:
     a, b = ledgers("a", {}), ledgers("b", {})
     for folder, name in ((a, "aa"), (b, "bb")):
@@ -229,42 +137,6 @@ def test_teachers_of_timm_come_along(tmp_path: Path, ledgers: Make) -> None:
     assert json.loads((a / "teachers/tags.json").read_text()) == {"aa.in1k 32px": "aa", "bb.in1k 32px": "bb"}
 
 
-@pytest.mark.parametrize(
-    ("change", "field"),
-    [
-        ({"name": "z"}, "name is 'z', not 's'"),
-        ({"data": {"name": "digits", "image_size": 64}}, "data.image_size is 64, not 32"),
-        ({"numerics": 4}, "numerics is 4"),
-        ({"search": {"trials": 4, "wave": 2}}, "search.wave is 2, not 4"),
-        ({"students": {"x": {"epochs": 5, "lr": 0.1}}}, "students.x.epochs is 5, not 4"),
-        ({"threads": 2}, "threads is 2, not None"),
-    ],
-)
-def test_another_study_is_refused_by_its_field(
-    tmp_path: Path, ledgers: Make, change: dict[str, Any], field: str
-) -> None:
-    a, b = ledgers("a", {}), ledgers("b", {"1": {}}, **change)
-    with pytest.raises(LedgerError, match="not the study of") as caught:
-        merge([a, b], a)
-    assert field in str(caught.value) and not ledger.list_runs(a)
-
-
-def test_what_may_grow_or_lie_elsewhere_is_no_difference() -> None:
-    file = {"path": "/a/t.pt", "sha256": "aa"}
-    first = {**STUDY, "teachers": {"t": file, "u": {"epochs": 1}}}
-    second = {
-        **STUDY,
-        "teachers": {"t": {**file, "path": "/b"}, "v": {"epochs": 2}},
-        "search": {"trials": 8, "wave": 4, "failures": 3},
-    }
-    assert difference(first, second) is None
-    united = unite(first, second)
-    assert united["search"]["trials"] == 8 and list(united["teachers"]) == ["t", "u", "v"]
-    assert unite(second, first)["pairs"] == [["t", "x"]]
-    tag = {**STUDY, "teachers": {"t": {**file, "path": "timm:r.a1"}}}
-    assert difference(first, tag) == ("teachers.t.path", "", "timm:r.a1")
-
-
 def test_searches_of_different_lengths_leave_the_matrix_to_the_study(
     tmp_path: Path, ledgers: Make, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -273,36 +145,6 @@ def test_searches_of_different_lengths_leave_the_matrix_to_the_study(
     assert main(["merge", str(a), str(b), "--into", str(tmp_path / "d")]) == 0
     assert "start the study once more" in capsys.readouterr().out
     assert not (tmp_path / "d" / "matrix.parquet").exists()
-
-
-def test_where_a_driver_is_at_work_nothing_is_touched(
-    tmp_path: Path, ledgers: Make, capsys: pytest.CaptureFixture[str]
-) -> None:
-    a, b = ledgers("a", {}), ledgers("b", {"1": {}})
-    driver = {"host": "node7", "pid": 42, "started": "", "ended": ""}
-    storage.write_file(b, "driver.json", json.dumps({**driver, "beat": _ago(5)}).encode())
-    assert main(["merge", str(a), str(b), "--into", str(a)]) == 2
-    assert "pid 42 on node7 works on this study" in capsys.readouterr().err
-    for finished in ({"ended": "done", "beat": _ago(1)}, {"beat": _ago(90)}):
-        storage.write_file(b, "driver.json", json.dumps({**driver, **finished}).encode())
-        merge([a, b], a)
-    with open(a / "_driver.lock", "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(LedgerError, match="another process works on this study"):
-            merge([a, b], a)
-
-
-def _ago(seconds: float) -> str:
-    return (datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=seconds)).isoformat()
-
-
-def test_a_folder_that_is_no_study(tmp_path: Path, ledgers: Make) -> None:
-    a = ledgers("a", {})
-    with pytest.raises(LedgerError, match=r"no study\.json here"):
-        merge([a, tmp_path / "none"], tmp_path / "d")
-    storage.write_file(tmp_path / "bad", "study.json", b"[]")
-    with pytest.raises(LedgerError, match="cannot be read as a study"):
-        merge([a, tmp_path / "bad"], tmp_path / "d")
 
 
 @pytest.mark.parametrize("stop", range(1, 14))

@@ -26,9 +26,13 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "analysis/bulk.py": ("tests/analysis/test_bulk.py", "tests/analysis/test_ledger.py"),
     "analysis/cells.py": ("tests/analysis/test_cells.py", "tests/analysis/test_cell_images.py"),
     "analysis/cost.py": ("tests/analysis/tables/test_costs.py",),
-    "analysis/identity.py": ("tests/analysis/test_merge.py", "tests/sweeps/test_store.py"),
+    "analysis/identity.py": (
+        "tests/analysis/test_merge_refusals.py",
+        "tests/analysis/test_merge.py",
+        "tests/sweeps/test_store.py",
+    ),
     "analysis/ledger.py": ("tests/analysis/test_cell_images.py", "tests/analysis/test_ledger.py"),
-    "analysis/merge.py": ("tests/analysis/test_merge.py",),
+    "analysis/merge.py": ("tests/analysis/test_merge.py", "tests/analysis/test_merge_refusals.py"),
     "analysis/published.py": ("tests/analysis/test_published.py",),
     "analysis/schema.py": ("tests/analysis/test_ledger.py",),
     "analysis/searches.py": ("tests/analysis/test_searches.py", "tests/analysis/tables/test_transfer.py"),
@@ -63,11 +67,19 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "pat/data/mask_folder.py": ("tests/pat/test_masks.py",),
     "pat/data/masks.py": ("tests/pat/test_masks.py",),
     "pat/dense/": ("tests/pat/test_dense_models.py",),
-    "pat/dense/anchors.py": ("tests/pat/test_sampling.py", "tests/pat/test_detector.py"),
+    "pat/dense/anchors.py": (
+        "tests/pat/test_sampling.py",
+        "tests/pat/test_detector.py",
+        "tests/pat/test_detector_losses.py",
+    ),
     "pat/dense/ap.py": ("tests/pat/test_dense_measures.py",),
-    "pat/dense/detector.py": ("tests/pat/test_detector.py",),
+    "pat/dense/detector.py": ("tests/pat/test_detector.py", "tests/pat/test_detector_losses.py"),
     "pat/dense/miou.py": ("tests/pat/test_dense_measures.py",),
-    "pat/dense/sampling.py": ("tests/pat/test_sampling.py", "tests/pat/test_detector.py"),
+    "pat/dense/sampling.py": (
+        "tests/pat/test_sampling.py",
+        "tests/pat/test_detector.py",
+        "tests/pat/test_detector_losses.py",
+    ),
     "pat/evaluate.py": ("tests/pat/test_train.py::test_selection_rules_by_hand", GOLDEN),
     "pat/gather.py": ("tests/pat/test_gather.py",),
     "pat/losses/": (
@@ -189,6 +201,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "pat/views/randaugment.py": ("tests/pat/test_augment_draws.py", GOLDEN),
     "sweeps/configs.py": ("tests/sweeps/test_search.py", "tests/sweeps/test_planner.py"),
     "sweeps/costs/": ("tests/sweeps/test_forecast.py",),
+    "sweeps/costs/disk.py": ("tests/sweeps/test_forecast.py", "tests/sweeps/test_needed.py"),
     "sweeps/costs/expect.py": ("tests/sweeps/test_plan_text.py",),
     "sweeps/costs/flops.py": ("tests/sweeps/test_probe.py",),
     "sweeps/costs/probe_file.py": ("tests/sweeps/test_forecast.py",),
@@ -212,13 +225,13 @@ ANSWERS: dict[str, tuple[str, ...]] = {
         "tests/sweeps/test_driver.py::test_losses_of_a_run_that_gets_on_do_not_add_up",
     ),
     "sweeps/engine/siblings.py": tuple(
-        f"tests/sweeps/test_siblings.py::{name}"
+        f"tests/sweeps/test_{name}"
         for name in (
-            "test_what_was_begun_here_is_replaced_by_what_has_finished_there",
-            "test_what_is_not_whole_is_trained",
-            "test_initial_weights_that_cannot_be_used",
-            "test_initial_weights_are_kept_where_the_study_is",
-            "test_finished_teachers_are_adopted_and_all_is_as_if_they_had_been_trained",
+            "siblings.py::test_what_was_begun_here_is_replaced_by_what_has_finished_there",
+            "siblings.py::test_what_is_not_whole_is_trained",
+            "initial_runs.py::test_initial_weights_that_cannot_be_used",
+            "initial_runs.py::test_initial_weights_are_kept_where_the_study_is",
+            "siblings.py::test_finished_teachers_are_adopted_and_all_is_as_if_they_had_been_trained",
         )
     ),
     "sweeps/planning/": ("tests/sweeps/test_search.py", "tests/sweeps/test_planner.py"),

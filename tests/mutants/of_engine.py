@@ -85,7 +85,8 @@ MUTANTS = [
     *of(
         "sweeps/costs/disk.py",
         ("running = 2 * max(1, slots) * largest", "running = max(1, slots) * largest"),
-        ("return min(search.wave, search.trials) if", "return search.trials if"),
+        ("return min(search.wave, search.trials, ", "return min(search.trials, "),
+        ("unit = planner.counted(key)", "unit = planner.units[key]"),
     ),
     *of(
         "sweeps/costs/flops.py",

@@ -119,7 +119,7 @@ MUTANTS = [
             "(1 - self.momentum) * memory[everywhere] + self.momentum",
         ),
         ("        self.step += 1\n", ""),
-        ("if self.step == 0:", "if True:"),
+        ("torch.where(self.step == 0, first, self.scale[side])", "first"),
     ),
     *of(
         "pat/methods/dkd.py",

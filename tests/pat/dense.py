@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pat.dense.detector import Detector
+from pat.dense.detector import Detector, Samples, Targets
 from pat.dense.fpn import create_backbone
 from pat.layouts import Size
 
@@ -57,6 +57,16 @@ def of_image(whole: Truth, image: int) -> Truth:
         whole.sizes[image : image + 1],
         whole.keys[image : image + 1],
     )
+
+
+def levels_of(model: Detector, x: Tensor) -> tuple[Tensor, ...]:
+    return model.pyramid(model.taps(x).maps)
+
+
+def step(model: Detector, x: Tensor, targets: Targets) -> tuple[Samples, dict[str, Tensor]]:
+    levels = levels_of(model, x)
+    samples = model.sample(levels, targets)
+    return samples, model.losses(samples, *model.regions(levels, samples))
 
 
 NOTHING = Truth(

@@ -81,6 +81,10 @@ def two_workers() -> dict[str, RunConfig]:
     return {f"{task} {name}": dense.config(task, name, recipe, **frozen) for task in TASKS for name in dense.METHODS}
 
 
+QUICK = ("detection pat", "segmentation kd")
+OTHERS = tuple(name for name in two_workers() if name not in QUICK)
+
+
 def work(rank: int, world: int, port: int, runs: dict[str, RunConfig], folder: Path, files: dict[str, Path]) -> None:
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world)
     with in_float64():
@@ -91,15 +95,17 @@ def work(rank: int, world: int, port: int, runs: dict[str, RunConfig], folder: P
 
 
 @pytest.mark.timeout(600)
-def test_two_workers_give_the_weights_of_one(tmp_path: Path, teachers: dict[str, Path]) -> None:
+@pytest.mark.parametrize("names", [QUICK, pytest.param(OTHERS, marks=pytest.mark.slow)], ids=["quick", "others"])
+def test_two_workers_give_the_weights_of_one(names: tuple[str, ...], tmp_path: Path, teachers: dict[str, Path]) -> None:
     """Samples are drawn by what an image is, all workers pad to one canvas, and means are over the samples of both."""
+    runs = {name: two_workers()[name] for name in names}
     save_file(create_model(dense.STUDENT, 0, 64).state_dict(), tmp_path / "initial")
     files = {**teachers, "root": dense.root(), "initial": tmp_path / "initial"}
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    mp.spawn(work, (2, port, two_workers(), tmp_path / "two", files), nprocs=2)
-    for name, config in two_workers().items():
+    mp.spawn(work, (2, port, runs, tmp_path / "two", files), nprocs=2)
+    for name, config in runs.items():
         with in_float64():
             run(config, tmp_path / "one" / name, teachers[config.task.name], initial_file=files["initial"])
         one, two = (torch.load(tmp_path / count / name / CHECKPOINT, weights_only=True) for count in ("one", "two"))

@@ -115,13 +115,14 @@ def test_feedback_is_of_the_previous_batch() -> None:
     method = build(feedback="previous")
     for block in method.prompts.values():
         nn.init.constant_(block.strength, 0.5)
-    method.eval()
-    first = method(*batch(seed=0))["feature"]
-    second = method(*batch(seed=0))["feature"]
-    assert first != second
+    method.train()(*batch(seed=1))
     told = method.feedback_3.clone()
-    method(*batch(seed=1))
-    assert not torch.equal(told, method.feedback_3)
+    first = method.eval()(*batch(seed=0))["feature"]
+    assert torch.equal(method.feedback_3, told), "what is only scored tells nothing"
+    method.feedback_3 = torch.zeros_like(told)
+    assert method(*batch(seed=0))["feature"] != first
+    method.train()(*batch(seed=0))
+    assert not torch.equal(method.feedback_3, told)
 
 
 def test_feedback_survives_a_state_dict_round_trip() -> None:
@@ -181,6 +182,6 @@ def test_prompted_stages() -> None:
 def test_parameter_counts_are_those_of_the_paper() -> None:
     """ConvNeXt-T -> DeiT-T at the defaults adds 14.48 M parameters (the paper); ours counts within 1 %."""
     student, teacher = (timm.create_model(n, num_classes=100) for n in ("deit_tiny_patch16_224", "convnext_tiny"))
-    method = create_method("pat", student, teacher, tiny.task(224))
+    method = create_method("pat", student, teacher, tiny.task(224, classes=100))
     extra = sum(p.numel() for n, p in method.named_parameters() if not n.startswith(("student.", "teacher.")))
     assert extra == pytest.approx(14.48e6, rel=0.01)

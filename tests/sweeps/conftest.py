@@ -6,8 +6,13 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from pat.config import RunConfig
+from pat.io import IO
+from pat.train import Outcome
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -36,3 +41,20 @@ def replayed(monkeypatch: pytest.MonkeyPatch) -> None:
     import sweeps.engine.runs
 
     monkeypatch.setattr(sweeps.engine.runs, "train", small.fake_train)
+
+
+@pytest.fixture
+def exporting(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Runs in this process are replayed; gives the ids of those that were, in order."""
+    import siblings
+
+    import sweeps.engine.runs
+
+    trained: list[str] = []
+
+    def train(config: RunConfig, world: IO, **rest: Any) -> Outcome:
+        trained.append(config.run_id)
+        return siblings.exporting_train(config, world, **rest)
+
+    monkeypatch.setattr(sweeps.engine.runs, "train", train)
+    return trained

@@ -12,7 +12,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
-import test_siblings  # noqa: E402
+import siblings  # noqa: E402
 
 import sweeps.engine.driver  # noqa: E402
 import sweeps.engine.runs  # noqa: E402
@@ -27,12 +27,12 @@ def die() -> None:
 
 def drive(storage: Path, where: str) -> None:
     """The study of the test until it is killed."""
-    study = test_siblings.chained()
-    needed = test_siblings.of_teacher(study, test_siblings.CNN_STUDENT)
+    study = siblings.chained()
+    needed = siblings.of_teacher(study, siblings.CNN_STUDENT)
     ended = sweeps.engine.driver.Driver.ended
 
     def train(config: RunConfig, world: IO, **rest: Any) -> Outcome:
-        outcome = test_siblings.exporting_train(config, world, **rest)
+        outcome = siblings.exporting_train(config, world, **rest)
         if (where == "before" and config.run_id == needed) or (where == "after" and config.initial == f"run:{needed}"):
             die()
         return outcome
@@ -44,11 +44,11 @@ def drive(storage: Path, where: str) -> None:
 
     sweeps.engine.runs.train = train  # type: ignore[assignment]
     sweeps.engine.driver.Driver.ended = end  # type: ignore[method-assign]
-    test_siblings.drive(storage / where, study)
+    siblings.drive(storage / where, study)
 
 
 if __name__ == "__main__":
-    for where in test_siblings.KILLS:
+    for where in siblings.KILLS:
         if not (child := os.fork()):
             drive(Path(sys.argv[1]), where)
             os._exit(0)

@@ -126,6 +126,6 @@ def test_a_teacher_in_flight_is_no_baseline_in_flight() -> None:
 
     def state(phase: str) -> str:
         run = Running("ab", phase, tuple(MODEL), 0, 1, 6, 0.0, "", "")
-        return cell_states(Picture("", "", None, rows, pd.DataFrame(), [run], 0, 0.0))[tuple(MODEL)]
+        return cell_states(Picture("", "", "", None, rows, pd.DataFrame(), [run], 0, 0.0))[tuple(MODEL)]
 
     assert (state("teacher"), state("scratch")) == ("waiting", "running")

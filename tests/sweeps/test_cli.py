@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -153,7 +154,11 @@ def test_a_folder_of_boxes_or_masks_and_the_student_loads_back(
     arguments += ["--image-size", "48", "--epochs", "1", "--batch-size", "4", "--storage", str(tmp_path)]
     arguments += [f"--task-option={name}={json.dumps(value)}" for name, value in dense.OPTIONS[task].items()]
     assert train_main(arguments) == 0
-    statement, _, expression = capsys.readouterr().out.strip().splitlines()[-1].partition("model, _ = ")
+    said = capsys.readouterr().out.strip()
+    score = {"detection": r"box AP [\d.]+", "segmentation": r"mean IoU [\d.]+ %"}[task]
+    assert re.search(rf"epoch 1: loss [\d.]+, validation {score}, ", said)
+    assert re.search(rf"^{dense.STUDENT}: {score} on test after 1 epochs$", said, re.M)
+    statement, _, expression = said.splitlines()[-1].partition("model, _ = ")
     assert statement == "import pat, pathlib; "
     model, _ = eval(expression, {"pat": pat, "pathlib": pathlib})
     assert len(model.pyramid(model.taps(torch.zeros(1, 3, 64, 96)).maps)) == {"detection": 5, "segmentation": 4}[task]

@@ -17,6 +17,7 @@ from test_forecast import foresee, phase
 import sweeps.planning.planner
 from pat.config import Method, RunConfig
 from sweeps.configs import student_run, teacher_run
+from sweeps.costs.disk import RECORD_BYTES
 from sweeps.costs.speeds import Speeds
 from sweeps.planning.planner import Planner, plan
 from sweeps.planning.units import Key, Run, Runs, keys
@@ -254,6 +255,10 @@ def test_a_run_of_two_units_is_counted_once(order: int, stop: int, shared: Study
     found = foresee(planner)
     assert phase(found, "confirm").runs == 2 + 4 and found.total.runs == runs
     assert found.total.left == sum(planner.left().values()) and found.total.before == 6 * runs
+    assert found.disk is not None
+    records = runs * RECORD_BYTES
+    assert found.disk.end == {"all": runs * 1000 + records, "best": (2 + 1 + 1 + 2) * 1000 + records,
+                              "none": 2 * 1000 + records}  # fmt: skip
     whole = simulate(shared, dict(planner.view), order=order + 1)
     assert whole.complete and len(whole.view) == runs and not whole.superseded()
 

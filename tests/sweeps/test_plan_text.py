@@ -17,6 +17,7 @@ from sweeps.costs.probe_file import Probe, write_probes
 from sweeps.engine.driver import Driver, run_here
 from sweeps.looking.words import number, size, span
 from sweeps.planning.planner import Key, Planner
+from sweeps.presets import preset
 from sweeps.store import open_study
 from sweeps.study import Cell, TeacherFile
 
@@ -119,6 +120,27 @@ def test_seconds_from_flops() -> None:
     assert counted_seconds(config, work, images, gpus=False) > 100 * slow / 10
 
 
+@pytest.mark.parametrize(
+    ("name", "canvas", "fixed", "of_224"),
+    [
+        ("coco-tiny", 128 * 224, 1e-2, 5e-3),
+        ("coco", 800 * 1344, 1e-2, 5e-3),
+        ("voc-seg", 512 * 512, 1e-2, 5e-3),
+        ("digits", 32 * 32, 2e-4, 1e-3),
+    ],
+)
+def test_views_on_a_cpu_cost_what_their_canvas_and_their_photograph_do(
+    name: str, canvas: int, fixed: float, of_224: float
+) -> None:
+    study = preset(name)
+    config = configs(study)[Key("scratch", Cell("", study.used_students()[0], "scratch"))]
+    batch = config.recipe.batch_size
+    images, nothing = Images(3 * batch, 0, 5, 10), Count(Work(), Work(), 0, 0)
+    views = (3 * batch + 5 * (2 if config.recipe.ema_decay else 1)) * (fixed + of_224 * canvas / 224**2)
+    assert counted_seconds(config, nothing, images, gpus=False) == pytest.approx(views)
+    assert counted_seconds(config, nothing, images, gpus=True) == 0
+
+
 def test_threads_share_what_is_computed_and_an_ema_is_scored_too() -> None:
     cells, images = configs(small_study()), Images(330, 60, 40, 10)
     plain, averaged = (cells[Key("scratch", Cell("", name, "scratch"))] for name in (CNN_STUDENT, MLP_STUDENT))
@@ -138,6 +160,19 @@ def test_only_runs_of_one_worker_share_a_device() -> None:
         for cell, asked, workers in zip(cells, (1, 2, 1), (1, 2, 0), strict=True)
     }
     assert probed_seconds(probes, 0.25) == {cells[0]: 40.0, cells[1]: 10.0}
+
+
+@pytest.mark.parametrize(
+    ("name", "head"),
+    [
+        ("coco-tiny", "study coco-tiny: detection, data coco-tiny at "),
+        ("camvid-small", "study camvid-small: segmentation, data camvid at "),
+        ("digits", "study digits: data digits at 32 px, methods scratch, "),
+    ],
+)
+def test_the_head_says_which_task(name: str, head: str, tmp_path: Path) -> None:
+    study = preset(name)
+    assert plan_text(study, study, tmp_path, data_root=tmp_path).startswith(head)
 
 
 def test_the_planner_and_the_plan_agree(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -12,6 +13,7 @@ from simulate import Timeline
 from small import CNN_TEACHER, simulate, small_study
 
 from analysis import read_runs
+from pat.config import Task
 from sweeps.engine.progress import Progress
 from sweeps.planning.planner import Planner
 from sweeps.planning.units import Segment, keys
@@ -42,7 +44,9 @@ def begun(tmp_path: Path, verbose: bool = False) -> tuple[Progress, Segment, io.
 @pytest.mark.parametrize(
     ("change", "line"),
     [
-        ({}, "finished {}: 91.50 % on test (12 s)"),
+        ({}, "finished {}: accuracy 91.50 % on test (12 s)"),
+        ({"metric": "miou"}, "finished {}: mean IoU 91.50 % on test (12 s)"),
+        ({"metric": "map"}, "finished {}: box AP 91.50 on test (12 s)"),
         ({"status": "pruned", "exported": None}, "pruned   {} (12 s)"),
         (
             {"status": "failed", "exported": None, "failure_class": "oom", "message": "2 workers would fit"},
@@ -95,7 +99,11 @@ def test_the_time_left_comes_from_the_speeds(tmp_path: Path) -> None:
     assert progress.planner.left().keys() == set(keys(small_study()))
 
 
-def test_the_best_gain_is_the_largest_mean_over_seeds() -> None:
+@pytest.mark.parametrize(
+    ("task", "points"),
+    [("classification", "percentage points"), ("detection", "AP points"), ("segmentation", "mIoU points")],
+)
+def test_the_best_gain_is_the_largest_mean_over_seeds(task: str, points: str) -> None:
     """Not the largest single one, and paired by seed: scratch has 80 and 70."""
     planner = simulate(small_study())
     steady, lucky = (cell for cell in planner.study.cells() if cell.method == "kd")
@@ -105,8 +113,9 @@ def test_the_best_gain_is_the_largest_mean_over_seeds() -> None:
         | {"test_last_raw": {1: 80.0, 2: 70.0}[row.seed] + gains.get((row.cell, row.seed), 0.0)}
         for row in planner.rows()
     ]
+    planner.study = SimpleNamespace(task=Task(task))  # type: ignore[assignment]
     found = Progress(planner, pd.DataFrame(ended)).best_gain()
-    assert found.startswith(f"best gain so far +2.50 points ({steady}, ") and found.endswith("n = 2)")
+    assert found.startswith(f"best gain so far +2.50 {points} ({steady}, ") and found.endswith("n = 2)")
 
 
 def test_idle_shares_of_a_timeline() -> None:

@@ -135,6 +135,17 @@ def test_a_study_that_is_complete_or_stopped(study: Path, capsys: pytest.Capture
     assert "next    python -m sweeps train --seed 1" in text
 
 
+@pytest.mark.parametrize("name", ["classification", "detection", "segmentation"])
+def test_the_head_says_which_task(study: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    head = f"study   s in {study}"
+    main(["status", str(study)])
+    assert capsys.readouterr().out.split("\n")[0] == head
+    storage.write_file(study, "study.json", json.dumps({"name": "s", "task": {"name": name, "options": {}}}).encode())
+    main(["status", str(study)])
+    said = head if name == "classification" else f"study   s: {name}, in {study}"
+    assert capsys.readouterr().out.split("\n")[0] == said
+
+
 def test_a_study_that_has_only_begun_and_what_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     drive(tmp_path)
     assert main(["status", str(tmp_path)]) == 0
