@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import orthogonal
 
+from pat.align import OrthogonalProjection
 from pat.embedding import Embedding
-from pat.losses import full_precision, kd_loss, normalised_feature_loss
+from pat.losses import kd_loss, normalised_feature_loss
 from pat.methods.base import Losses, Method, register_method
 from pat.tasks import Seen, Task
 
@@ -16,11 +16,10 @@ from pat.tasks import Seen, Task
 class VKD(Method):
     """L = L_CE + weight * smooth L1 of (the student's projected features, the teacher's normalised) + kd_weight L_KL.
 
-    The projection of the pooled features has orthonormal rows or columns at every step: the exponential of a
-    skew-symmetric matrix, cut to shape, so that weight decay pulls to where it began and never off the constraint. The
-    teacher's features are normalised image by image (LayerNorm without weights). Labels play no part in either term,
-    so mixed images are images like others. The defaults are those of the public code (all 1, T = 1), whose KL is that
-    of a distillation token's own head, where here it is that of the logits.
+    The projection of the pooled features is orthogonal at every step. The teacher's features are normalised image by
+    image (LayerNorm without weights). Labels play no part in either term, so mixed images are images like others. The
+    defaults are those of the public code (all 1, T = 1), whose KL is that of a distillation token's own head, where
+    here it is that of the logits.
     """
 
     couples_samples = False
@@ -39,15 +38,13 @@ class VKD(Method):
         self.weight, self.kd_weight, self.temperature = weight, kd_weight, temperature
         self.student_embedding = Embedding(student, task.canvas)
         self.teacher_embedding = Embedding(teacher, task.canvas)
-        projection = nn.Linear(self.student_embedding.dim, self.teacher_embedding.dim, bias=False)
-        self.project = orthogonal(projection, orthogonal_map="matrix_exp")
+        self.project = OrthogonalProjection(self.student_embedding.dim, self.teacher_embedding.dim)
 
     def forward(self, images: Tensor, targets: Tensor, indices: Tensor | None = None) -> Losses:
         logits, features = self.student_embedding(images)
         with torch.no_grad():
             told, teacher = self.teacher_embedding(self.for_teacher(images))
-        with full_precision(features):
-            projected = self.project(features.float())
+        projected = self.project(features)
         return self.result(
             Seen(logits),
             targets,

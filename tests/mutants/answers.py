@@ -57,6 +57,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "pat/align.py": (
         "tests/pat/test_pat.py",
         *_of("workers", "global_batchnorm_is_batchnorm_over_all_workers"),
+        *_of("newer_methods", "the_projection_of_vkd_stays_orthogonal"),
         *_golden("pat", "pat-current vit", "fitnet", "fitnet mlp"),
     ),
     "pat/config.py": ("tests/pat/test_config.py", GOLDEN),

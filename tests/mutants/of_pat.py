@@ -148,8 +148,6 @@ MUTANTS = [
     ),
     *of(
         "pat/methods/vkd.py",
-        ('orthogonal(projection, orthogonal_map="matrix_exp")', "orthogonal(projection)"),
-        ("with full_precision(features):", "if True:"),
         ("feature=(self.weight, normalised", "feature=(self.kd_weight, normalised"),
     ),
     *of(
@@ -194,7 +192,12 @@ MUTANTS = [
     ),
     *of("pat/attention.py", ("self._split_heads(k + self.position)", "self._split_heads(k)")),
     *of("pat/prompts.py", ("return x + self.strength * self.prompt(", "return x + self.prompt(")),
-    *of("pat/align.py", ("student[max(0, stage + lead)]", "student[min(stage, len(student) - 1)]")),
+    *of(
+        "pat/align.py",
+        ("torch.matrix_exp(lower - lower.T)", "torch.matrix_exp(lower + lower.T)"),
+        ("return F.linear(x.float(), self.weight)", "return F.linear(x, self.weight)"),
+        ("student[max(0, stage + lead)]", "student[min(stage, len(student) - 1)]"),
+    ),
     *of(
         "pat/heads.py",
         ("for stride, target in ((2, channels), (1, out)):", "for stride, target in ((1, channels), (2, out)):"),
