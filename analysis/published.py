@@ -4,7 +4,7 @@
 names, of detectors those of their backbones (empty where the model is not timm's), `method` is ours where we have it.
 `read` says how it was read: primary (the paper or its authors' files), secondary note (somebody's summary of the
 paper), derived (by arithmetic), author log, third-party reproduction. Where papers give different numbers for one
-thing, both stand there.
+thing, both stand there. A remark that begins with "unverified" says why a number is not to be relied on.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ COLUMNS = (
     "teacher_family", "student_family", "method", "value", "source", "read", "remark",
 )  # fmt: skip
 READ = ("primary", "secondary note", "derived", "author log", "third-party reproduction")
+UNVERIFIED = "unverified"
 PAPERS = ("OFA", "PAT", "FBT", "RSD", "PAT reproduction")
 """The papers, and one public reproduction, that share the twelve CIFAR-100 and fifteen ImageNet pairs."""
 
@@ -96,7 +97,7 @@ def read_published() -> pd.DataFrame:
 def protocol(fact: Mapping[str, Any]) -> Protocol:
     """The protocol of one row of `read_published`."""
     paper, dataset, method = fact["paper"], fact["dataset"], fact["method"]
-    if dataset == "coco":
+    if dataset == "coco" and paper == "PAT":
         return _detection(method)
     cnn = fact["student_family"] == "cnn"
     code = "PAT" if paper.startswith("PAT") else paper
@@ -109,7 +110,7 @@ def protocol(fact: Mapping[str, Any]) -> Protocol:
         recipe["batch_size"] = _BATCHES[code, dataset][0 if cnn else 1]
     else:
         recipe = {}
-        notes.append("recipe and batch are not known; the pairs are OFA's")
+        notes.append("recipe and batch are not known" + ("; the pairs are OFA's" if paper in PAPERS else ""))
     if paper == "PAT" and method == "pat":
         notes.append("their batch is that of the public script; the paper's is not stated")
     if method == "pat":
@@ -118,6 +119,8 @@ def protocol(fact: Mapping[str, Any]) -> Protocol:
         notes.append("learning rate 0.1 according to OFA's authors, 0.05 in their file")
     if fact["read"] in ("author log", "third-party reproduction") and paper != "PAT reproduction":
         notes.append(f"not the paper's value: {fact['read']}")
+    if str(fact.get("remark", "")).startswith(UNVERIFIED):
+        notes.append("their number is unverified")
     rule = _RULES.get(str(fact["metric"]), _RULES["top1_best_epoch"] if paper == "PAT" and not copied else "")
     seeds, seeds_note = (1, "") if paper == "PAT reproduction" else (None, "")
     if paper == "PAT" and not copied:

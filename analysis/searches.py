@@ -92,6 +92,7 @@ def pairs(rows: pd.DataFrame) -> pd.DataFrame:
     """The different pairs in `rows`, in their order: teacher, student, label (`resnet50 → vit_tiny`)."""
     found = rows[PAIR].drop_duplicates(ignore_index=True)
     teachers, students = (shorten(rows[side].unique()) for side in PAIR)
+    teachers |= {"": "no teacher"}
     label = [f"{teachers[teacher]} → {students[student]}" for teacher, student in found.itertuples(index=False)]
     return found.assign(label=label)
 

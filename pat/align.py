@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -51,6 +52,32 @@ class Aligner(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.project(self.norm(x))
+
+
+class OrthogonalProjection(nn.Module):
+    """[B, in_features] -> [B, features] by a matrix whose rows, or columns where there are fewer, are orthonormal.
+
+    Whatever is learnt: it is the exponential of a skew-symmetric matrix of the larger size, cut to shape; weight decay
+    pulls it to the identity. In float32, under autocast too.
+    """
+
+    def __init__(self, in_features: int, features: int) -> None:
+        super().__init__()
+        self.size = (features, in_features)
+        small, large = sorted(self.size)
+        self.generator = nn.Parameter(torch.randn(large, small) * (math.pi / 2 / math.sqrt(large)))
+
+    @property
+    def weight(self) -> Tensor:
+        """[features, in_features]."""
+        large, small = self.generator.shape
+        lower = F.pad(self.generator.tril(-1), (0, large - small))
+        rows, columns = self.size
+        return torch.matrix_exp(lower - lower.T)[:rows, :columns]
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return F.linear(x.float(), self.weight)
 
 
 def resize(x: Tensor, size: Sequence[int]) -> Tensor:

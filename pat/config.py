@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self, get_type_hints
 
 from pat.errors import ConfigError, DataError, StorageError, unknown
-from pat.options import complete_options, declared, plain
+from pat.options import complete_options, plain, teacherless
 
 __all__ = [
     "NUMERICS",
@@ -274,13 +274,9 @@ class RunConfig(Part):
     def __post_init__(self) -> None:
         _check(self.threads > 0, "threads", self.threads, "a positive number")
         _check(self.seed >= 0, "seed", self.seed, "not negative")
-        teacherless = declared("method", self.method.name).teacherless
-        _check(
-            teacherless == (self.teacher is None),
-            "teacher",
-            self.teacher,
-            f"method {self.method.name!r} takes {'none' if teacherless else 'one'}",
-        )
+        alone = teacherless(self.method.name)
+        takes = f"method {self.method.name!r} takes {'none' if alone else 'one'}"
+        _check(alone == (self.teacher is None), "teacher", self.teacher, takes)
 
     def to_json(self) -> str:
         """The canonical form: every field written out but those that joined later (`later`), keys sorted."""

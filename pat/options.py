@@ -33,6 +33,11 @@ def declared(kind: str, name: str) -> Declared:
     return _declared[kind][name]
 
 
+def teacherless(method: str) -> bool:
+    """Whether a method takes no teacher. Raises ConfigError for one that does not exist."""
+    return declared("method", method).teacherless
+
+
 def complete_options(kind: str, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """All options of a method or task, defaults filled in. Raises ConfigError for an unknown name or option."""
     defaults = declared(kind, name).defaults

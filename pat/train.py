@@ -153,6 +153,7 @@ def train_epoch(training: Training, config: RunConfig, dataset: Dataset) -> dict
     """One epoch of steps; the row's training half. Every worker takes its slice of each global batch."""
     io, recipe, epoch = training.io, config.recipe, training.epoch
     training.step_module.train()
+    training.method.begin_epoch(epoch)
     batches = training.task.batches(dataset.train, recipe.batch_size, config.seed, epoch)
     views = training.task.views(
         dataset.train, batches, recipe, training.student, config.seed, epoch, io.rank, io.world_size

@@ -13,6 +13,8 @@ from pat.config import Recipe
 
 METHODS = ("kd", "fitnet", "cc", "rkd", "crd", "dkd", "dist", "ofa", "pat")
 """The columns of the papers' tables, beside scratch."""
+COLUMNS = (*METHODS, "rsd")
+"""What a user expects beside each other today: the presets' columns."""
 CNN_STUDENTS = ("resnet18", "mobilenetv2_100")
 SWIN, VIT, MIXER = "swin_tiny_patch4_window7_224", "vit_small_patch16_224", "mixer_b16_224"
 CONVNEXT, DEIT, RESNET50 = "convnext_tiny", "deit_tiny_patch16_224", "resnet50"

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from pat.config import NUMERICS, ConfigError, Data, Part, Recipe, Task, later, plain, unknown
 from pat.methods import check_task, method_options
 from pat.models import check_model, check_pretrained
+from pat.options import teacherless
 from pat.starting import RUN
 from pat.tasks import check_data, create_task
 from pat.views.randaugment import parse
@@ -22,7 +23,7 @@ SEARCH_SEED = 0
 
 
 class Cell(NamedTuple):
-    """A teacher, a student and a method. Scratch baselines are the cells without a teacher."""
+    """A teacher, a student and a method. Cells of methods that take no teacher, as scratch, are without one."""
 
     teacher: str
     student: str
@@ -103,6 +104,7 @@ class Study(Part):
     options whose published value differs there; only the default setting is theirs, a search goes over them.
     `anchors`: pairs whose cells are searched first; the first wave of a method's other cells takes over the best
     settings that its anchors found in theirs, as far as anchors share the student or the pair of families.
+    A method that takes no teacher is a cell of each student, searched and confirmed once whatever its pairs.
     `seeds` confirmation seeds follow the search. `confirm_validation` is the validation share of scratch and
     confirmation runs (None = that of `data`). `threads` per worker and `workers` per run (a number, or one for each
     method, teachers and scratch being "scratch") belong to the study.
@@ -135,13 +137,17 @@ class Study(Part):
         _check_names(self)
         _check_numbers(self)
 
+    def cell(self, teacher: str, student: str, method: str) -> Cell:
+        """The cell of a pair and a method; of one that takes no teacher all pairs with the student share it."""
+        return Cell("" if teacherless(method) else teacher, student, method)
+
     def cells(self) -> list[Cell]:
-        """Every cell with a teacher, pair by pair."""
-        return [Cell(teacher, student, method) for teacher, student in self.pairs for method in self.methods]
+        """Every cell but the baselines, pair by pair."""
+        return list(dict.fromkeys(self.cell(*pair, method) for pair in self.pairs for method in self.methods))
 
     def used_teachers(self) -> list[str]:
-        """The teachers of the pairs in order of appearance."""
-        return list(dict.fromkeys(teacher for teacher, _ in self.pairs)) if self.methods else []
+        """The teachers of the pairs, where a method takes one, in order of appearance."""
+        return list(dict.fromkeys(cell.teacher for cell in self.cells() if cell.teacher))
 
     def given_teachers(self) -> dict[str, TeacherFile]:
         """The teachers that are not trained here."""
@@ -225,6 +231,8 @@ def _check_names(study: Study) -> None:
             raise ConfigError(f"corrections of {key!r}: :student or teacher:student of study {study.name!r}")
         for method, options in corrected.items():
             method_options(method, options)
+            if teacher and teacherless(method):
+                raise ConfigError(f"corrections of {key!r}: method {method!r} takes no teacher, write ':{student}'")
 
 
 def check_tag(task: str, teacher: str, tag: str) -> None:

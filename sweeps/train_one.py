@@ -21,13 +21,14 @@ from pat.data import list_datasets, load, own_data
 from pat.io import STUDENT, LocalIO
 from pat.methods import check_task, list_methods
 from pat.models import check_model, family
+from pat.options import teacherless
 from pat.tasks import Task, default_task, task_class, task_on
 from pat.weights import is_url, sha256
 from sweeps.cli import guarded
 from sweeps.engine.lock import locked
 from sweeps.engine.runs import Job, execute, run_folder
 from sweeps.flags import Parser
-from sweeps.study import CLASSIFICATION, TIMM, TeacherFile, check_tag
+from sweeps.study import CLASSIFICATION, SCRATCH, TIMM, TeacherFile, check_tag
 from sweeps.teachers import provide, resolve
 
 FOLDER = "train"
@@ -96,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _train(flags: argparse.Namespace) -> int:
     if flags.method not in list_methods():
         raise unknown("method", flags.method, list_methods())
-    needs_teacher = flags.method != "scratch"
+    needs_teacher = not teacherless(flags.method)
     if needs_teacher != bool(flags.teacher):
         raise ConfigError(f"--teacher: method {flags.method!r} takes {'one' if needs_teacher else 'none'}")
     if flags.teacher_sha256 and not flags.teacher_file:
@@ -126,7 +127,7 @@ def _train(flags: argparse.Namespace) -> int:
         elif needs_teacher:
             teacher, file, digest = _trained_teacher(flags, learnt, data, root, recipe, folder)
         run = RunConfig(flags.student, data, recipe, method, teacher, flags.seed, flags.threads, task=learnt)
-        row = _run(run, folder, root, "confirm" if teacher else "scratch", file, digest)
+        row = _run(run, folder, root, "scratch" if flags.method == SCRATCH else "confirm", file, digest)
     path = run_folder(folder, run.run_id) / STUDENT
     metric = METRICS[row["metric"]]
     if teacher:

@@ -10,6 +10,7 @@ from torch import Tensor
 from pat.config import Data, Method, Recipe, RunConfig, Teacher
 from pat.data import Split, load_digits, register_dataset
 from pat.io import LocalIO
+from pat.options import teacherless
 from pat.tasks.classification import Classification
 from pat.train import Outcome, train
 
@@ -44,7 +45,7 @@ def config(student: str = VIT, method: str = "scratch", epochs: int = 2, **field
     """A run on the tiny set; a distillation gets the ConvNeXt teacher of the `teacher_file` fixture."""
     options = fields.pop("options", SMALL.get(method, {}))
     recipe = Recipe(**{**RECIPE, "epochs": epochs, **fields.pop("recipe", {})})
-    teacher = None if method == "scratch" else Teacher(CNN, "run:0123456789abcdef")
+    teacher = None if teacherless(method) else Teacher(CNN, "run:0123456789abcdef")
     given = {"method": Method(method, options), "teacher": teacher, **fields}
     return RunConfig(student, Data("tiny", 32), recipe, **given)
 

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 import pandas as pd
 
-Line = Literal["-", "--"]
+Line = Literal["-", "--", "-."]
 
 SCRATCH_GREY = "0.7"
 _OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -17,6 +17,8 @@ _COLOURS = (*_OKABE_ITO, "#613008", "#5203B2", "#053B47")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
 _LINES: tuple[Line, ...] = ("-", "-", "-", "-", "-", "-", "--", "--", "--", "--")
 _KNOWN = ("kd", "pat", "ofa", "dist", "dkd", "fitnet", "crd", "rkd", "cc", "fbt")
+_AKIN = {"rsd": "cc", "nkd": "dkd", "wttm": "dist", "rld": "ofa", "vkd": "fitnet", "uskd": "fbt"}
+"""There are no more colours: these share one, with another marker and line."""
 
 
 class Look(NamedTuple):
@@ -35,12 +37,25 @@ def order(methods: Iterable[str]) -> list[str]:
 def looks(methods: Iterable[str]) -> dict[str, Look]:
     """The look of each of `methods`; those without a colour of their own take what is free, in their order."""
     wanted = order(methods)
-    taken = {method: _KNOWN.index(method) for method in wanted if method in _KNOWN}
-    free = [place for place in range(len(_COLOURS)) if place not in taken.values()]
+    taken = {method: place for method in wanted if (place := _place(method)) is not None}
+    free = [place for place in range(2 * len(_COLOURS)) if place not in taken.values()]
     others = [method for method in wanted if method not in taken and method != "scratch"]
     places = taken | {method: (free or [0])[i % max(1, len(free))] for i, method in enumerate(others)}
-    found = {method: Look(_COLOURS[place], _MARKERS[place], _LINES[place]) for method, place in places.items()}
+    found = {method: _look(place) for method, place in places.items()}
     return found | ({"scratch": Look(SCRATCH_GREY, "", "-")} if "scratch" in wanted else {})
+
+
+def _place(method: str) -> int | None:
+    """The place of a method's look: first those with a colour of their own, then those that share one."""
+    if method in _AKIN:
+        return len(_COLOURS) + _KNOWN.index(_AKIN[method])
+    return _KNOWN.index(method) if method in _KNOWN else None
+
+
+def _look(place: int) -> Look:
+    again, own = divmod(place, len(_COLOURS))
+    marker = _MARKERS[(own + again * len(_MARKERS) // 2) % len(_MARKERS)]
+    return Look(_COLOURS[own], marker, "-." if again else _LINES[own])
 
 
 def dressed(frame: pd.DataFrame, methods: Iterable[str]) -> pd.DataFrame:

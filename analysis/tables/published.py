@@ -67,13 +67,18 @@ def prepare(frames: Frames) -> pd.DataFrame:
     cell: Any
     for cell in frames.cells[frames.cells["score_mean"].notna()].itertuples():
         own = _ours(cell, configs.get((cell.teacher, cell.student, cell.method, cell.setting), {}))
-        key = (_timm(cell.teacher), _timm(cell.student), cell.method)
-        same = [fact for fact in facts if (fact["teacher_timm"], fact["student_timm"], fact["method"]) == key]
+        same = [fact for fact in facts if _is_of(fact, _timm(cell.teacher), _timm(cell.student), cell.method)]
         for fact in same:
             theirs = teachers.get((fact["paper"], fact["dataset"], fact["teacher_timm"]))
             lines = [*differences(protocol(fact), own, theirs), *_others(same, fact)]
             rows.append(_row(cell, fact, _scratch(facts, fact), lines))
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _is_of(fact: Fact, teacher: str, student: str, method: str) -> bool:
+    """Whether a number is that of a cell; one that was reached without a teacher stands beside each of them."""
+    taught = fact["teacher_timm"] == teacher or not fact["teacher"]
+    return taught and (fact["student_timm"], fact["method"]) == (student, method)
 
 
 def _row(cell: Any, fact: Fact, scratch: float, lines: list[str]) -> dict[str, Any]:

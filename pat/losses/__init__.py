@@ -1,17 +1,32 @@
 """Distillation losses: pure functions of tensors, each a scalar, computed in float32 whatever the inputs are."""
 
-from pat.losses.logits import cross_entropy, dist_loss, dkd_loss, kd_loss, ofa_loss, pearson
+from pat.losses.correlation import pearson, standardise
+from pat.losses.features import normalised_feature_loss
+from pat.losses.logits import (
+    confidence_loss,
+    cross_entropy,
+    dist_loss,
+    dkd_loss,
+    kd_loss,
+    masked_correlation_loss,
+    nkd_loss,
+    ofa_loss,
+    self_distillation_losses,
+    ttm_loss,
+)
 from pat.losses.maps import hcl_loss, hint_loss
 from pat.losses.relations import (
     correlation_loss,
     full_precision,
     kernel_correlation_loss,
     nce_loss,
+    redundancy_loss,
     rkd_angle_loss,
     rkd_distance_loss,
 )
 
 __all__ = [
+    "confidence_loss",
     "correlation_loss",
     "cross_entropy",
     "dist_loss",
@@ -21,9 +36,16 @@ __all__ = [
     "hint_loss",
     "kd_loss",
     "kernel_correlation_loss",
+    "masked_correlation_loss",
     "nce_loss",
+    "nkd_loss",
+    "normalised_feature_loss",
     "ofa_loss",
     "pearson",
+    "redundancy_loss",
     "rkd_angle_loss",
     "rkd_distance_loss",
+    "self_distillation_losses",
+    "standardise",
+    "ttm_loss",
 ]

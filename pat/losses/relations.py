@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pat.losses.correlation import standardise
+
 
 def full_precision(like: Tensor) -> torch.autocast:
     """A context in which autocast leaves matrix products alone, on the device of `like`."""
@@ -68,6 +70,18 @@ def rkd_angle_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
     with full_precision(student):
         return F.smooth_l1_loss(cosines(student), cosines(teacher))
+
+
+def redundancy_loss(student: Tensor, teacher: Tensor, kappa: float) -> Tensor:
+    """Sum of the squared differences of the D x D matrix of correlations over the batch, of each of the student's
+    features [B, D] with each of the teacher's, from the identity; those off its diagonal count `kappa`.
+
+    RSD, Zhang et al. 2025 (arXiv 2507.21844). A feature that does not vary has correlation 0.
+    """
+    with full_precision(student):
+        correlations = standardise(student, 0).T @ standardise(teacher, 0) / len(student)
+    diagonal = correlations.diagonal()
+    return (1 - diagonal).square().sum() + kappa * (correlations.square().sum() - diagonal.square().sum())
 
 
 def nce_loss(scores: Tensor, images: int) -> Tensor:

@@ -76,6 +76,9 @@ class Method(nn.Module):
         """
         raise NotImplementedError
 
+    def begin_epoch(self, epoch: int) -> None:
+        """Called by the training loop before the steps of an epoch (from 0), for what depends on how far a run is."""
+
     def for_teacher(self, images: Tensor, sizes: Tensor | None = None) -> Tensor:
         """The same images, normalised for the teacher; what lies beyond their `sizes` (`Seen.sizes`) stays 0."""
         renormalised = images * self.teacher_scale + self.teacher_shift

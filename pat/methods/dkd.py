@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from pat.losses import dkd_loss
+from pat.losses import dkd_loss, standardise
 from pat.methods.base import Losses, Method, register_method
 from pat.tasks import Task
 
@@ -15,6 +15,7 @@ class DKD(Method):
 
     TCKD compares the share of the target class, NCKD the distribution over the others. The target of a mixed image is
     the class of its larger share. The defaults are those of the OFA and PAT tables: alpha 1, beta 2, T = 1.
+    `standardise`: logits are replaced by their z-scores over the classes (logit standardisation, see `kd`).
     """
 
     couples_samples = False
@@ -29,13 +30,15 @@ class DKD(Method):
         alpha: float = 1.0,
         beta: float = 2.0,
         temperature: float = 1.0,
+        standardise: bool = False,
     ) -> None:
         super().__init__(student, teacher, task)
-        self.weight, self.alpha, self.beta, self.temperature = weight, alpha, beta, temperature
+        self.weight, self.alpha, self.beta = weight, alpha, beta
+        self.temperature, self.standardise = temperature, standardise
 
     def forward(self, images: Tensor, targets: Tensor, indices: Tensor | None = None) -> Losses:
         seen = self.see(images, targets)
         told = self.told(images, seen)
-        labels = self.task.classes(seen, targets)
-        dkd = dkd_loss(seen.logits, told.logits, labels, self.alpha, self.beta, self.temperature)
+        student, teacher = (standardise(x.logits) if self.standardise else x.logits for x in (seen, told))
+        dkd = dkd_loss(student, teacher, self.task.classes(seen, targets), self.alpha, self.beta, self.temperature)
         return self.result(seen, targets, dkd=(self.weight, dkd))

@@ -59,7 +59,8 @@ def count(run: RunConfig, num_classes: int) -> Count:
     teacher = _on_meta(task, run.teacher.name, "teacher") if run.teacher else None
     method = create_method(run.method.name, student, teacher, task, **run.method.options).to("meta").train()
     if run.teacher:
-        step = _whole_step(method, task) or step + _forward(task, run.teacher.name)
+        step += _forward(task, run.teacher.name)
+    step = _whole_step(method, task) or step
     weights = _bytes(student.state_dict())
     return Count(step, _forward(task, run.student), _checkpoint(method, weights, run.recipe), weights)
 

@@ -148,7 +148,7 @@ def _matrix(study: Study, title: str, value: Callable[[Key], str]) -> list[str]:
     lines = [title, f"{'':4}" + "".join(f"{method:>10}" for method in (SCRATCH, *study.methods))]
     for place, (teacher, student) in enumerate(study.pairs, start=1):
         texts = [value(Key("scratch", Cell("", student, SCRATCH)))]
-        texts += [value(Key("cell", Cell(teacher, student, method))) for method in study.methods]
+        texts += [value(Key("cell", study.cell(teacher, student, method))) for method in study.methods]
         lines.append(f"{place:3}." + "".join(f"{text:>10}" for text in texts))
     teachers = [f"{key.cell.student} {value(key)}" for key in keys(study) if key.kind == "teacher"]
     return [*lines, *([f"  teachers: {', '.join(teachers)}"] if teachers else []), ""]

@@ -23,7 +23,8 @@ from sweeps.engine.progress import COLUMNS, Progress
 from sweeps.engine.records import first_line, record_end
 from sweeps.engine.runs import STOPS_STUDY, execute
 from sweeps.engine.siblings import adopt, adoptable, initial_name
-from sweeps.planning.planner import Planner, matrix_rows, rungs_of
+from sweeps.planning.matrix import matrix_rows
+from sweeps.planning.planner import Planner, rungs_of
 from sweeps.planning.units import Segment, keys
 from sweeps.planning.view import RUN_COLUMNS, read_state, read_view
 from sweeps.study import Study, TeacherFile
@@ -81,7 +82,7 @@ class Driver:
             pulse.facts = self.live
         self._losses: dict[str, Losses] = defaultdict(Losses)
         self._since: dict[str, float] = {}
-        self._families = {name: family(name) for name in (*study.used_teachers(), *study.used_students())}
+        self._families = {name: family(name) for pair in study.pairs for name in pair}
         ended = ledger.read_runs(folder, columns=tuple(dict.fromkeys((*RUN_COLUMNS, *COLUMNS))))
         view = read_view(folder, rungs_of(study), ended)
         self.planner = Planner(study, view, unsynced_models(study, gpus), asked, speeds)
@@ -224,7 +225,8 @@ class Driver:
         """Every cell, setting and seed that was asked for, as it stands."""
         start = time.monotonic()
         running = frozenset(self.planner.flying)
-        ledger.write_matrix(self.folder, matrix_rows(self.study, self.planner.rows(), self._families, running))
+        rows = matrix_rows(self.planner.scope, self.planner.rows(), self._families, running)
+        ledger.write_matrix(self.folder, rows)
         took = time.monotonic() - start
         self._matrix_due = time.monotonic() + max(MATRIX_EVERY, took / MATRIX_SHARE)
 

@@ -43,7 +43,8 @@ def cell_states(picture: Picture) -> dict[Cell, str]:
     for row in picture.rows:
         found.setdefault(_cell(row), set()).add(row["status"])
     busy = {run.cell for run in picture.running if run.phase != "teacher"}  # its model may be a student, too
-    return {cell: _state(statuses, cell in busy) for cell, statuses in found.items()}
+    # a run without a teacher stands in the rows of all pairs of its student
+    return {cell: _state(statuses, bool({cell, ("", *cell[1:])} & busy)) for cell, statuses in found.items()}
 
 
 def _state(statuses: set[str], busy: bool) -> str:

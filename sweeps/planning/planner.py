@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pat.tasks import task_class
 from sweeps.costs.speeds import Speeds
 from sweeps.planning.anchors import anchors_of, is_anchor
 from sweeps.planning.cells import plan_cell, plan_needed, plan_scratch
@@ -266,30 +265,3 @@ class Planner:
         if self._waves.get((cell, wave), ("",))[0] != found:
             self._waves[cell, wave] = found, draw_wave(self.scope, cell, wave, earlier, warm)
         return self._waves[cell, wave][1]
-
-
-def matrix_rows(
-    study: Study, rows: Sequence[Row], families: Mapping[str, str], running: frozenset[str] = frozenset()
-) -> list[dict[str, Any]]:
-    """The rows as the ledger's matrix table; `running` are the runs in flight."""
-    return [
-        {
-            "study": study.name,
-            "data": study.data.name,
-            "metric": task_class(study.task.name).metric,
-            "teacher": row.cell.teacher,
-            "teacher_family": families.get(row.cell.teacher),
-            "student": row.cell.student,
-            "student_family": families.get(row.cell.student),
-            "method": row.cell.method,
-            "setting": row.setting,
-            "options": row.options,
-            "seed": row.seed,
-            "run_id": row.run_id,
-            "status": "running" if row.status == "waiting" and row.run_id in running else row.status,
-            "reason": row.reason or None,
-            "rule": "last",
-            "weights": study.weights(row.cell.student),
-        }
-        for row in rows
-    ]

@@ -118,6 +118,56 @@ def dist(draw: Draw) -> dict[str, Any]:
 
 
 @register_space
+def rsd(draw: Draw) -> dict[str, Any]:
+    return {"weight": draw.log("weight", 0.003, 3.0), "kappa": draw.log("kappa", 0.0003, 0.3)}
+
+
+@register_space
+def nkd(draw: Draw) -> dict[str, Any]:
+    return {
+        "weight": draw.log("weight", 0.1, 10.0),
+        "gamma": draw.log("gamma", 0.15, 15.0),
+        "temperature": draw.log("temperature", 0.5, 8.0),
+    }
+
+
+@register_space
+def wttm(draw: Draw) -> dict[str, Any]:
+    return {
+        "weight": draw.log("weight", 0.2, 80.0),
+        "gamma": draw.log("gamma", 0.05, 1.0),
+        "weighted": draw.choice("weighted", True, False),
+    }
+
+
+@register_space
+def rld(draw: Draw) -> dict[str, Any]:
+    return {
+        "alpha": draw.log("alpha", 0.1, 10.0),
+        "beta": draw.log("beta", 0.4, 40.0),
+        "temperature": draw.log("temperature", 0.5, 8.0),
+    }
+
+
+@register_space
+def vkd(draw: Draw) -> dict[str, Any]:
+    return {
+        "weight": draw.log("weight", 0.01, 100.0),
+        "kd_weight": draw.log("kd_weight", 0.1, 10.0),
+        "temperature": draw.log("temperature", 0.5, 8.0),
+    }
+
+
+@register_space
+def uskd(draw: Draw) -> dict[str, Any]:
+    return {
+        "alpha": draw.log("alpha", 0.1, 10.0),
+        "beta": draw.log("beta", 0.01, 1.0),
+        "weak_weight": draw.log("weak_weight", 0.0005, 0.5),
+    }
+
+
+@register_space
 def ofa(draw: Draw) -> dict[str, Any]:
     return {
         "weight": draw.log("weight", 0.01, 10.0),

@@ -26,8 +26,13 @@ TINY_TEACHER = replace(TINY, epochs=12, batch_size=32)
 
 TINY_TEACHERS = ("convnext_micro_32", "vit_micro_patch8_32", "mixer_micro_patch8_32")
 TINY_STUDENTS = ("resnet_nano_32", "vit_nano_patch8_32", "mixer_nano_patch8_32")
-TINY_OPTIONS = {"pat": {"regions": 16, "region_dim": 64, "heads": 4}, "crd": {"negatives": 1024, "dim": 64}}
-"""Methods at the size of these models; PAT's 64 regions of width 512 would be larger than the teacher."""
+TINY_OPTIONS = {
+    "pat": {"regions": 16, "region_dim": 64, "heads": 4},
+    "crd": {"negatives": 1024, "dim": 64},
+    "rld": {"warmup": 1},
+}
+"""Methods at the size of these models and runs: PAT's 64 regions of width 512 would be larger than the teacher, RLD's
+warm-up longer than the run."""
 
 
 def digits() -> Study:
@@ -65,7 +70,7 @@ def cifar100_small() -> Study:
 
 
 def cifar100_small_methods() -> Study:
-    """Real CIFAR-100 at 32x32, ten methods at the settings of the tables, 4 epochs, three pairs that cross families."""
+    """Real CIFAR-100 at 32x32, every column at its published settings, 4 epochs, three pairs that cross families."""
     study = cifar100_small()
     short = {name: replace(recipe, epochs=4, warmup_epochs=1) for name, recipe in study.students.items()}
     longer = replace(short[TINY_STUDENTS[0]], epochs=12)
@@ -77,7 +82,7 @@ def cifar100_small_methods() -> Study:
         teachers=dict.fromkeys(TINY_TEACHERS, longer),
         students=short,
         pairs=((vit, resnet), (convnext, small_vit), (convnext, mixer)),
-        methods=published.METHODS,
+        methods=published.COLUMNS,
         search=Search(trials=0),
         seeds=3,
     )
@@ -109,7 +114,7 @@ def cifar100_small_gpu() -> Study:
 
 
 def cifar100() -> Study:
-    """The papers' 12 pairs and ten methods at 224x224, batch 128 as in PAT's script.
+    """The papers' 12 pairs and every column at 224x224, batch 128 as in PAT's script.
 
     The search holds out 5,000 images; baselines and confirmations train on all 50,000.
     """
@@ -121,7 +126,7 @@ def cifar100() -> Study:
         teachers=dict.fromkeys(teachers, published.CIFAR100_TEACHER),
         students=_by_family(students, published.CIFAR100_CNN, published.CIFAR100_VIT_MLP),
         pairs=published.CIFAR100_PAIRS,
-        methods=published.METHODS,
+        methods=published.COLUMNS,
         search=Search(trials=8, wave=8, eta=2, rungs=(1 / 30, 1 / 10, 1 / 3, 1.0)),
         initial={name: published.WEIGHTS[name] for name in teachers},
         corrections=published.OFA_AUTHORS_CIFAR100,
@@ -143,7 +148,7 @@ def cifar100_1024() -> Study:
 
 
 def imagenet() -> Study:
-    """The papers' 15 pairs and ten methods on ImageNet-1K with timm's teachers, batches as in PAT's script (four GPUs).
+    """The papers' 15 pairs and every column on ImageNet-1K with timm's teachers, batches of PAT's script (four GPUs).
 
     The search holds out 4 % of train; confirmations train on all of it.
     """
@@ -155,7 +160,7 @@ def imagenet() -> Study:
         teachers={name: TeacherFile(published.WEIGHTS[name], "") for name in teachers},
         students=_by_family(students, published.IMAGENET_CNN, published.IMAGENET_VIT_MLP),
         pairs=published.IMAGENET_PAIRS,
-        methods=published.METHODS,
+        methods=published.COLUMNS,
         search=Search(trials=8, wave=8, eta=2, rungs=(1 / 30, 1 / 10, 1 / 3, 1.0)),
         corrections=published.OFA_AUTHORS_IMAGENET,
         confirm_validation=0.0,

@@ -55,7 +55,7 @@ def fact(published: pd.DataFrame, **values: Any) -> dict[str, Any]:
 
 
 def test_every_fact_is_complete(published: pd.DataFrame) -> None:
-    assert tuple(published.columns) == COLUMNS and len(published) == 192
+    assert tuple(published.columns) == COLUMNS and len(published) == 308
     assert set(published["read"]) <= set(READ) and set(PAPERS) <= set(published["paper"])
     assert set(published["dataset"]) <= {"cifar100", "imagenet", "coco", ""}
     assert set(published["teacher_family"]) | set(published["student_family"]) <= {"cnn", "vit", "mlp", ""}
@@ -180,6 +180,30 @@ def test_differences_of_the_others(published: pd.DataFrame) -> None:
     assert (again.rule, again.seeds, again.recipe["batch_size"]) == ("last epoch, EMA", 1, 128)
     user = differences(protocol(fact(published, paper="OFA", read="third-party reproduction", method="kd")), ours)
     assert "not the paper's value: third-party reproduction" in user
+
+
+def test_what_is_unverified_says_so(published: pd.DataFrame) -> None:
+    ours = Ours(CNN_RECIPE, 224, 3, "last", "ema", "default")
+    doubted = published[published["remark"].str.startswith("unverified")]
+    assert set(doubted["paper"]) == {"HCD"} and len(doubted) == (published["paper"] == "HCD").sum() == 19
+    assert all("their number is unverified" in differences(protocol(row), ours) for row in doubted.to_dict("records"))
+    sure = differences(protocol(fact(published, paper="NKD", student="ResNet18", method="nkd")), ours)
+    assert "recipe and batch are not known" in sure and "their number is unverified" not in sure
+
+
+def test_other_papers_are_not_said_to_have_the_pairs_or_the_detector(published: pd.DataFrame) -> None:
+    boxes = protocol(fact(published, paper="DTO-KD", dataset="coco", method="vkd"))
+    assert boxes.recipe == {} and boxes.notes == ("recipe and batch are not known",)
+    assert "Detectron2" in " ".join(protocol(fact(published, paper="PAT", dataset="coco", method="pat")).notes)
+
+
+def test_what_was_reached_without_a_teacher_stands_beside_each(tmp_path: Path, make_twelve: Make) -> None:
+    study = make_twelve(methods=("uskd", "nkd"), settings=("default",))
+    study.data = "imagenet"
+    study.pairs = [("convnext_tiny", "deit_tiny_patch16_224"), ("mixer_b16_224", "deit_tiny_patch16_224")]
+    rows = table.prepare(load(study.write(tmp_path)))
+    assert set(rows["teacher"]) == {"convnext_tiny", "mixer_b16_224"} and set(rows["method"]) == {"uskd"}
+    assert set(rows["published_score"]) == {74.97} and set(rows["published_scratch"]) == {74.42}
 
 
 def test_beside_ours(frames: Frames, published: pd.DataFrame) -> None:

@@ -19,6 +19,7 @@ from pat.config import Data, Method, Recipe, RunConfig, Teacher
 from pat.io import IO, LocalIO
 from pat.methods import list_methods
 from pat.models import create_student
+from pat.options import teacherless
 from pat.tasks import create_task
 from pat.train import train
 from tests import tiny
@@ -47,6 +48,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     **tiny.SMALL,
     "crd": {**tiny.SMALL["crd"], "weight": 0.2, "temperature": 0.3},
     "rkd": {"distance_weight": 0.1, "angle_weight": 0.2},
+    "rld": {"warmup": 2},
 }
 """Small modules, and losses of such a size that rounding stays rounding."""
 
@@ -55,6 +57,8 @@ VARIANTS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "pat-none": ("pat", "mlp", {**tiny.SMALL_PAT, "feedback": "none", "prompt_depth": (1, 4)}),
     "fitnet-kd": ("fitnet", "mlp", {"kd_weight": 1.0}),
     "cc-kernel": ("cc", "vit", {"form": "kernel"}),
+    "ttm": ("wttm", "mlp", {"weighted": False, "weight": 10.0, "gamma": 0.5}),
+    **{f"{name}-standardised": (name, "vit", {"standardise": True}) for name in ("kd", "dkd", "nkd")},
 }
 """Other ways through a method: its name, the student's family, its options."""
 
@@ -72,7 +76,7 @@ def configurations() -> Iterator[tuple[str, RunConfig]]:
 
 def _config(method: str, family: str, options: Mapping[str, Any], precision: str) -> RunConfig:
     recipe = Recipe(epochs=2, batch_size=16, precision=precision, **RECIPES[family])
-    teacher = None if method == "scratch" else Teacher(TEACHERS[family], "run:0123456789abcdef")
+    teacher = None if teacherless(method) else Teacher(TEACHERS[family], "run:0123456789abcdef")
     return RunConfig(STUDENTS[family], Data("tiny", 32), recipe, Method(method, options), teacher)
 
 

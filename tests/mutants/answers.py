@@ -16,8 +16,10 @@ def _of(file: str, *names: str) -> tuple[str, ...]:
     return tuple(f"tests/pat/test_{file}.py::test_{name}" for name in names)
 
 
-METHODS = ("dist", "dkd", "ofa", "rkd", "scratch")
+METHODS = ("dist", "ofa", "rkd", "scratch")
 """Those whose golden runs at the defaults and the contract of all say enough."""
+NEWER = ("nkd", "wttm", "rld", "rsd", "vkd", "uskd")
+TWO_WORKERS = "two_workers_give_the_weights_of_one"
 
 ANSWERS: dict[str, tuple[str, ...]] = {
     "analysis/arrays.py": ("tests/analysis/test_arrays.py",),
@@ -55,6 +57,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "pat/align.py": (
         "tests/pat/test_pat.py",
         *_of("workers", "global_batchnorm_is_batchnorm_over_all_workers"),
+        *_of("newer_methods", "the_projection_of_vkd_stays_orthogonal"),
         *_golden("pat", "pat-current vit", "fitnet", "fitnet mlp"),
     ),
     "pat/config.py": ("tests/pat/test_config.py", GOLDEN),
@@ -84,6 +87,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "pat/losses/": (
         "tests/pat/test_losses.py",
         "tests/pat/test_logit_losses.py",
+        "tests/pat/test_newer_losses.py",
         "tests/pat/test_feature_losses.py",
         GOLDEN,
     ),
@@ -102,6 +106,16 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     ),
     "pat/methods/": ("tests/pat/test_methods.py", GOLDEN),
     **{f"pat/methods/{name}.py": (*_golden(name), "tests/pat/test_methods.py") for name in METHODS},
+    **{
+        f"pat/methods/{name}.py": (
+            "tests/pat/test_newer_methods.py",
+            *_golden(name),
+            *(_of("workers", f"{TWO_WORKERS}[{name}]") if name in ("rsd", "uskd") else ()),
+            "tests/pat/test_methods.py",
+        )
+        for name in NEWER
+    },
+    "pat/methods/dkd.py": (*_golden("dkd", "dkd-standardised vit"), "tests/pat/test_methods.py"),
     "pat/methods/base.py": (
         *_golden("scratch", "scratch vit", "pat"),
         *_of("methods", "method_modules_have_a_generator_of_their_own"),
@@ -126,7 +140,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
         "tests/pat/test_methods.py",
     ),
     "pat/methods/kd.py": (
-        *_golden("kd"),
+        *_golden("kd", "kd-standardised vit"),
         *_of("dense_methods", "the_losses_of_two_workers_are_those_of_one[kd-segmentation]"),
         "tests/pat/test_methods.py",
     ),
@@ -234,6 +248,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
         "tests/sweeps/test_forecast.py",
         "tests/sweeps/test_planner.py",
     ),
+    "sweeps/planning/matrix.py": ("tests/sweeps/test_search.py", "tests/sweeps/test_teacherless.py"),
     "sweeps/planning/planner.py": (
         "tests/sweeps/test_search.py",
         "tests/sweeps/test_handing_out.py",
@@ -255,7 +270,11 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "sweeps/planning/view.py": ("tests/sweeps/test_view.py",),
     "sweeps/published.py": ("tests/analysis/test_published.py", "tests/sweeps/test_store.py"),
     "sweeps/store.py": ("tests/sweeps/test_store.py",),
-    "sweeps/study.py": ("tests/sweeps/test_search.py", "tests/sweeps/test_store.py"),
+    "sweeps/study.py": (
+        "tests/sweeps/test_search.py",
+        "tests/sweeps/test_store.py",
+        "tests/sweeps/test_teacherless.py",
+    ),
     "sweeps/teachers.py": ("tests/sweeps/test_teachers.py",),
 }
 """A source file, or a folder that ends in "/", and its tests; of several that fit a file the longest counts."""

@@ -25,6 +25,7 @@ MUTANTS = [
     *of(
         "pat/train.py",
         ("start=epoch * training.steps_per_epoch)", "start=0)"),
+        ("training.method.begin_epoch(epoch)", "training.method.begin_epoch(0)"),
         ("training.schedule.step(epoch)", "training.schedule.step(epoch + 1)"),
         ("if config.recipe.clip_grad:", "if config.recipe.clip_grad > 1:"),
         ("training.ema.update(training.student, step=step + 1)", "training.ema.update(training.student, step=step)"),
@@ -52,14 +53,34 @@ MUTANTS = [
             'F.kl_div(log_student, log_teacher, reduction="batchmean", log_target=True) * temperature',
         ),
         ("return F.kl_div(log_student, log_teacher,", "return F.kl_div(log_teacher, log_student,"),
-        ("1 - pearson(p_student.T, p_teacher.T).mean()", "1 - pearson(p_student, p_teacher).mean()"),
+        ("for a, b in ((log_q, log_p), (log_q.T, log_p.T))", "for a, b in ((log_q, log_p), (log_q, log_p))"),
+        ("(log_p - log_p.detach().amax(1, keepdim=True)).exp()", "log_p.exp()"),
+        ("return F.log_softmax(kept, dim=1).masked_fill(dropped, 0.0)", "return F.log_softmax(kept, dim=1)"),
+        ("dropped & ~dropped.all(1, keepdim=True)", "dropped"),
+        ("return -own - gamma * temperature**2 * others", "return -own - gamma * temperature * others"),
+        ("log_powers = exponent * F.log_softmax(", "log_powers = F.log_softmax(exponent * "),
+        ("teacher >= teacher.gather(1, labels[:, None])", "teacher > teacher.gather(1, labels[:, None])"),
+        ("surest, _ = _decoupled(teacher, teacher.argmax(1),", "surest, _ = _decoupled(teacher, labels,"),
+        ("shares[:, 1:] > rest]", "shares[:, 1:] > 0]"),
+        ("square.sum(0) / there.sum(0).clamp(min=1)", "square.mean(0)"),
+        ("dim=1, descending=True, stable=True).argsort(1) + 1", "dim=1, descending=True, stable=True) + 1"),
+        ("smooth = 0.9 * targets + 0.1 / targets.shape[1]", "smooth = targets"),
         ("((p_teacher + target) ** epsilon - target)", "((p_teacher + target) ** epsilon)"),
     ),
+    *of(
+        "pat/losses/correlation.py",
+        ("_ROUNDING = 16\n", "_ROUNDING = 0\n"),
+        ("(centred, x.detach())", "(centred, torch.ones_like(x))"),
+        ("centred * (x.shape[dim] ** 0.5 /", "centred * ((x.shape[dim] - 1) ** 0.5 /"),
+    ),
+    *of("pat/losses/features.py", ("F.layer_norm(teacher, teacher.shape[1:])", "teacher")),
     *of("pat/losses/maps.py", ("        weight /= 2\n", "        weight /= 3\n")),
     *of(
         "pat/losses/relations.py",
         ("count = (distances > 0).sum()", "count = torch.ones_like(distances).sum()"),
         ("noise = negative.shape[1] / images", "noise = 1 / images"),
+        ("kappa * (correlations.square().sum() - diagonal.square().sum())", "kappa * correlations.square().sum()"),
+        ("standardise(student, 0).T @ standardise(teacher, 0)", "standardise(student, 1).T @ standardise(teacher, 1)"),
     ),
     *of(
         "pat/methods/base.py",
@@ -76,7 +97,8 @@ MUTANTS = [
     ),
     *of(
         "pat/methods/kd.py",
-        ("kd_loss(seen.logits, told.logits, self.temperature)", "kd_loss(seen.logits, told.logits, 1.0)"),
+        ("kd_loss(student, teacher, self.temperature)", "kd_loss(student, teacher, 1.0)"),
+        ("standardise(x.logits) if self.standardise else x.logits", "x.logits"),
     ),
     *of(
         "pat/methods/cc.py",
@@ -99,7 +121,41 @@ MUTANTS = [
         ("        self.step += 1\n", ""),
         ("torch.where(self.step == 0, first, self.scale[side])", "first"),
     ),
-    *of("pat/methods/dkd.py", ("labels, self.alpha, self.beta", "labels, self.beta, self.alpha")),
+    *of(
+        "pat/methods/dkd.py",
+        (
+            "self.task.classes(seen, targets), self.alpha, self.beta",
+            "self.task.classes(seen, targets), self.beta, self.alpha",
+        ),
+        ("standardise(x.logits) if self.standardise else x.logits", "x.logits"),
+    ),
+    *of(
+        "pat/methods/nkd.py",
+        ("self.gamma, self.temperature)", "self.temperature, self.gamma)"),
+        ("standardise(x.logits) if self.standardise else x.logits", "x.logits"),
+    ),
+    *of("pat/methods/wttm.py", ("self.gamma, self.weighted)", "self.gamma, not self.weighted)")),
+    *of(
+        "pat/methods/rld.py",
+        ("min(1.0, (epoch + 1) / max(1, self.warmup))", "min(1.0, epoch / max(1, self.warmup))"),
+        ("labels, self.confidence_temperature)", "labels, self.temperature)"),
+        ("correlation = self.ramp * masked", "correlation = masked"),
+    ),
+    *of(
+        "pat/methods/rsd.py",
+        ("self.decouple(gather_batch(features.float()))", "gather_batch(self.decouple(features.float()))"),
+        ("width = self.student_embedding.dim, expansion * ", "width = self.student_embedding.dim, "),
+    ),
+    *of(
+        "pat/methods/vkd.py",
+        ("feature=(self.weight, normalised", "feature=(self.kd_weight, normalised"),
+    ),
+    *of(
+        "pat/methods/uskd.py",
+        ("(gather_batch(x) for x in (seen.logits, weak, shares))", "(seen.logits, weak, shares)"),
+        ("seen.maps[-2].mean((2, 3))", "seen.maps[-2].amax((2, 3))"),
+        ("weak=(self.weak_weight, of_weak)", "weak=(self.beta, of_weak)"),
+    ),
     *of(
         "pat/methods/dist.py",
         (
@@ -136,7 +192,12 @@ MUTANTS = [
     ),
     *of("pat/attention.py", ("self._split_heads(k + self.position)", "self._split_heads(k)")),
     *of("pat/prompts.py", ("return x + self.strength * self.prompt(", "return x + self.prompt(")),
-    *of("pat/align.py", ("student[max(0, stage + lead)]", "student[min(stage, len(student) - 1)]")),
+    *of(
+        "pat/align.py",
+        ("torch.matrix_exp(lower - lower.T)", "torch.matrix_exp(lower + lower.T)"),
+        ("return F.linear(x.float(), self.weight)", "return F.linear(x, self.weight)"),
+        ("student[max(0, stage + lead)]", "student[min(stage, len(student) - 1)]"),
+    ),
     *of(
         "pat/heads.py",
         ("for stride, target in ((2, channels), (1, out)):", "for stride, target in ((1, channels), (2, out)):"),

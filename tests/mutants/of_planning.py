@@ -8,6 +8,7 @@ MUTANTS = [
     *of(
         "sweeps/study.py",
         ("max(1, round(share * full))", "max(1, int(share * full))"),
+        ('return Cell("" if teacherless(method) else teacher,', "return Cell(teacher,"),
         ('self.students[student].ema_decay > 0 else "raw"', 'self.students[student].ema_decay > 1 else "raw"'),
     ),
     *of(
@@ -93,8 +94,12 @@ MUTANTS = [
         ("self.units[waiting].longest + further[1]", "self.units[waiting].longest"),
         ("                self._owners[run_id] += alone", "                self._owners[run_id] = alone"),
         ("if self._owners[run][0] != key}", "if self._owners[run][-1] != key}"),
+    ),
+    *of(
+        "sweeps/planning/matrix.py",
         ('"rule": "last",', '"rule": "best_test",'),
         ('"weights": study.weights(row.cell.student),', '"weights": "raw",'),
+        ("in study.pairs if student == cell.student]", "in study.pairs]"),
     ),
     *of(
         "sweeps/store.py",

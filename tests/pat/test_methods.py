@@ -10,9 +10,10 @@ import torch
 
 from pat.align import resize
 from pat.config import ConfigError
-from pat.losses import cross_entropy, dist_loss, dkd_loss, hint_loss, kd_loss
+from pat.losses import cross_entropy, dist_loss, dkd_loss, hint_loss, kd_loss, nkd_loss
 from pat.methods import create_method, list_methods, method_options
 from pat.models import create_model, normalisation
+from pat.options import teacherless
 from pat.tasks import Seen
 from tests import tiny
 
@@ -20,9 +21,9 @@ TASK = tiny.task(32, torch.arange(24) % 10)
 PAIRS = list(itertools.product((tiny.BATCHNORM, tiny.VIT, tiny.MLP), (tiny.CNN, "vit_micro_patch8_32", tiny.MLP)))
 
 
-def build(name: str, student: str, teacher: str) -> Any:
-    models = create_model(student, 10, 32), None if name == "scratch" else create_model(teacher, 10, 32)
-    return create_method(name, *models, TASK, **tiny.SMALL.get(name, {}))
+def build(name: str, student: str, teacher: str, **options: Any) -> Any:
+    models = create_model(student, 10, 32), None if teacherless(name) else create_model(teacher, 10, 32)
+    return create_method(name, *models, TASK, **{**tiny.SMALL.get(name, {}), **options})
 
 
 def batch() -> tuple[torch.Tensor, torch.Tensor]:
@@ -62,7 +63,7 @@ def test_contract(name: str, student: str, teacher: str) -> None:
 
 
 def test_options_are_checked() -> None:
-    assert method_options("kd") == {"weight": 1.0, "temperature": 1.0}
+    assert method_options("kd") == {"weight": 1.0, "temperature": 1.0, "standardise": False}
     student, teacher = create_model(tiny.VIT, 10, 32), create_model(tiny.CNN, 10, 32)
     with pytest.raises(ConfigError, match="'temprature' of method 'kd'; did you mean temperature"):
         create_method("kd", student, teacher, TASK, temprature=4)
@@ -71,11 +72,14 @@ def test_options_are_checked() -> None:
 
 
 WEIGHTS: dict[str, dict[str, str]] = {
-    **{name: {name: "weight"} for name in ("kd", "cc", "crd", "dkd", "dist")},
+    **{name: {name: "weight"} for name in ("kd", "cc", "crd", "dkd", "dist", "nkd", "rsd", "wttm")},
     "fitnet": {"hint": "weight", "kd": "kd_weight"},
     "rkd": {"distance": "distance_weight", "angle": "angle_weight"},
     "ofa": {"ofa": "weight", "kd": "kd_weight"},
     "pat": {"feature": "feature_weight", "kd": "kd_weight", "regularisation": "regularisation_weight"},
+    "rld": {"confidence": "alpha", "correlation": "beta"},
+    "vkd": {"feature": "weight", "kd": "kd_weight"},
+    "uskd": {"target": "alpha", "others": "beta", "weak": "weak_weight"},
     "scratch": {},
 }
 """Each part of a method's loss and the option that weighs it."""
@@ -84,12 +88,9 @@ WEIGHTS: dict[str, dict[str, str]] = {
 @pytest.mark.parametrize("name", list_methods())
 def test_the_loss_is_the_weighted_sum_of_its_parts(name: str) -> None:
     images, targets = batch()
-    models = create_model(tiny.BATCHNORM, 10, 32), None if name == "scratch" else create_model(tiny.VIT, 10, 32)
     weights = {part: 0.3 + 0.4 * place for place, part in enumerate(WEIGHTS[name])}
     options = {option: weights[part] for part, option in WEIGHTS[name].items()}
-    losses = create_method(name, *models, TASK, **{**tiny.SMALL.get(name, {}), **options})(
-        images, targets, torch.arange(8)
-    )
+    losses = build(name, tiny.BATCHNORM, tiny.VIT, **options)(images, targets, torch.arange(8))
     ce = cross_entropy(losses["output"], targets)
     torch.testing.assert_close(losses["loss"], ce + sum(weight * losses[part] for part, weight in weights.items()))
 
@@ -100,12 +101,13 @@ def test_the_options_of_losses_of_logits_stand_in_their_places() -> None:
         ("kd", kd_loss, {"temperature": 3.0}),
         ("dkd", dkd_loss, {"alpha": 2.0, "beta": 3.0, "temperature": 4.0}),
         ("dist", dist_loss, {"beta": 2.0, "gamma": 3.0, "temperature": 4.0}),
+        ("nkd", nkd_loss, {"gamma": 3.0, "temperature": 4.0}),
     ):
         torch.manual_seed(0)
         student, teacher = create_model(tiny.BATCHNORM, 10, 32), create_model(tiny.CNN, 10, 32)
         method = create_method(name, student, teacher, TASK, weight=0.5, **options)
         losses = method(images, targets)
-        labels = {"labels": targets.argmax(1)} if name == "dkd" else {}
+        labels = {"labels": targets.argmax(1)} if name in ("dkd", "nkd") else {}
         expected = loss(
             losses["output"],
             method.judge(method.for_teacher(images), Seen(losses["output"])).logits,
@@ -148,11 +150,10 @@ def test_no_number_is_without_effect(name: str, option: str) -> None:
     totals = []
     for factor in (1.0, 1.5):
         torch.manual_seed(0)
-        models = create_model(tiny.BATCHNORM, 10, 32), create_model("vit_micro_patch8_32", 10, 32)
         changed = {option: factor * float(method_options(name, default)[option])}
-        torch.nn.init.normal_(models[0].get_classifier().weight)
-        torch.nn.init.normal_(models[1].get_classifier().weight)
-        method = create_method(name, *models, TASK, **{**default, **changed})
+        method = build(name, tiny.BATCHNORM, "vit_micro_patch8_32", **{**default, **changed})
+        for model in filter(None, (method.student, method.teacher)):
+            torch.nn.init.normal_(model.get_classifier().weight)
         for block in getattr(method, "prompts", torch.nn.ModuleDict()).values():
             torch.nn.init.ones_(block.strength)  # at 0, where it starts, a prompt does nothing
         totals.append([method(images, targets, torch.arange(8))["loss"].item() for _ in range(2)])

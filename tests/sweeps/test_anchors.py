@@ -142,7 +142,7 @@ def test_an_anchor_without_a_result_gives_nothing(fail_teacher: bool) -> None:
 def test_a_wave_never_consists_of_anchors_alone() -> None:
     study = anchored()
     cell = Cell(*SAME, "kd")
-    warm = [{"weight": 0.5 + place, "temperature": 2.0} for place in range(6)]
+    warm = [default_options(study, cell) | {"weight": 0.5 + place, "temperature": 2.0} for place in range(6)]
     wave = draw_wave(study, cell, 0, [], [default_options(study, cell), warm[0], *warm])
     assert wave == [default_options(study, cell), *warm[:3]]
     assert draw_wave(study, cell, 1, [], warm) == draw_wave(study, cell, 1, [])

@@ -188,6 +188,20 @@ def test_what_does_not_suit_masks_is_said_before_any_work(
         ([], "required"),
         (["train", "--student", "vit_nano_patch8_23", "--data", "digits", "--method", "scratch"], "did you mean"),
         (["train", "--student", "vit_nano_patch8_32", "--data", "digit", "--method", "scratch"], "did you mean digits"),
+        (
+            [
+                "train",
+                "--teacher",
+                "convnext_micro_32",
+                "--student",
+                "vit_nano_patch8_32",
+                "--data",
+                "digits",
+                "--method",
+                "uskd",
+            ],
+            "'uskd' takes none",
+        ),
         (["train", "--student", "vit_nano_patch8_32", "--data", "digits"], "--teacher: method 'pat' takes one"),
         (["train", "--student", "vit_nano_patch8_32", "--data", "digits", "--method", "ofaa"], "unknown method"),
         (

@@ -67,6 +67,16 @@ def test_a_method_looks_the_same_whatever_stands_beside_it() -> None:
     assert order(["pat", "cc", "kd", "kd"]) == ["kd", "cc", "pat"]
 
 
+def test_more_methods_than_colours_are_told_apart_by_marker_and_line() -> None:
+    newer = ("rsd", "nkd", "wttm", "rld", "vkd", "uskd")
+    found = looks([*TEN, *newer, "mine", "yours"])
+    assert len({look for look in found.values()}) == len(found) == 18
+    for method in newer:
+        assert looks([method])[method] == found[method]
+        sharing = [look for other, look in found.items() if other != method and look.colour == found[method].colour]
+        assert all(look.marker != found[method].marker and look.line != found[method].line for look in sharing)
+
+
 def test_a_method_of_its_own_takes_a_free_look() -> None:
     found = looks(["kd", "pat", "mine", "yours"])
     assert len({look.colour for look in found.values()}) == 4
