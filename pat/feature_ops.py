@@ -69,9 +69,7 @@ def operate(x: Tensor, magnitudes: Tensor, draws: Draws) -> Tensor:
     return y + noise * spread * torch.special.ndtri(drawn).to(x.dtype).view_as(x)
 
 
-def _moved(
-    x: Tensor, shear_x: Tensor, shear_y: Tensor, right: Tensor, down: Tensor, angle: Tensor
-) -> Tensor:
+def _moved(x: Tensor, shear_x: Tensor, shear_y: Tensor, right: Tensor, down: Tensor, angle: Tensor) -> Tensor:
     """Each map [B, C, H, W] sampled at places that are sheared, moved and turned by [B] each, 0 from outside.
 
     In cells, whatever the sides of the map: a turned map is not sheared where it is not square.

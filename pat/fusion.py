@@ -55,11 +55,15 @@ class _Fused(nn.Module):
 
     def __init__(self, in_channels: int, width: int, channels: int, deepest: bool) -> None:
         super().__init__()
-        self.enter = nn.Sequential(nn.Conv2d(in_channels, width, 1, bias=False), GlobalBatchNorm2d(width))
-        self.leave = nn.Sequential(nn.Conv2d(width, channels, 3, padding=1, bias=False), GlobalBatchNorm2d(channels))
-        self.attend = None if deepest else nn.Conv2d(2 * width, 2, 1)
-        for convolution in (self.enter[0], self.leave[0]):
+        enter, leave = (
+            nn.Conv2d(in_channels, width, 1, bias=False),
+            nn.Conv2d(width, channels, 3, padding=1, bias=False),
+        )
+        for convolution in (enter, leave):
             nn.init.kaiming_uniform_(convolution.weight, a=1)
+        self.enter = nn.Sequential(enter, GlobalBatchNorm2d(width))
+        self.leave = nn.Sequential(leave, GlobalBatchNorm2d(channels))
+        self.attend = None if deepest else nn.Conv2d(2 * width, 2, 1)
 
     def forward(self, x: Tensor, deeper: Tensor | None, size: Sequence[int]) -> tuple[Tensor, Tensor]:
         """The map in the teacher's shape [B, channels, *size], and what the next shallower map is told

@@ -65,11 +65,10 @@ def parameter_groups(method: nn.Module, groups: Sequence[Group], weight_decay: f
     free: set[str] = method.no_weight_decay()  # type: ignore[operator]
     timms = param_groups_weight_decay(method, weight_decay, no_weight_decay_list=free)
     members = [{id(p) for p in method.get_submodule(group.module).parameters()} for group in groups]
-    rest = [{**group, "params": [p for p in group["params"] if not any(id(p) in m for m in members)]} for group in timms]
-    scaled = [
-        {**timm, "params": [p for p in timm["params"] if id(p) in own], "lr_scale": group.lr_scale}
-        for group, own in zip(groups, members, strict=True)
-        if group.own is None
-        for timm in timms
-    ]
-    return [group for group in (*rest, *scaled) if group["params"]]
+    grouped = {p for own in members for p in own}
+    found = [{**timm, "params": [p for p in timm["params"] if id(p) not in grouped]} for timm in timms]
+    for group, own in zip(groups, members, strict=True):
+        if group.own is None:
+            parts = ({**timm, "params": [p for p in timm["params"] if id(p) in own]} for timm in timms)
+            found += [{**part, "lr_scale": group.lr_scale} for part in parts]
+    return [group for group in found if group["params"]]

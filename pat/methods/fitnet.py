@@ -43,7 +43,7 @@ class FitNet(Method):
         super().__init__(student, teacher, task)
         self.weight, self.kd_weight, self.temperature, self.distance = weight, kd_weight, temperature, distance
         self.student_taps, self.teacher_taps = (task.taps(model) for model in (student, teacher))
-        levels = [task.levels(taps) for taps in (self.student_taps, self.teacher_taps)]
+        levels = task.levels(self.student_taps), task.levels(self.teacher_taps)
         self.align: Any = project(*levels, task.common_maps)
 
     def forward(self, images: Tensor, targets: Tensor, indices: Tensor | None = None) -> Losses:

@@ -26,8 +26,14 @@ TINY_TEACHER = replace(TINY, epochs=12, batch_size=32)
 
 TINY_TEACHERS = ("convnext_micro_32", "vit_micro_patch8_32", "mixer_micro_patch8_32")
 TINY_STUDENTS = ("resnet_nano_32", "vit_nano_patch8_32", "mixer_nano_patch8_32")
-TINY_OPTIONS = {"pat": {"regions": 16, "region_dim": 64, "heads": 4}, "crd": {"negatives": 1024, "dim": 64}}
-"""Methods at the size of these models; PAT's 64 regions of width 512 would be larger than the teacher."""
+TINY_OPTIONS = {
+    "pat": {"regions": 16, "region_dim": 64, "heads": 4},
+    "crd": {"negatives": 1024, "dim": 64},
+    "reviewkd": {"warmup_epochs": 1},
+    "sokd": {"search_epochs": 2, "head_dim": 16},
+}
+"""Methods at the size of these models and of these few epochs; PAT's 64 regions of width 512 would be larger than the
+teacher."""
 
 
 def digits() -> Study:

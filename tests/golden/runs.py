@@ -55,6 +55,8 @@ VARIANTS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "pat-none": ("pat", "mlp", {**tiny.SMALL_PAT, "feedback": "none", "prompt_depth": (1, 4)}),
     "fitnet-kd": ("fitnet", "mlp", {"kd_weight": 1.0}),
     "cc-kernel": ("cc", "vit", {"form": "kernel"}),
+    "reviewkd-warm": ("reviewkd", "mlp", {"warmup_epochs": 3}),
+    "sokd-reviewkd": ("sokd", "vit", {**tiny.SMALL["sokd"], "base": "reviewkd", "stages": 3, "mask": "student"}),
 }
 """Other ways through a method: its name, the student's family, its options."""
 

@@ -160,7 +160,7 @@ def test_hints_of_models_with_three_stages_and_with_four(
     [(name, key) for name in list_methods() for key, value in method_options(name).items() if isinstance(value, float)],
 )
 def test_no_number_is_without_effect(name: str, option: str) -> None:
-    """Within two steps, as CRD's memory shows in the second one; FitNet's and SoKD's temperature is that of their KD."""
+    """Within two steps, as CRD's memory shows in the second one; where there is KD, as FitNet has none."""
     images, targets = batch()
     default = tiny.SMALL.get(name, {}) | ({"kd_weight": 1.0} if name in ("fitnet", "sokd") else {})
     totals = []
