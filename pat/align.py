@@ -12,6 +12,9 @@ import torch.distributed.nn.functional as dist_nn
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+Shape = tuple[int, int, int]
+"""Channels, height and width of a map."""
+
 
 class GlobalBatchNorm2d(nn.BatchNorm2d):
     """BatchNorm2d whose statistics are those of the global batch on any backend (torch's own needs GPUs)."""
@@ -78,6 +81,26 @@ class OrthogonalProjection(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
             return F.linear(x.float(), self.weight)
+
+
+class Aligners(nn.ModuleList):
+    """A student's maps -> maps of the shapes of a teacher's, each by an `Aligner`, paired from the last one backwards.
+
+    Shapes are those at the nominal canvas. Where the maps of all models have one shape (`common`), nothing is learnt.
+    """
+
+    def __init__(self, student: Sequence[Shape], teacher: Sequence[Shape], common: bool) -> None:
+        pairs = zip(pair_stages(student, len(teacher)), teacher, strict=True)
+        super().__init__(nn.Identity() if common else Aligner(source[0], target[0]) for source, target in pairs)
+
+    def forward(self, maps: Sequence[Tensor], like: Sequence[Tensor]) -> list[Tensor]:
+        """`like`: the teacher's maps."""
+        chosen = pair_stages(maps, len(like))
+        return [resize(align(x), target.shape[-2:]) for align, x, target in zip(self, chosen, like, strict=True)]
+
+    def targets(self, maps: Sequence[Tensor]) -> Sequence[Tensor]:
+        """What the aligned maps are compared with, of a teacher's `maps`: these."""
+        return maps
 
 
 def resize(x: Tensor, size: Sequence[int]) -> Tensor:

@@ -14,7 +14,7 @@ from pat.losses.logits import (
     self_distillation_losses,
     ttm_loss,
 )
-from pat.losses.maps import hcl_loss, hint_loss
+from pat.losses.maps import area_loss, hcl_loss, hint_loss
 from pat.losses.relations import (
     correlation_loss,
     full_precision,
@@ -26,6 +26,7 @@ from pat.losses.relations import (
 )
 
 __all__ = [
+    "area_loss",
     "confidence_loss",
     "correlation_loss",
     "cross_entropy",

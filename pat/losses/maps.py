@@ -31,3 +31,12 @@ def hint_loss(student: Tensor, teacher: Tensor) -> Tensor:
     FitNets, Romero et al. 2015 (arXiv 1412.6550), equation 3, with the mean in place of half the sum.
     """
     return F.mse_loss(student.float(), teacher.float())
+
+
+def area_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
+    """Squared difference of two maps of one shape [B, C, H, W] where `mask` bool [B, 1, H, W] is true, mean over all
+    places.
+
+    L_DA of SoKD, Shen et al. 2024 (arXiv 2409.18785), over the union of the areas.
+    """
+    return ((student.float() - teacher.float()).square() * mask).mean()

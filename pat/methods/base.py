@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Self, TypeVar
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from pat.counter import hash64
 from pat.dense.valid import valid_area
 from pat.errors import ConfigError, unknown
+from pat.groups import Group
 from pat.models import normalisation
 from pat.options import complete_options, declare, signature_defaults
 from pat.taps import StageTaps, Tapped
@@ -18,6 +19,8 @@ from pat.tasks import Seen, Task
 
 Losses = dict[str, Tensor]
 """`loss` (total, scalar), `output` (student logits [N, C]) and named scalar parts."""
+Parts = dict[str, tuple[float | Tensor, Tensor]]
+"""Parts of a loss by name: the weight of each, and its value."""
 
 
 class Method(nn.Module):
@@ -100,7 +103,7 @@ class Method(nn.Module):
         assert self.teacher is not None
         return self.task.see(self.teacher, images, like=seen, tapped=tapped)
 
-    def result(self, seen: Seen, targets: Any, **weighted: tuple[float, Tensor]) -> Losses:
+    def result(self, seen: Seen, targets: Any, **weighted: tuple[float | Tensor, Tensor]) -> Losses:
         """The task's own losses plus each part times its weight, and every part by its name."""
         own = self.task.losses(seen, targets)
         loss: Tensor = sum(own.values()) + sum(weight * part for weight, part in weighted.values())  # type: ignore[assignment]
@@ -113,6 +116,10 @@ class Method(nn.Module):
         if self.teacher is not None:
             self.teacher.eval()
         return self
+
+    def groups(self) -> Sequence[Group]:
+        """Its modules whose parameters learn otherwise than the recipe says."""
+        return ()
 
     def no_weight_decay(self) -> set[str]:
         """Parameters that the student wants free of weight decay (timm's convention)."""

@@ -82,6 +82,21 @@ def fitnet(draw: Draw) -> dict[str, Any]:
 
 
 @register_space
+def reviewkd(draw: Draw) -> dict[str, Any]:
+    return {"weight": draw.log("weight", 0.1, 10.0)}
+
+
+@register_space
+def sokd(draw: Draw) -> dict[str, Any]:
+    return {
+        "weight": draw.log("weight", 0.01, 100.0),
+        "area_weight": draw.log("area_weight", 0.01, 1000.0),
+        "head_weight": draw.log("head_weight", 0.01, 1000.0),
+        "stages": draw.choice("stages", 1, 2),
+    }
+
+
+@register_space
 def cc(draw: Draw) -> dict[str, Any]:
     return {"weight": draw.log("weight", 0.0005, 1.0), "form": draw.choice("form", "adjacent", "kernel")}
 

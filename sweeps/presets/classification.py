@@ -30,9 +30,11 @@ TINY_OPTIONS = {
     "pat": {"regions": 16, "region_dim": 64, "heads": 4},
     "crd": {"negatives": 1024, "dim": 64},
     "rld": {"warmup": 1},
+    "reviewkd": {"warmup_epochs": 1},
+    "sokd": {"search_epochs": 2, "head_dim": 16},
 }
-"""Methods at the size of these models and runs: PAT's 64 regions of width 512 would be larger than the teacher, RLD's
-warm-up longer than the run."""
+"""Methods at the size of these models and runs: PAT's 64 regions of width 512 would be larger than the teacher,
+warm-ups longer than the run."""
 
 
 def digits() -> Study:

@@ -59,6 +59,8 @@ VARIANTS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "cc-kernel": ("cc", "vit", {"form": "kernel"}),
     "ttm": ("wttm", "mlp", {"weighted": False, "weight": 10.0, "gamma": 0.5}),
     **{f"{name}-standardised": (name, "vit", {"standardise": True}) for name in ("kd", "dkd", "nkd")},
+    "reviewkd-warm": ("reviewkd", "mlp", {"warmup_epochs": 3}),
+    "sokd-reviewkd": ("sokd", "vit", {**tiny.SMALL["sokd"], "base": "reviewkd", "stages": 3, "mask": "student"}),
 }
 """Other ways through a method: its name, the student's family, its options."""
 

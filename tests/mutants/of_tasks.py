@@ -116,11 +116,14 @@ MUTANTS = [
     *of("pat/methods/kd.py", ("seen.over_all(kd_loss(", "(kd_loss(")),
     *of(
         "pat/methods/fitnet.py",
-        ("nn.Identity() if task.common_maps else Aligner(", "Aligner("),
-        ("told.shown(aligned), told.shown(told.maps)", "aligned, told.shown(told.maps)"),
-        ("told.shown(aligned), told.shown(told.maps)", "told.shown(aligned), told.maps"),
+        ("told.shown(aligned), told.shown(given)", "aligned, told.shown(given)"),
+        ("told.shown(aligned), told.shown(given)", "told.shown(aligned), given"),
         ("seen.over_all(kd_loss(", "(kd_loss("),
-        ("maps = pair_stages(seen.maps, len(self.align))", "maps = seen.maps"),
+    ),
+    *of(
+        "pat/align.py",
+        ("nn.Identity() if common else Aligner(", "Aligner("),
+        ("chosen = pair_stages(maps, len(like))", "chosen = maps"),
     ),
     *of(
         "pat/methods/pat.py",
