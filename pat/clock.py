@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from pat.config import ConfigError
+
 
 class Clock(nn.Module):
     """Counts the training steps of the method that it is a part of, in a buffer: a continuation goes on from there.
@@ -26,7 +28,19 @@ class Clock(nn.Module):
         return now
 
 
-def ramp(step: Tensor, steps_per_epoch: int, epochs: int) -> Tensor:
-    """min(epoch / epochs, 1) of the step's epoch, the first being 1: the factor of a loss that is let in slowly."""
-    epoch = 1 + step // max(1, steps_per_epoch)
-    return (epoch / epochs).clamp(max=1)
+class WarmUp(nn.Module):
+    """The `factor` of a loss that is let in over `epochs`: 1/epochs in the first, 1 in the last of them and after; 1
+    where there are none, and until `begin` says which epoch it is."""
+
+    factor: Tensor
+
+    def __init__(self, epochs: int) -> None:
+        super().__init__()
+        if epochs < 0:
+            raise ConfigError(f"warmup_epochs = {epochs}: a number of epochs, or 0")
+        self.epochs = epochs
+        self.register_buffer("factor", torch.ones(()), persistent=False)
+
+    def begin(self, epoch: int) -> None:
+        """The training loop's word: `epoch` from 0."""
+        self.factor.fill_(min(1.0, (epoch + 1) / max(1, self.epochs)))

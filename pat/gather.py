@@ -8,11 +8,6 @@ import torch.distributed.nn.functional as dist_nn
 from torch import Tensor
 
 
-def workers() -> int:
-    """How many share the global batch."""
-    return dist.get_world_size() if dist.is_initialized() else 1
-
-
 def gather_batch(rows: Tensor) -> Tensor:
     """Rows [B, …] of all workers, [world * B, …], with gradients to the worker that they come from; on any backend.
 

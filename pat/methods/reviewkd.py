@@ -6,10 +6,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from pat.clock import Clock, ramp
-from pat.config import ConfigError
+from pat.clock import WarmUp
 from pat.fusion import Fusion
-from pat.gather import workers
 from pat.losses import hcl_loss
 from pat.methods.base import Parts, register_method
 from pat.methods.fitnet import FitNet
@@ -22,25 +20,18 @@ class ReviewKD(FitNet):
 
     Every map of the student is fused with all deeper ones (`pat.fusion`) and compared with the teacher's by the
     hierarchical context loss. The defaults are those of the public code: weight 1 (0.6 to 8 for single pairs), let in
-    over the first `warmup_epochs` (1 on ImageNet; 0: at once); no KD.
+    over the first `warmup_epochs` (1 on ImageNet; 0: at once), where the training loop tells the epoch; no KD.
     """
-
-    couples_samples = True  # a batch done in parts would be counted as several steps
 
     def __init__(
         self, student: nn.Module, teacher: nn.Module, task: Task, *, weight: float = 1.0, warmup_epochs: int = 20
     ) -> None:
         super().__init__(student, teacher, task, Fusion, hcl_loss, weight=weight)
-        if warmup_epochs < 0 or (warmup_epochs and not len(task.labels)):
-            allowed = "a number of epochs or 0, and with one the task must know the labels of the training images"
-            raise ConfigError(f"method 'reviewkd': warmup_epochs = {warmup_epochs}: {allowed}")
-        self.warmup_epochs, self.images = warmup_epochs, len(task.labels)
-        self.clock = Clock()
+        self.warmup = WarmUp(warmup_epochs)
+
+    def begin_epoch(self, epoch: int) -> None:
+        self.warmup.begin(epoch)
 
     def compared(self, aligned: Sequence[Tensor], told: Seen, indices: Tensor | None) -> Parts:
         weight, hint = super().compared(aligned, told, indices)["hint"]
-        step = self.clock()
-        if self.warmup_epochs:
-            batch = len(told.maps[0]) * workers()
-            weight = weight * ramp(step, self.images // batch, self.warmup_epochs)
-        return {"hint": (weight, hint)}
+        return {"hint": (weight * self.warmup.factor, hint)}

@@ -29,7 +29,7 @@ TINY_STUDENTS = ("resnet_nano_32", "vit_nano_patch8_32", "mixer_nano_patch8_32")
 TINY_OPTIONS = {
     "pat": {"regions": 16, "region_dim": 64, "heads": 4},
     "crd": {"negatives": 1024, "dim": 64},
-    "rld": {"warmup": 1},
+    "rld": {"warmup_epochs": 1},
     "reviewkd": {"warmup_epochs": 1},
     "sokd": {"search_epochs": 2, "head_dim": 16},
 }

@@ -48,7 +48,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     **tiny.SMALL,
     "crd": {**tiny.SMALL["crd"], "weight": 0.2, "temperature": 0.3},
     "rkd": {"distance_weight": 0.1, "angle_weight": 0.2},
-    "rld": {"warmup": 2},
+    "rld": {"warmup_epochs": 2},
 }
 """Small modules, and losses of such a size that rounding stays rounding."""
 

@@ -61,7 +61,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
         *_golden("pat", "pat-current vit", "fitnet", "fitnet mlp"),
     ),
     "pat/areas.py": ("tests/pat/test_areas.py", "tests/pat/test_sokd.py"),
-    "pat/clock.py": ("tests/pat/test_reviewkd.py", "tests/pat/test_sokd.py"),
+    "pat/clock.py": ("tests/pat/test_reviewkd.py", "tests/pat/test_newer_methods.py", "tests/pat/test_sokd.py"),
     "pat/config.py": ("tests/pat/test_config.py", GOLDEN),
     "pat/counter.py": ("tests/pat/test_counter.py", "tests/pat/test_views.py"),
     "pat/data/annotations.py": ("tests/pat/test_annotations.py", "tests/pat/test_boxes.py"),

@@ -9,8 +9,8 @@ MUTANTS = [
         "pat/clock.py",
         ("        now = self.step.clone()\n", "        now = self.step\n"),
         ("        if self.training:\n", "        if True:\n"),
-        ("epoch = 1 + step //", "epoch = step //"),
-        ("(epoch / epochs).clamp(max=1)", "epoch / epochs"),
+        ("(epoch + 1) / max(1, self.epochs)", "epoch / max(1, self.epochs)"),
+        ("min(1.0, (epoch", "max(0.0, (epoch"),
     ),
     *of(
         "pat/fusion.py",
@@ -22,8 +22,7 @@ MUTANTS = [
     ),
     *of(
         "pat/methods/reviewkd.py",
-        ("weight = weight * ramp(", "weight = weight + 0 * ramp("),
-        ("batch = len(told.maps[0]) * workers()", "batch = len(told.maps[0]) * 2"),
+        ("weight * self.warmup.factor", "weight + 0 * self.warmup.factor"),
     ),
     *of(
         "pat/feature_ops.py",

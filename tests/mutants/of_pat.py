@@ -137,9 +137,8 @@ MUTANTS = [
     *of("pat/methods/wttm.py", ("self.gamma, self.weighted)", "self.gamma, not self.weighted)")),
     *of(
         "pat/methods/rld.py",
-        ("min(1.0, (epoch + 1) / max(1, self.warmup))", "min(1.0, epoch / max(1, self.warmup))"),
         ("labels, self.confidence_temperature)", "labels, self.temperature)"),
-        ("correlation = self.ramp * masked", "correlation = masked"),
+        ("correlation = self.warmup.factor * masked", "correlation = masked"),
     ),
     *of(
         "pat/methods/rsd.py",

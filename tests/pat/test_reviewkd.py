@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pytest
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pat.align import GlobalBatchNorm2d
-from pat.clock import Clock, ramp
+from pat.clock import Clock, WarmUp
 from pat.config import ConfigError
 from pat.fusion import WIDTH, Fusion
 from pat.losses import cross_entropy, hcl_loss
@@ -129,18 +128,12 @@ def build(**options: Any) -> Any:
 
 
 def test_the_weight_is_let_in_over_epochs() -> None:
-    """24 images in batches of 8: three steps an epoch; the first epoch has 1/4 of the weight."""
     method, images, targets = build(weight=2.0, warmup_epochs=4), torch.randn(8, 3, 32, 32), torch.eye(10)[:8]
-    shares = []
-    for _ in range(15):
-        losses = method.train()(images, targets)
-        shares.append(((losses["loss"] - losses["ce"]) / losses["hint"]).item() / 2)
-    assert shares == pytest.approx([min(1.0, (1 + step // 3) / 4) for step in range(15)], rel=1e-4)
-    before = method.clock.step.clone()
-    method.eval()(images, targets)
-    assert torch.equal(method.clock.step, before), "a forward in eval mode is no step"
-    at_once = build(weight=2.0, warmup_epochs=0)(images, targets)
-    torch.testing.assert_close(at_once["loss"], at_once["ce"] + 2 * at_once["hint"])
+    for epoch, share in ((None, 1.0), (0, 0.25), (2, 0.75), (3, 1.0), (9, 1.0)):
+        if epoch is not None:
+            method.begin_epoch(epoch)
+        losses = method(images, targets)
+        torch.testing.assert_close(losses["loss"], losses["ce"] + 2 * share * losses["hint"])
 
 
 def test_the_loss_is_that_of_the_fused_maps() -> None:
@@ -153,19 +146,11 @@ def test_the_loss_is_that_of_the_fused_maps() -> None:
     torch.testing.assert_close(method(images, targets)["loss"], cross_entropy(own.logits, targets) + hint)
 
 
-def test_the_ramp_by_hand() -> None:
-    assert [ramp(torch.tensor(step), 2, 3).item() for step in range(8)] == pytest.approx(
-        [1 / 3] * 2 + [2 / 3] * 2 + [1] * 4
-    )
-    assert ramp(torch.tensor(3), 0, 10).item() == pytest.approx(0.4), "images fewer than a batch"
+def test_what_tells_how_far_training_is() -> None:
     clock = Clock()
-    assert [clock().item() for _ in range(3)] == [0, 1, 2] and math.isclose(clock.eval()().item(), 3) and clock() == 3
-
-
-@pytest.mark.parametrize(("epochs", "labels"), [(-1, 24), (5, 0)])
-def test_what_it_needs(epochs: int, labels: int) -> None:
-    models = create_model(tiny.BATCHNORM, 10, 32), create_model(tiny.VIT, 10, 32)
-    task = tiny.task(32, torch.zeros(labels, dtype=torch.int64))
-    with pytest.raises(ConfigError, match=f"method 'reviewkd': warmup_epochs = {epochs}: a number of epochs or 0"):
-        create_method("reviewkd", *models, task, warmup_epochs=epochs)
-    create_method("reviewkd", *models, tiny.task(32), warmup_epochs=0)
+    assert [clock().item() for _ in range(3)] == [0, 1, 2] and clock.eval()() == 3 and clock() == 3
+    at_once, never = WarmUp(0), WarmUp(3)
+    at_once.begin(0)
+    assert at_once.factor == never.factor == 1 and not at_once.state_dict(), "the loop tells it again when it goes on"
+    with pytest.raises(ConfigError, match=r"^warmup_epochs = -1: a number of epochs, or 0$"):
+        build(warmup_epochs=-1)
