@@ -1,7 +1,7 @@
 """Nine operations on maps, differentiable in their magnitudes: what DAFA augments a teacher's features with.
 
 SoKD (arXiv 2409.18785), differentiable automatic feature augmentation; the ranges are those of the public code, which
-has them of zero gradient. A magnitude is a share of its range, and 0 changes nothing.
+has them of zero gradient. An amount of 0 changes nothing.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ RANGES = {
     "channel_shuffle": 1.0,
     "channel_drop": 0.5,
 }
-"""Largest magnitudes: shear per cell, shares of the map's sides (translation, cut-out), radians, noise in standard
-deviations of an image's map, share of the way to the shuffled channels, share of the channels dropped."""
+"""The largest amount of each: shear per cell, shares of the map's sides (translation, cut-out), radians, noise in
+standard deviations of an image's map, share of the way to the shuffled channels, share of the channels dropped."""
 DROP_EDGE = 0.1
 """A channel is dropped gradually, while the share passes over so much."""
 SIGN, CENTRE, NOISE, SHUFFLE, DROP = range(5)
@@ -50,14 +50,13 @@ class Draws:
         return torch.argsort(hash64(self.key, slot, torch.arange(count, device=self.indices.device)), stable=True)
 
 
-def operate(x: Tensor, magnitudes: Tensor, draws: Draws) -> Tensor:
-    """Maps [B, C, H, W], float, after the operations of `RANGES` at `magnitudes` [9] in [0, 1], in their order.
+def operate(x: Tensor, amounts: Tensor, draws: Draws) -> Tensor:
+    """Maps [B, C, H, W], float, after the operations of `RANGES` by `amounts` [9], in their order.
 
-    Those at 0 do nothing, but for the rounding of an interpolation; their gradients are those of beginning to do
+    Those of 0 do nothing, but for the rounding of an interpolation; their gradients are those of beginning to do
     something. Which way a map is moved is drawn for each image.
     """
-    ranges = torch.tensor([*RANGES.values()], dtype=x.dtype, device=x.device)
-    *moves, cut, noise, shuffle, drop = (magnitudes * ranges).unbind()
+    *moves, cut, noise, shuffle, drop = amounts.unbind()
     sign = 1 - 2 * (draws.uniform(SIGN, 1) < 0.5).to(x.dtype)
     y = _moved(x, *(sign[:, 0] * move for move in moves))
     y = y * (1 - _covered(y, cut, draws.uniform(CENTRE, 2).to(x.dtype)))

@@ -26,10 +26,10 @@ class FeaturePolicy(nn.Module):
     and soft in the backward one (straight through). The three are logits that start at 0, where all sub-policies are
     alike and probabilities and magnitudes are 1/2 (as published); weight decay draws them there.
 
-    Nothing waits for the device: all operations are one function, of magnitudes of which one is not 0.
+    Nothing waits for the device: all operations are one function, of nine amounts of which one is not 0.
     """
 
-    places: Tensor
+    ranges: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,24 +37,25 @@ class FeaturePolicy(nn.Module):
         self.choice = nn.Parameter(torch.zeros(len(pairs)))
         self.probability = nn.Parameter(torch.zeros(pairs.shape))
         self.magnitude = nn.Parameter(torch.zeros(pairs.shape))
-        self.register_buffer("places", F.one_hot(pairs, len(RANGES)).float(), persistent=False)  # [36, 2, 9]
+        ranges = torch.tensor([*RANGES.values()])
+        self.register_buffer("ranges", F.one_hot(pairs, len(RANGES)) * ranges, persistent=False)  # [36, 2, 9]
 
     def forward(self, maps: Sequence[Tensor], key: Tensor, indices: Tensor) -> list[Tensor]:
         """Maps [B, C, H, W] of any sizes, float. All draws are functions of `key` (of run and step) and, image by
         image, of `indices` [B]; they are the same for all maps."""
         with full_precision(maps[0]):
             chosen, applied = self._draw(key)
-            magnitudes = torch.einsum("k,kp,kpo->po", chosen, self.magnitude.float().sigmoid(), self.places)
+            amounts = torch.einsum("k,kp,kpo->po", chosen, self.magnitude.float().sigmoid(), self.ranges)
             gates = chosen @ applied
             augmented = [x.float() for x in maps]
             for place in range(2):
                 draws = Draws(hash64(key, place), indices)
-                augmented = [x + gates[place] * (operate(x, magnitudes[place], draws) - x) for x in augmented]
+                augmented = [x + gates[place] * (operate(x, amounts[place], draws) - x) for x in augmented]
         return augmented
 
     def entropy(self) -> Tensor:
         """Of the choice of a sub-policy, in nats; log 36 at the start."""
-        return torch.distributions.Categorical(logits=self.choice.float()).entropy()
+        return -(self.choice.float().softmax(0) * self.choice.float().log_softmax(0)).sum()
 
     def _draw(self, key: Tensor) -> tuple[Tensor, Tensor]:
         """The choice, one-hot [36], and what is applied of each sub-policy, 0 or 1 [36, 2]; soft in their gradients."""

@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "773fb5baebe0"
+CODE = "1763195de006"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -78,6 +78,8 @@ class SoKD(FitNet):
         super().__init__(
             student, teacher, task, *BASES[base], weight=weight, kd_weight=kd_weight, temperature=temperature
         )
+        self.clock = Clock()
+        self.register_buffer("key", torch.randint(1 << 62, ()))  # drawn first: with DAM or without, the same policy
         levels = task.levels(self.teacher_taps)
         if not 1 <= stages <= len(levels) or min(areas, head_dim) < 1 or search_epochs < 0:
             given = f"stages = {stages}, areas = {areas}, head_dim = {head_dim}, search_epochs = {search_epochs}"
@@ -87,8 +89,6 @@ class SoKD(FitNet):
         looking = levels[-stages:] if area_weight or head_weight else []
         self.heads = nn.ModuleList(AreaHead(channels, head_dim) for channels, *_ in looking)
         self.policy = FeaturePolicy() if augment else None
-        self.clock = Clock()
-        self.register_buffer("key", torch.randint(1 << 62, ()))
 
     def groups(self) -> Sequence[Group]:
         own = Adam(lr=3e-4, weight_decay=1e-3, betas=(0.5, 0.999), epochs=self.search_epochs)

@@ -24,7 +24,8 @@ def maps(height: int = 5, width: int = 3, images: int = 3, channels: int = 4, se
 
 
 def only(name: str, magnitude: float) -> Tensor:
-    return torch.tensor([magnitude if name == other else 0.0 for other in NAMES], dtype=torch.float64)
+    """Amounts of which one is not 0, that share of its range."""
+    return torch.tensor([magnitude * RANGES[name] if name == other else 0.0 for other in NAMES], dtype=torch.float64)
 
 
 def literal_move(x: Tensor, name: str, magnitude: float, signs: list[float]) -> Tensor:
@@ -104,9 +105,8 @@ def test_operations_are_differentiable_in_their_magnitudes(name: str) -> None:
         (operate(x, given, draws) * maps(seed=1)).sum().backward()
         ends = [(literal(x, name, magnitude + d, draws) * maps(seed=1)).sum().item() for d in (step, -step)]
         assert given.grad is not None
-        assert given.grad[NAMES.index(name)].item() == pytest.approx(
-            (ends[0] - ends[1]) / (2 * step), rel=1e-5, abs=1e-6
-        )
+        gradient = given.grad[NAMES.index(name)].item() * RANGES[name]
+        assert gradient == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=1e-5, abs=1e-6)
         assert torch.isfinite(given.grad).all()
 
 
