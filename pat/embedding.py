@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from pat.config import ConfigError
 from pat.replay import Key, intercepted
 from pat.stages import logits_of
+
+T = TypeVar("T")
 
 
 class Embedding:
@@ -34,15 +36,19 @@ class Embedding:
     def __call__(self, images: Tensor, model: nn.Module | None = None) -> tuple[Tensor, Tensor]:
         """Logits [B, classes] and pooled features [B, dim] of normalised images."""
         model = model or self.model
+        return self.during(lambda: logits_of(model(images)), model)
+
+    def during(self, forward: Callable[[], T], model: nn.Module | None = None) -> tuple[T, Tensor]:
+        """What `forward` gives, which is one pass through the model, and the pooled features [B, dim] in it."""
         seen: list[Tensor] = []
 
-        def keep(key: Key, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        def keep(key: Key, classify: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             seen.append(args[0])
-            return forward(*args, **kwargs)
+            return classify(*args, **kwargs)
 
-        with intercepted(model, {self._name}, keep):
-            logits = logits_of(model(images))
-        return logits, _pooled(seen[0])
+        with intercepted(model or self.model, {self._name}, keep):
+            given = forward()
+        return given, _pooled(seen[0])
 
 
 def _pooled(features: Tensor) -> Tensor:

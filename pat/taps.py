@@ -24,7 +24,7 @@ from pat.replay import (
 )
 from pat.stages import Port, TapError, find_spans, logits_of
 
-__all__ = ["Memory", "Stage", "StageTaps", "TapError", "Tapped"]
+__all__ = ["Entrance", "Memory", "Stage", "StageTaps", "TapError", "Tapped"]
 
 Prompt = Callable[[Tensor], Tensor]
 
@@ -66,6 +66,14 @@ class Memory:
 
 
 @dataclass(frozen=True)
+class Entrance:
+    """Where a stage's map enters the model, and the outermost calls that have ended by then."""
+
+    port: Port
+    earlier: tuple[Key, ...]
+
+
+@dataclass(frozen=True)
 class _Resumption:
     """How to resume before a stage: the calls answered from memory, those of them whose value nothing reads (only
     their shape is kept), and those read whose tensors the model later overwrites (copied)."""
@@ -100,7 +108,7 @@ class StageTaps:
         self.image_size = (image_size, image_size) if isinstance(image_size, int) else image_size
         self._resumptions: dict[int, _Resumption] = {}
         with probing(model), torch.no_grad():
-            self._calls, self._spans = find_spans(model, self._images())
+            self._calls, self._spans = find_spans(model, self.probe_images())
         self.stages = tuple(
             Stage(
                 end=span.end.key[0],
@@ -148,12 +156,20 @@ class StageTaps:
         below = {span.end.key: kept for span, kept in zip(self._spans, memory.maps, strict=False)}
         return self._tapped(logits, {**done.maps, **below})
 
-    def _images(self) -> Tensor:
-        """Two fixed noise images, drawn without touching the global random state."""
+    def entrance(self, stage: int) -> Entrance:
+        """Where the map of `stage` (0-based, or counted back from -1) enters the model."""
+        port = self._spans[stage].start
+        start = next(call for call in self._calls if call.key == port.key)
+        return Entrance(port, tuple(finished_before(self._calls, start)))
+
+    def probe_images(self, count: int = 2) -> Tensor:
+        """Fixed noise images, drawn without touching the global random state."""
         weight = next((p for p in self.model.parameters() if p.is_floating_point()), torch.zeros(1))
         config: Any = getattr(self.model, "pretrained_cfg", None) or {}
         channels = getattr(self.model, "in_chans", None) or (config.get("input_size") or (3,))[0]
-        noise = torch.randn((2, channels, *self.image_size), generator=torch.Generator().manual_seed(0), device="cpu")
+        noise = torch.randn(
+            (count, channels, *self.image_size), generator=torch.Generator().manual_seed(0), device="cpu"
+        )
         return noise.to(device=weight.device, dtype=weight.dtype)
 
     def _forward(self, images: Tensor, what: _Pass) -> Tensor:
@@ -198,9 +214,8 @@ class StageTaps:
         return self._resumptions[before]
 
     def _try_out(self, before: int) -> _Resumption:
-        start = next(call for call in self._calls if call.key == self._spans[before].start.key)
-        keys = tuple(finished_before(self._calls, start))
-        images = self._images()
+        entrance = self.entrance(before)
+        keys, images = entrance.earlier, self.probe_images()
         with probing(self.model), torch.inference_mode(False), torch.enable_grad():
             copies = _Pass(keep={key: lambda out: (map_tensors(_leaf, out), versions(out)) for key in keys})
             clean = self._forward(images, copies).detach()
@@ -208,13 +223,13 @@ class StageTaps:
             overwritten = frozenset(written({key: seen for key, (_, seen) in copies.kept.items()}))
             resumed = _Pass(memory={key: map_tensors(torch.clone, value) for key, value in memory.items()})
             logits = self._forward(images, resumed)
-            if not _alike(clean, logits):
-                raise TapError(f"resuming it before {start.key[0]!r} does not give its own logits")
+            if not alike(clean, logits):
+                raise TapError(f"resuming it before {entrance.port.key[0]!r} does not give its own logits")
             unread = frozenset(_unread(logits, memory))
             if unread:
                 stand_ins = {key: _kept_as(key in unread, True)(value) for key, value in memory.items()}
                 try:
-                    same = _alike(clean, self._forward(images, _Pass(memory=stand_ins)))
+                    same = alike(clean, self._forward(images, _Pass(memory=stand_ins)))
                 except RuntimeError:
                     same = False
                 unread = unread if same else frozenset()
@@ -249,7 +264,8 @@ def _kept_as(unread: bool, overwritten: bool) -> Callable[[Any], Any]:
     return lambda output: map_tensors(keep, output)
 
 
-def _alike(a: Tensor, b: Tensor) -> bool:
+def alike(a: Tensor, b: Tensor) -> bool:
+    """Equal within 1e-6 of the largest value: some kernels differ under autograd. Meta tensors by their shapes."""
     return a.shape == b.shape and (a.is_meta or torch.allclose(a, b, rtol=0, atol=1e-6 * float(a.abs().max() + 1)))
 
 
