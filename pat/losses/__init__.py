@@ -5,6 +5,7 @@ from pat.losses.maps import hcl_loss, hint_loss
 from pat.losses.relations import (
     correlation_loss,
     full_precision,
+    info_nce_loss,
     kernel_correlation_loss,
     nce_loss,
     rkd_angle_loss,
@@ -19,6 +20,7 @@ __all__ = [
     "full_precision",
     "hcl_loss",
     "hint_loss",
+    "info_nce_loss",
     "kd_loss",
     "kernel_correlation_loss",
     "nce_loss",
