@@ -65,7 +65,7 @@ def cifar100_small() -> Study:
 
 
 def cifar100_small_methods() -> Study:
-    """Real CIFAR-100 at 32x32, ten methods at the settings of the tables, 4 epochs, three pairs that cross families."""
+    """Real CIFAR-100 at 32x32, the papers' methods at their settings, 4 epochs, three pairs across families."""
     study = cifar100_small()
     short = {name: replace(recipe, epochs=4, warmup_epochs=1) for name, recipe in study.students.items()}
     longer = replace(short[TINY_STUDENTS[0]], epochs=12)
@@ -109,7 +109,7 @@ def cifar100_small_gpu() -> Study:
 
 
 def cifar100() -> Study:
-    """The papers' 12 pairs and ten methods at 224x224, batch 128 as in PAT's script.
+    """The papers' 12 pairs and methods at 224x224, batch 128 as in PAT's script.
 
     The search holds out 5,000 images; baselines and confirmations train on all 50,000.
     """
@@ -143,7 +143,7 @@ def cifar100_1024() -> Study:
 
 
 def imagenet() -> Study:
-    """The papers' 15 pairs and ten methods on ImageNet-1K with timm's teachers, batches as in PAT's script (four GPUs).
+    """The papers' 15 pairs and methods on ImageNet-1K with timm's teachers, batches as in PAT's script (four GPUs).
 
     The search holds out 4 % of train; confirmations train on all of it.
     """

@@ -55,6 +55,7 @@ VARIANTS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "pat-none": ("pat", "mlp", {**tiny.SMALL_PAT, "feedback": "none", "prompt_depth": (1, 4)}),
     "fitnet-kd": ("fitnet", "mlp", {"kd_weight": 1.0}),
     "cc-kernel": ("cc", "vit", {"form": "kernel"}),
+    "fbt-last": ("fbt", "vit", {**tiny.SMALL["fbt"], "order": "teacher-student", "detach_assistant": True}),
 }
 """Other ways through a method: its name, the student's family, its options."""
 

@@ -88,6 +88,7 @@ WEIGHTS: dict[str, dict[str, str]] = {
     "rkd": {"distance": "distance_weight", "angle": "angle_weight"},
     "ofa": {"ofa": "weight", "kd": "kd_weight"},
     "pat": {"feature": "feature_weight", "kd": "kd_weight", "regularisation": "regularisation_weight"},
+    "fbt": {name: f"{name}_weight" for name in ("teacher_student", "teacher_assistant", "assistant_student")},
     "scratch": {},
 }
 """Each part of a method's loss and the option that weighs it."""
