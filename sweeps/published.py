@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from pat.config import Recipe
 
-METHODS = ("kd", "fitnet", "cc", "rkd", "crd", "dkd", "dist", "ofa", "pat")
+METHODS = ("kd", "fitnet", "cc", "rkd", "crd", "dkd", "dist", "ofa", "fbt", "pat")
 """The columns of the papers' tables, beside scratch."""
 COLUMNS = (*METHODS, "rsd")
 """What a user expects beside each other today: the presets' columns."""

@@ -19,6 +19,7 @@ SMALL_PAT = {"regions": 8, "region_dim": 16, "heads": 2}
 SMALL: dict[str, dict[str, Any]] = {
     "pat": SMALL_PAT,
     "crd": {"negatives": 32, "dim": 16},
+    "fbt": {"dim": 16},
     "reviewkd": {"warmup_epochs": 1},
     "sokd": {"head_dim": 8, "search_epochs": 1},
 }

@@ -18,6 +18,7 @@ from pat.losses.maps import area_loss, hcl_loss, hint_loss
 from pat.losses.relations import (
     correlation_loss,
     full_precision,
+    info_nce_loss,
     kernel_correlation_loss,
     nce_loss,
     redundancy_loss,
@@ -35,6 +36,7 @@ __all__ = [
     "full_precision",
     "hcl_loss",
     "hint_loss",
+    "info_nce_loss",
     "kd_loss",
     "kernel_correlation_loss",
     "masked_correlation_loss",

@@ -193,6 +193,17 @@ def ofa(draw: Draw) -> dict[str, Any]:
 
 
 @register_space
+def fbt(draw: Draw) -> dict[str, Any]:
+    return {
+        "teacher_student_weight": draw.log("teacher_student_weight", 0.1, 10.0),
+        "teacher_assistant_weight": draw.log("teacher_assistant_weight", 0.1, 10.0),
+        "assistant_student_weight": draw.log("assistant_student_weight", 0.1, 10.0),
+        "epsilon": draw.log("epsilon", 1.0, 2.0),
+        "detach_assistant": draw.choice("detach_assistant", False, True),
+    }
+
+
+@register_space
 def pat(draw: Draw) -> dict[str, Any]:
     return {
         "prompt_depth": draw.choice("prompt_depth", 0, 1, 2, 3, 4),

@@ -61,6 +61,7 @@ VARIANTS: dict[str, tuple[str, str, dict[str, Any]]] = {
     **{f"{name}-standardised": (name, "vit", {"standardise": True}) for name in ("kd", "dkd", "nkd")},
     "reviewkd-warm": ("reviewkd", "mlp", {"warmup_epochs": 3}),
     "sokd-reviewkd": ("sokd", "vit", {**tiny.SMALL["sokd"], "base": "reviewkd", "stages": 3, "mask": "student"}),
+    "fbt-last": ("fbt", "vit", {**tiny.SMALL["fbt"], "order": "teacher-student", "detach_assistant": True}),
 }
 """Other ways through a method: its name, the student's family, its options."""
 

@@ -98,6 +98,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
         "tests/pat/test_areas.py",
         GOLDEN,
     ),
+    "pat/models.py": _of("fbt", "convolution_is_local"),
     "pat/memory.py": (
         "tests/pat/test_memory.py",
         *_of("dense_methods", "a_batch_is_not_done_in_parts"),
@@ -131,6 +132,11 @@ ANSWERS: dict[str, tuple[str, ...]] = {
         "tests/pat/test_methods.py",
     ),
     "pat/methods/crd.py": (*_golden("crd"), "tests/pat/test_crd.py"),
+    "pat/methods/fbt.py": (
+        "tests/pat/test_fbt.py",
+        *_golden("fbt", "fbt-last vit"),
+        *_of("workers", "two_workers_give_the_weights_of_one[fbt]"),
+    ),
     "pat/methods/pat.py": (
         *_golden("pat", "pat-current vit", "pat-none mlp"),
         "tests/pat/test_pat.py",
@@ -205,6 +211,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
         GOLDEN,
         "tests/pat/test_train.py::test_interrupted_and_resumed_equals_uninterrupted",
     ),
+    "pat/suffix.py": ("tests/pat/test_suffix.py",),
     "pat/starting.py": ("tests/pat/test_starting.py",),
     "pat/views/": ("tests/pat/test_views.py", GOLDEN),
     "pat/views/colour_jitter.py": ("tests/pat/test_augment_draws.py", GOLDEN),

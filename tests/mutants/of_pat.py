@@ -81,6 +81,8 @@ MUTANTS = [
         ("noise = negative.shape[1] / images", "noise = 1 / images"),
         ("kappa * (correlations.square().sum() - diagonal.square().sum())", "kappa * correlations.square().sum()"),
         ("standardise(student, 0).T @ standardise(teacher, 0)", "standardise(student, 1).T @ standardise(teacher, 1)"),
+        ("F.cross_entropy(scores.T, own)) / 2", "F.cross_entropy(scores, own)) / 2"),
+        ("torch.where(length > least, x / length", "torch.where(length > -1, x / length"),
     ),
     *of(
         "pat/methods/base.py",
@@ -189,6 +191,28 @@ MUTANTS = [
         ("(aligned[i] - prompted.maps[i]).detach().float()", "(prompted.maps[i] - aligned[i]).detach().float()"),
         ("return {i: (aligned[i] - plain[i]).detach() for", "return {i: aligned[i].detach() for"),
     ),
+    *of(
+        "pat/methods/fbt.py",
+        ("locality(student) >= locality(teacher)", "locality(student) > locality(teacher)"),
+        (
+            "_Knowledge(seen.logits, gather_batch(self.project_student(own).float()))",
+            "_Knowledge(seen.logits, self.project_student(own).float())",
+        ),
+        ("shown = assistant.detached() if self.detach_assistant else assistant", "shown = assistant"),
+        ("ofa_loss(target.logits, source.logits,", "ofa_loss(source.logits, target.logits,"),
+        ("hits = fused.argmax(1)", "hits = seen.logits.argmax(1)"),
+        ("        if self.training:\n", "        if True:\n"),
+        ("x.mean((2, 3))[:, None] + self.tokens", "x.mean((2, 3))[:, None] + 0 * self.tokens"),
+    ),
+    *of(
+        "pat/suffix.py",
+        ("b if a == b else b // PROBES[1] * len(like)", "b"),
+        ("alike(clean.logits, logits) and alike(clean.features, features)", "alike(clean.logits, logits)"),
+        ("            module.training = False\n", "            module.training = True\n"),
+        ("            module.grad_checkpointing = False\n", "            module.grad_checkpointing = True\n"),
+        ("            if key in self._earlier:\n                return self._blank(key, x)\n", ""),
+    ),
+    *of("pat/models.py", ("max(p.shape[2:]) > 1 and not n.startswith(stems)", "max(p.shape[2:]) > 1")),
     *of("pat/attention.py", ("self._split_heads(k + self.position)", "self._split_heads(k)")),
     *of("pat/prompts.py", ("return x + self.strength * self.prompt(", "return x + self.prompt(")),
     *of(

@@ -85,6 +85,7 @@ WEIGHTS: dict[str, dict[str, str]] = {
     "rld": {"confidence": "alpha", "correlation": "beta"},
     "vkd": {"feature": "weight", "kd": "kd_weight"},
     "uskd": {"target": "alpha", "others": "beta", "weak": "weak_weight"},
+    "fbt": {name: f"{name}_weight" for name in ("teacher_student", "teacher_assistant", "assistant_student")},
     "scratch": {},
 }
 """Each part of a method's loss and the option that weighs it."""

@@ -36,7 +36,7 @@ def timeless(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("student", "method"),
     [*((student, method) for student in (tiny.VIT, tiny.BATCHNORM) for method in ("scratch", "kd", "pat")),
-     (tiny.VIT, "crd"), (tiny.BATCHNORM, "ofa"), (tiny.MLP, "reviewkd")],
+     (tiny.VIT, "crd"), (tiny.BATCHNORM, "ofa"), (tiny.MLP, "reviewkd"), (tiny.VIT, "fbt"), (tiny.BATCHNORM, "fbt")],
 )  # fmt: skip
 def test_interrupted_and_resumed_equals_uninterrupted(
     student: str, method: str, tmp_path: Path, teacher_file: Path

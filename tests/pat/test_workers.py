@@ -61,10 +61,10 @@ def in_group(runs: dict[str, RunConfig], folder: Path, teacher: Path, world: int
 
 
 def three_steps() -> dict[str, RunConfig]:
-    """Three steps of 32 images for every method, and for OFA with convolutional heads."""
+    """Three steps of 32 images for every method, for OFA with convolutional heads, for FBT with either side first."""
     recipe = {"batch_size": 32, "optimizer": "sgd", "lr": 0.02, "ema_decay": 0.0}
     runs = {name: tiny.config(method=name, epochs=1, recipe=recipe) for name in list_methods()}
-    return {**runs, "ofa-cnn": tiny.config(tiny.CNN, "ofa", epochs=1, recipe=recipe)}
+    return runs | {f"{name}-cnn": tiny.config(tiny.CNN, name, epochs=1, recipe=recipe) for name in ("ofa", "fbt")}
 
 
 @pytest.fixture(scope="module")
