@@ -45,13 +45,16 @@ class Aligner(nn.Module):
     """Normalise and project: [B, in_channels, h, w] -> [B, channels, h, w].
 
     PAT's projector (BatchNorm, 1x1 convolution, nearest resize), one form for every family. `resize` comes after it:
-    the projection acts position by position, so it is done where there are fewest positions.
+    the projection acts position by position, so it is done where there are fewest positions. `published`: as in the
+    public code, without a bias and with its initial weights.
     """
 
-    def __init__(self, in_channels: int, channels: int, bias: bool = True) -> None:
+    def __init__(self, in_channels: int, channels: int, published: bool = False) -> None:
         super().__init__()
         self.norm = GlobalBatchNorm2d(in_channels)
-        self.project = nn.Conv2d(in_channels, channels, kernel_size=1, bias=bias)
+        self.project = nn.Conv2d(in_channels, channels, kernel_size=1, bias=not published)
+        if published:
+            published_weights(self)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.project(self.norm(x))
@@ -60,8 +63,8 @@ class Aligner(nn.Module):
 class TokenAligner(nn.Module):
     """Two linear maps, over channels and then over positions: a map [B, *source] -> [B, *target], both (C, h, w).
 
-    The projector of PAT's public code where the teacher works on tokens: BatchNorm of each position before the first,
-    of each channel before the second.
+    The projector of PAT's public code where the teacher works on tokens, with its initial weights: BatchNorm of each
+    position before the first, of each channel before the second.
     """
 
     def __init__(self, source: Shape, target: Shape) -> None:
@@ -72,6 +75,7 @@ class TokenAligner(nn.Module):
         self.project_channels = nn.Linear(source[0], target[0])
         self.norm_channels = GlobalBatchNorm2d(target[0])
         self.project_positions = nn.Linear(positions, math.prod(self.size))
+        published_weights(self)
 
     def forward(self, x: Tensor) -> Tensor:
         tokens = self.norm_positions(x.flatten(2).transpose(1, 2)[..., None])[..., 0]  # [B, h w, C]
@@ -83,8 +87,9 @@ class TokenAligner(nn.Module):
 class PatchAligner(nn.Module):
     """One convolution between the grids of two maps [B, *source] -> [B, *target], both (C, h, w), without a norm.
 
-    The projector of the public codes' FitNet: where the source is finer, its patches are embedded; where it is
-    coarser, each of its positions is unfolded into a patch. Of another ratio than a whole number it is resized first.
+    The projector of the public code's FitNet, with its initial weights: where the source is finer, its patches are
+    embedded; where it is coarser, each of its positions is unfolded into a patch. Where the ratio is no whole number,
+    what is too much or too little is resized.
     """
 
     def __init__(self, source: Shape, target: Shape) -> None:
@@ -97,6 +102,7 @@ class PatchAligner(nn.Module):
         kernel = (1, 1) if self.unfolds else self.patch
         out = target[0] * math.prod(self.patch) if self.unfolds else target[0]
         self.project = nn.Conv2d(source[0], out, kernel_size=kernel, stride=kernel)
+        published_weights(self)
 
     def forward(self, x: Tensor) -> Tensor:
         (rows, columns), (height, width) = self.patch, self.size
@@ -127,8 +133,9 @@ def resize(x: Tensor, size: Sequence[int]) -> Tensor:
 
 def pooled(x: Tensor, size: Sequence[int]) -> Tensor:
     """Averages of [B, C, h, w] over the cells of a grid of `size`, where that is not finer than the map."""
-    smaller = [min(own, cells) for own, cells in zip(x.shape[-2:], size, strict=True)]
-    return x if list(x.shape[-2:]) == smaller else F.adaptive_avg_pool2d(x, smaller)
+    (height, width), (rows, columns) = x.shape[-2:], size
+    smaller = (min(height, rows), min(width, columns))
+    return x if smaller == (height, width) else F.adaptive_avg_pool2d(x, smaller)
 
 
 T = TypeVar("T")

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from pat.align import Shape, resize
 from pat.config import ConfigError
 
+
 def region_counts(regions: int | Sequence[int], stages: int) -> list[int]:
     """Regions per stage. A total is shared evenly, what remains goes to the first stages."""
     counts = (

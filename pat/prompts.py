@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from pat.align import Aligner, Shape, resize
 from pat.errors import ConfigError
 
+
 class PromptBlock(nn.Module):
     """x [B, C, H, W] -> x + strength * prompt(x, feedback), strength a scalar that starts at 0.
 

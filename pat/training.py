@@ -69,7 +69,9 @@ class Training:
         self.steps_per_epoch = len(dataset.train) // recipe.batch_size
         self.optimizer = _optimizer(config, self.method)
         self.schedule = _schedule(config, self.optimizer, self.steps_per_epoch)
-        self.ema = ModelEmaV3(self.student, decay=recipe.ema_decay, use_warmup=True) if recipe.ema_decay else None
+        self.ema = (
+            ModelEmaV3(self.student, recipe.ema_decay, use_warmup=recipe.ema_warmup) if recipe.ema_decay else None
+        )
         self.step_module: nn.Module = self.method
         if io.world_size > 1:
             self.step_module = DistributedDataParallel(

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pat.align import Aligner, Shape, TokenAligner, pair_stages, published_weights, resize
+from pat.align import Aligner, TokenAligner, pair_stages, resize
 from pat.attention import RegionAttention
 from pat.config import ConfigError
 from pat.errors import check_choice
@@ -27,11 +27,12 @@ SIZES = ("teacher", "regions")
 
 @register_method
 class PAT(Method):
-    """L = L_CE + kd_weight L_KL + feature_weight L_FD + regularisation_weight L_Reg (section 3.4) + drift_weight L_Drift.
+    """L = L_CE + kd_weight L_KL + feature_weight L_FD + regularisation_weight L_Reg + drift_weight L_Drift.
 
-    L_KL: student against the plain teacher. L_FD: the student's region-attended, aligned maps against the maps of the
-    prompted teacher, which learns from it (the target is not detached). L_Reg: prompted against plain teacher.
-    L_Drift, ours: mean over all stages of the mean square of prompted minus plain map over the plain map's variance.
+    Section 3.4. L_KL: student against the plain teacher. L_FD: the student's region-attended, aligned maps against the
+    maps of the prompted teacher, which learns from it (the target is not detached). L_Reg: prompted against plain
+    teacher. L_Drift, ours: mean over the stages of the mean square of prompted minus plain map over the plain map's
+    variance.
 
     Options:
         variant: "paper", or "balanced", which is what we recommend: other defaults for some of what follows.
@@ -44,8 +45,8 @@ class PAT(Method):
             canvases vary, the previous step's maps are kept at the nominal size.
         aligner: "nearest" (each region's projection fills its cell, for every family) or "published" (that of the
             public code, with its initial weights: linear over the positions too where the teacher works on tokens).
-        feature_norm: "none" (the paper: L_FD is the sum over the stages) or "variance" (the mean over the stages of each
-            stage's loss over the variance of the plain teacher's map there, as it is compared).
+        feature_norm: "none" (the paper: L_FD is the sum over the stages) or "variance" (the mean over the stages of
+            each one's loss over the variance of the plain teacher's map there, as it is compared).
         feature_size: maps are compared position by position ("teacher", the paper) or as averages over the student's
             regions ("regions"), which leaves out what no region can express.
         feature_stages: those that are compared: 0 for all (the paper), so many counted from the last one, or the stages
@@ -60,6 +61,7 @@ class PAT(Method):
     accuracy is that on the larger share.
     """
 
+    step: Tensor
     tasks = ()
     variants = {"paper": {}, "balanced": {"feature_norm": "variance", "feature_weight": 0.1}}
 
@@ -102,17 +104,17 @@ class PAT(Method):
         self.grids = pair_stages(self.attention.grids, len(levels))
         compared = len(levels) if feature_stages == 0 else feature_stages
         self.compared_stages = chosen_stages("feature_stages", compared, len(levels), most=5)
-        on_tokens = not task.common_maps and family_of(teacher) != "cnn"
+        published, on_tokens = aligner == "published", not task.common_maps and family_of(teacher) != "cnn"
         self.align = nn.ModuleList(
-            _aligner(aligner, (region_dim, *self.grids[i]), levels[i], on_tokens) for i in self.compared_stages
+            TokenAligner((region_dim, *self.grids[i]), levels[i])
+            if published and on_tokens
+            else Aligner(region_dim, levels[i][0], published)
+            for i in self.compared_stages
         )
         self.prompted_stages = chosen_stages("prompt_depth", prompt_depth, len(stages))
         fed = {} if feedback == "none" else {i: levels[i] for i in self.prompted_stages if i in self.compared_stages}
         self.prompts = nn.ModuleDict(
-            {
-                str(i): PromptBlock((stages[i].in_channels, *stages[i].in_size), fed.get(i))
-                for i in self.prompted_stages
-            }
+            {str(i): PromptBlock((stages[i].in_channels, *stages[i].in_size), fed.get(i)) for i in self.prompted_stages}
         )
         self.fed_stages = tuple(fed)
         if feedback == "previous":
@@ -167,14 +169,12 @@ class PAT(Method):
         """Its value in this step, which in training is one of those that the warm-up counts."""
         if not self.feature_warmup:
             return self.feature_weight
-        reached = ((self.step + 1) / self.feature_warmup).clamp(max=1)
+        reached = (self.step + 1) / self.feature_warmup
         if self.training:
             self.step += 1
-        return self.feature_weight * reached
+        return self.feature_weight * reached.clamp(max=1)
 
-    def _prompted(
-        self, images: Tensor, seen: Seen, plain: Seen, memory: Memory, aligned: Mapping[int, Tensor]
-    ) -> Seen:
+    def _prompted(self, images: Tensor, seen: Seen, plain: Seen, memory: Memory, aligned: Mapping[int, Tensor]) -> Seen:
         """What the prompted teacher makes of the samples; below the first prompt all is taken from the plain pass."""
         told = self._feedback(plain.maps, aligned)
         prompts = {i: Told(self.prompts[str(i)], told.get(i)) for i in self.prompted_stages}
@@ -205,12 +205,3 @@ class PAT(Method):
             if (saved := state_dict.get(prefix + name)) is not None:
                 setattr(self, name, torch.empty_like(saved, device=getattr(self, name).device))
         super()._load_from_state_dict(state_dict, prefix, *args)
-
-
-def _aligner(kind: str, source: Shape, target: Shape, on_tokens: bool) -> nn.Module:
-    """From regions [B, *source] to a teacher's channels; the published one of a teacher on tokens to its grid, too."""
-    if kind == "nearest":
-        return Aligner(source[0], target[0])
-    published = TokenAligner(source, target) if on_tokens else Aligner(source[0], target[0], bias=False)
-    published_weights(published)
-    return published

@@ -17,7 +17,7 @@ MUTANTS = [
         ("if recipe.warmup_steps else recipe.warmup_epochs,", "if recipe.warmup_steps else 0,"),
         ("step_on_epochs=recipe.schedule_per_epoch,", "step_on_epochs=False,"),
         ("updates_per_epoch=steps,", "updates_per_epoch=steps + 1,"),
-        ("decay=recipe.ema_decay, use_warmup=True)", "decay=recipe.ema_decay, use_warmup=False)"),
+        ("use_warmup=recipe.ema_warmup)", "use_warmup=True)"),
         ('return "ema" if self.ema else "raw"', 'return "raw"'),
         ('        self.optimizer.load_state_dict(state["optimizer"])\n', ""),
         ('value if kind == "sha256" else expected', "expected"),

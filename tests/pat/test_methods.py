@@ -87,7 +87,12 @@ WEIGHTS: dict[str, dict[str, str]] = {
     "fitnet": {"hint": "weight", "kd": "kd_weight"},
     "rkd": {"distance": "distance_weight", "angle": "angle_weight"},
     "ofa": {"ofa": "weight", "kd": "kd_weight"},
-    "pat": {"feature": "feature_weight", "kd": "kd_weight", "regularisation": "regularisation_weight"},
+    "pat": {
+        "feature": "feature_weight",
+        "kd": "kd_weight",
+        "regularisation": "regularisation_weight",
+        "drift": "drift_weight",
+    },
     "scratch": {},
 }
 """Each part of a method's loss and the option that weighs it."""
@@ -149,6 +154,10 @@ def test_hints_of_models_with_three_stages_and_with_four(
     torch.testing.assert_close(method(images, torch.eye(10)[:2])["hint"], sum(hints).detach())
 
 
+ACTING: dict[str, dict[str, float]] = {"fitnet": {"kd_weight": 1.0}, "pat": {"drift_weight": 1.0}}
+"""Weights that are 0 by default, so that every other number acts, too."""
+
+
 @pytest.mark.parametrize(
     ("name", "option"),
     [(name, key) for name in list_methods() for key, value in method_options(name).items() if isinstance(value, float)],
@@ -156,7 +165,7 @@ def test_hints_of_models_with_three_stages_and_with_four(
 def test_no_number_is_without_effect(name: str, option: str) -> None:
     """Within two steps, as CRD's memory shows in the second one; FitNet's temperature is that of its KD."""
     images, targets = batch()
-    default = tiny.SMALL.get(name, {}) | ({"kd_weight": 1.0} if name == "fitnet" else {})
+    default = tiny.SMALL.get(name, {}) | ACTING.get(name, {})
     totals = []
     for factor in (1.0, 1.5):
         torch.manual_seed(0)

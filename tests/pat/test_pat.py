@@ -11,7 +11,6 @@ from pat.align import Aligner, pair_stages, resize
 from pat.config import ConfigError
 from pat.losses import cross_entropy, hcl_loss, kd_loss
 from pat.methods import Method, create_method
-
 from pat.models import create_model
 from pat.prompts import PromptBlock, chosen_stages
 from tests import tiny
