@@ -76,7 +76,9 @@ class Training:
         self.clipped = [p for p in self.trainable if id(p) in learning]
         self.own_optimizers = own_optimizers(self.method, self.method.groups(), self.steps_per_epoch)
         self.schedule = _schedule(config, self.optimizer, self.steps_per_epoch)
-        self.ema = ModelEmaV3(self.student, decay=recipe.ema_decay, use_warmup=True) if recipe.ema_decay else None
+        self.ema = (
+            ModelEmaV3(self.student, recipe.ema_decay, use_warmup=recipe.ema_warmup) if recipe.ema_decay else None
+        )
         self.step_module: nn.Module = self.method
         if io.world_size > 1:
             self.step_module = DistributedDataParallel(

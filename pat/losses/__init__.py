@@ -14,7 +14,7 @@ from pat.losses.logits import (
     self_distillation_losses,
     ttm_loss,
 )
-from pat.losses.maps import area_loss, hcl_loss, hint_loss
+from pat.losses.maps import NORMS, area_loss, hcl_loss, hint_loss, over_stages
 from pat.losses.relations import (
     correlation_loss,
     full_precision,
@@ -27,6 +27,7 @@ from pat.losses.relations import (
 )
 
 __all__ = [
+    "NORMS",
     "area_loss",
     "confidence_loss",
     "correlation_loss",
@@ -44,6 +45,7 @@ __all__ = [
     "nkd_loss",
     "normalised_feature_loss",
     "ofa_loss",
+    "over_stages",
     "pearson",
     "redundancy_loss",
     "rkd_angle_loss",

@@ -13,7 +13,7 @@ from pat.dense.valid import valid_area
 from pat.errors import ConfigError, unknown
 from pat.groups import Group
 from pat.models import normalisation
-from pat.options import complete_options, declare, signature_defaults
+from pat.options import VARIANT, complete_options, declare, signature_defaults
 from pat.taps import StageTaps, Tapped
 from pat.tasks import Seen, Task
 
@@ -37,6 +37,8 @@ class Method(nn.Module):
     """The tasks that it can be used for; empty for any."""
     teacherless: ClassVar[bool] = False
     """Whether it takes no teacher."""
+    variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Named sets of other defaults; its option `variant` names one, at first the first."""
     per_sample: tuple[str, ...] = ()
     couples_samples: bool = True
     teacher_scale: Tensor
@@ -139,7 +141,7 @@ def register_method(cls: M) -> M:
     """Makes a method known by the name of its file; its options become part of every configuration."""
     name = cls.__module__.rsplit(".", 1)[-1]
     _methods[name] = cls
-    declare("method", name, signature_defaults(cls.__init__), cls.teacherless)
+    declare("method", name, signature_defaults(cls.__init__), cls.teacherless, cls.variants)
     return cls
 
 
@@ -170,7 +172,7 @@ def create_method(
     Raises ConfigError for an unknown method or option, and for a method that the task does not have.
     """
     check_task(name, task.name)
-    complete = method_options(name, options)
+    complete = {key: value for key, value in method_options(name, options).items() if key != VARIANT}
     build: Callable[..., Method] = _methods[name]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(hash64(seed, _METHOD_STREAM)))

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pat.align import Aligners
 from pat.areas import AreaHead, area_mask, mutual
 from pat.clock import Clock
 from pat.config import ConfigError
@@ -22,7 +21,7 @@ from pat.methods.base import Parts, register_method
 from pat.methods.fitnet import FitNet
 from pat.tasks import Seen, Task
 
-BASES: dict[str, tuple[Any, Any]] = {"fitnet": (Aligners, hint_loss), "reviewkd": (Fusion, hcl_loss)}
+BASES: dict[str, tuple[Any, Any]] = {"fitnet": (None, hint_loss), "reviewkd": (Fusion, hcl_loss)}
 MASKS = ("both", "student")
 
 

@@ -52,9 +52,12 @@ def searchable(method: str) -> bool:
 
 
 def suggest(study: Study, cell: Cell, trial: BaseTrial) -> dict[str, Any]:
-    """A complete setting of a cell's method, drawn from `trial`; what its space leaves alone is the cell's default."""
+    """A complete setting of a cell's method, drawn from `trial`; what its space leaves alone is the cell's default, or
+    one of the study's choices where it names some."""
     fixed, choices = study.options.get(cell.method, {}), study.choices.get(cell.method, {})
-    drawn = _spaces[cell.method](Draw(trial, fixed, choices))
+    draw = Draw(trial, fixed, choices)
+    drawn = _spaces[cell.method](draw)
+    drawn |= {name: draw.choice(name) for name in choices if name not in drawn}
     return method_options(cell.method, {**default_options(study, cell), **drawn})
 
 

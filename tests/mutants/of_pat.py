@@ -17,7 +17,7 @@ MUTANTS = [
         ("if recipe.warmup_steps else recipe.warmup_epochs,", "if recipe.warmup_steps else 0,"),
         ("step_on_epochs=recipe.schedule_per_epoch,", "step_on_epochs=False,"),
         ("updates_per_epoch=steps,", "updates_per_epoch=steps + 1,"),
-        ("decay=recipe.ema_decay, use_warmup=True)", "decay=recipe.ema_decay, use_warmup=False)"),
+        ("use_warmup=recipe.ema_warmup)", "use_warmup=True)"),
         ('return "ema" if self.ema else "raw"', 'return "raw"'),
         ('        self.optimizer.load_state_dict(state["optimizer"])\n', ""),
         ('value if kind == "sha256" else expected', "expected"),
@@ -166,7 +166,7 @@ MUTANTS = [
     ),
     *of(
         "pat/methods/fitnet.py",
-        ("torch.stack(hints).sum())}", "torch.stack(hints).mean())}"),
+        ("over_stages(hints, self._spreads(told))", "over_stages(hints[-1:], self._spreads(told))"),
         (
             "kd_loss(seen.logits, told.logits, self.temperature)",
             "kd_loss(told.logits, seen.logits, self.temperature)",
@@ -181,8 +181,8 @@ MUTANTS = [
     *of(
         "pat/methods/pat.py",
         (
-            "zip(plain.shown(aligned), plain.shown(prompted.maps), strict=True)",
-            "zip(plain.shown(aligned), plain.shown(plain.maps), strict=True)",
+            "compare(aligned, prompted.maps[i], plain.maps[i],",
+            "compare(aligned, plain.maps[i], plain.maps[i],",
         ),
         (
             "kd_loss(prompted.logits, plain.logits, temperature=1.0)",

@@ -122,14 +122,13 @@ MUTANTS = [
     ),
     *of(
         "pat/align.py",
-        ("nn.Identity() if common else Aligner(", "Aligner("),
+        ("nn.Identity() if common else build(", "build("),
         ("chosen = pair_stages(maps, len(like))", "chosen = maps"),
     ),
     *of(
         "pat/methods/pat.py",
         ("images = self.for_teacher(images, seen.sizes)", "images = self.for_teacher(images)"),
-        ("zip(plain.shown(aligned),", "zip(aligned,"),
-        ("plain.shown(prompted.maps), strict", "prompted.maps, strict"),
+        ("shown = plain.valid[i] if plain.valid else None", "shown = None"),
         ("kd=(self.kd_weight, seen.over_all(kd)),", "kd=(self.kd_weight, kd),"),
         ("seen.over_all(regularisation)", "regularisation"),
         (
@@ -137,7 +136,6 @@ MUTANTS = [
             "(aligned[i] - prompted.maps[i]).detach().float()",
         ),
         ("hits = prompted.logits.argmax(1)", "hits = plain.logits.argmax(1)"),
-        ("(sorted(stage - 1 for stage in depth))", "(stage - 1 for stage in depth)"),
     ),
     *of(
         "pat/memory.py",

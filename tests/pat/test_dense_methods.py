@@ -25,7 +25,7 @@ PARTS: dict[str, set[str]] = {
     "fitnet": {"hint", "kd"},
     "reviewkd": {"hint"},
     "sokd": {"hint", "area", "heads", "policy", "policy_entropy", "target_shift", "heat_variance"},
-    "pat": {"kd", "feature", "regularisation", "prompted_top1"},
+    "pat": {"kd", "feature", "regularisation", "drift", "prompted_top1"},
 }
 """What each method's loss has beside the task's own."""
 
@@ -58,7 +58,9 @@ def test_contract(name: str, task_name: str) -> None:
         optimizer.step()
         totals.append(losses["loss"].item())
     assert all(map(lambda total: total == total and abs(total) < 1e4, totals)) and min(totals[3:]) < totals[0]
-    parts = PARTS[name]
+    levels = {"detection": 5, "segmentation": 4}[task_name]
+    told = {f"{said}_{i + 1}" for said in ("kept", "explained") for i in range(levels)}
+    parts = PARTS[name] | (told if name == "pat" else set())
     own = {"detection": {"rpn_objectness", "rpn_box", "roi_class", "roi_box"}, "segmentation": {"pixel"}}[task_name]
     assert losses.keys() - {"loss", "output"} == parts | (own if parts or len(own) > 1 else set())
     assert all(torch.equal(v, frozen[k]) for k, v in (method.teacher.state_dict() if frozen else {}).items())
@@ -201,14 +203,24 @@ def test_maps_teach_where_they_show_the_image(name: str, task_name: str, monkeyp
             assert x.mul(inside).any() and bool(x.mul(~inside).any()) == (not only_valid)
 
 
+WAYS: dict[str, tuple[str, dict[str, Any], bool]] = {
+    **{name: (name, {}, False) for name in dense.METHODS},
+    "fitnet-variance": ("fitnet", {"feature_norm": "variance", "weight": 0.1}, True),
+    "pat-balanced": ("pat", {"variant": "balanced", "drift_weight": 0.5, "feature_size": "regions"}, True),
+    "pat-restandardised": ("pat", {"restandardise": True}, True),
+}
+"""Methods with their options; whether maps are compared where they show the image alone."""
+
+
 @pytest.mark.parametrize("task_name", TASKS)
-@pytest.mark.parametrize("name", dense.METHODS)
-def test_the_losses_of_two_workers_are_those_of_one(name: str, task_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_the_losses_of_two_workers_are_those_of_one(way: str, task_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Their samples are not equally many: a worker's share makes up for that."""
     options = {"regions": 400} if task_name == "detection" else {}  # all that are proposed, more or fewer
+    name, own, valid_maps = WAYS[way]
     with in_float64():
-        task = dense.made(task_name, **options)
-        method, views = dense.method(name, task).eval(), dense.views(task)
+        task = dense.made(task_name, valid_maps=valid_maps, **options)
+        method, views = dense.method(name, task, **own).eval(), dense.views(task)
         if name == "pat":
             set_strength(method, 0.3)
         models = [copy.deepcopy(method) for _ in range(2)]
