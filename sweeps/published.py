@@ -13,7 +13,7 @@ from pat.config import Recipe
 
 METHODS = ("kd", "fitnet", "cc", "rkd", "crd", "dkd", "dist", "ofa", "fbt", "pat")
 """The columns of the papers' tables, beside scratch."""
-COLUMNS = (*METHODS, "rsd")
+COLUMNS = (*METHODS, "rsd", "sokd")
 """What a user expects beside each other today: the presets' columns."""
 CNN_STUDENTS = ("resnet18", "mobilenetv2_100")
 SWIN, VIT, MIXER = "swin_tiny_patch4_window7_224", "vit_small_patch16_224", "mixer_b16_224"
