@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from pat.align import Aligner, PatchAligner, pair_stages, resize
+from pat.align import Aligner, PatchAligner, Shape, pair_stages, resize
 from pat.errors import check_choice
 from pat.losses import NORMS, hint_loss, kd_loss, over_stages
 from pat.methods.base import Losses, Method, register_method
@@ -57,11 +57,7 @@ class FitNet(Method):
         targets = task.levels(self.teacher_taps)
         sources = pair_stages(task.levels(self.student_taps), len(targets))
         self.align = nn.ModuleList(
-            nn.Identity()
-            if task.common_maps
-            else PatchAligner(source, target)
-            if aligner == "published"
-            else Aligner(source[0], target[0])
+            nn.Identity() if task.common_maps else _aligner(aligner, source, target)
             for source, target in zip(sources, targets, strict=True)
         )
 
@@ -84,3 +80,7 @@ class FitNet(Method):
         if self.feature_norm == "none":
             return ()
         return [moments(x, told.valid[i] if told.valid else None).spread for i, x in enumerate(told.maps)]
+
+
+def _aligner(kind: str, source: Shape, target: Shape) -> nn.Module:
+    return PatchAligner(source, target) if kind == "published" else Aligner(source[0], target[0])

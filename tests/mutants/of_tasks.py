@@ -104,6 +104,7 @@ MUTANTS = [
         ),
         ("resize(self.feedback(feedback), x.shape[-2:])", "self.feedback(feedback)"),
         ("torch.cat([x, resize(self.feedback(feedback), x.shape[-2:])], dim=1)", "torch.cat([x, x], dim=1)"),
+        ("(sorted(stage - 1 for stage in chosen))", "(stage - 1 for stage in chosen)"),
     ),
     *of(
         "pat/methods/base.py",
@@ -116,7 +117,7 @@ MUTANTS = [
     *of("pat/methods/kd.py", ("seen.over_all(kd_loss(", "(kd_loss(")),
     *of(
         "pat/methods/fitnet.py",
-        ("nn.Identity() if task.common_maps else Aligner(", "Aligner("),
+        ("nn.Identity() if task.common_maps else _aligner(", "_aligner("),
         ("told.shown(aligned), told.shown(told.maps)", "aligned, told.shown(told.maps)"),
         ("told.shown(aligned), told.shown(told.maps)", "told.shown(aligned), told.maps"),
         ("seen.over_all(kd_loss(", "(kd_loss("),
@@ -125,8 +126,7 @@ MUTANTS = [
     *of(
         "pat/methods/pat.py",
         ("images = self.for_teacher(images, seen.sizes)", "images = self.for_teacher(images)"),
-        ("zip(plain.shown(aligned),", "zip(aligned,"),
-        ("plain.shown(prompted.maps), strict", "prompted.maps, strict"),
+        ("plain.valid[i] if plain.valid else None", "None"),
         ("kd=(self.kd_weight, seen.over_all(kd)),", "kd=(self.kd_weight, kd),"),
         ("seen.over_all(regularisation)", "regularisation"),
         (
@@ -134,7 +134,6 @@ MUTANTS = [
             "(aligned[i] - prompted.maps[i]).detach().float()",
         ),
         ("hits = prompted.logits.argmax(1)", "hits = plain.logits.argmax(1)"),
-        ("(sorted(stage - 1 for stage in depth))", "(stage - 1 for stage in depth)"),
     ),
     *of(
         "pat/memory.py",
