@@ -56,6 +56,8 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "pat/": (GOLDEN,),
     "pat/align.py": (
         "tests/pat/test_pat.py",
+        "tests/pat/test_published_parts.py",
+        "tests/pat/test_targets.py",
         *_of("workers", "global_batchnorm_is_batchnorm_over_all_workers"),
         *_of("newer_methods", "the_projection_of_vkd_stays_orthogonal"),
         *_golden("pat", "pat-current vit", "fitnet", "fitnet mlp"),
@@ -96,8 +98,15 @@ ANSWERS: dict[str, tuple[str, ...]] = {
         "tests/pat/test_newer_losses.py",
         "tests/pat/test_feature_losses.py",
         "tests/pat/test_areas.py",
+        "tests/pat/test_targets.py",
         GOLDEN,
     ),
+    "pat/heads.py": (*_golden("ofa", "ofa vit"), "tests/pat/test_published_parts.py", "tests/pat/test_embedding.py"),
+    "pat/moments.py": (
+        "tests/pat/test_targets.py",
+        *_of("dense_methods", "the_losses_of_two_workers_are_those_of_one[fitnet-variance-segmentation]"),
+    ),
+    "pat/targets.py": ("tests/pat/test_targets.py", "tests/pat/test_pat_remedies.py"),
     "pat/models.py": _of("fbt", "convolution_is_local"),
     "pat/memory.py": (
         "tests/pat/test_memory.py",
@@ -105,6 +114,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     ),
     "pat/options.py": (
         "tests/pat/test_config.py",
+        *_of("pat_remedies", "a_variant_is_a_set_of_defaults"),
         *_of("tasks", "every_task_is_known_by_name", "a_module_of_one_s_own_meets_the_same_refusals"),
     ),
     "pat/prompts.py": (
@@ -140,12 +150,14 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "pat/methods/pat.py": (
         *_golden("pat", "pat-current vit", "pat-none mlp"),
         "tests/pat/test_pat.py",
+        "tests/pat/test_pat_remedies.py",
         *_of("dense_methods", "feedback_is_kept_at_the_nominal_size", "the_teacher_s_padding_is_its_own_zero"),
         *_of("dense_methods", "maps_teach_where_they_show_the_image[pat-segmentation]"),
         *_of("dense_methods", "the_losses_of_two_workers_are_those_of_one[pat-segmentation]"),
     ),
     "pat/methods/fitnet.py": (
         *_golden("fitnet", "fitnet-kd mlp"),
+        *_of("pat_remedies", "hints_over_the_teacher_s_variance"),
         *_of("methods", "hints_of_models_with_three_stages_and_with_four"),
         *_of("dense_methods", "maps_teach_where_they_show_the_image[fitnet-segmentation]"),
         *_of("dense_methods", "the_losses_of_two_workers_are_those_of_one[fitnet-segmentation]"),
@@ -203,6 +215,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     ),
     "pat/training.py": (
         *_of("recipe", "the_rate_of_every_step"),
+        *_of("train", "the_average_of_every_step"),
         *_of("workers", "shared_statistics_leave_the_activations"),
         *_of("train", "the_bits_that_are_kept_are_those_of_the_chosen_epoch"),
         *_of("train", "a_checkpoint_that_calls_scores_top1_goes_on"),

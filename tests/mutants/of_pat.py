@@ -74,7 +74,42 @@ MUTANTS = [
         ("centred * (x.shape[dim] ** 0.5 /", "centred * ((x.shape[dim] - 1) ** 0.5 /"),
     ),
     *of("pat/losses/features.py", ("F.layer_norm(teacher, teacher.shape[1:])", "teacher")),
-    *of("pat/losses/maps.py", ("        weight /= 2\n", "        weight /= 3\n")),
+    *of(
+        "pat/losses/maps.py",
+        ("        weight /= 2\n", "        weight /= 3\n"),
+        ("return torch.stack([*losses]).sum()", "return torch.stack([*losses]).mean()"),
+        ("zip(losses, spreads, strict=True)]).mean()", "zip(losses, spreads, strict=True)]).sum()"),
+    ),
+    *of(
+        "pat/moments.py",
+        ("torch.where(spread > LEAST * self.square, spread, 0.0)", "spread"),
+        ("torch.var_mean(x, (0, 2, 3), correction=0)", "torch.var_mean(x, (0, 2, 3))"),
+        ("(variances + (means - mean).square())", "variances"),
+        ("        count = shown.sum()\n", "        count = shown.new_full((), shown.numel())\n"),
+        (
+            "((like.variance + ridge) / (own.variance + ridge)).sqrt()",
+            "(like.variance + ridge) / (own.variance + ridge)",
+        ),
+        ("scale[:, None, None] + like.mean", "scale[:, None, None] + own.mean"),
+    ),
+    *of(
+        "pat/targets.py",
+        (
+            "restandardised(prompted.float(), own, like) if restandardise",
+            "restandardised(prompted.float(), own, own) if restandardise",
+        ),
+        ("spread = moments(maps[2], shown).spread if grid else like.spread", "spread = like.spread"),
+        ("over(own.spread, like.spread), explained", "over(like.spread, own.spread), explained"),
+        ("torch.where(of_target > 0, 1 - over(missed, of_target), 0.0)", "1 - over(missed, of_target)"),
+        ("pooled(shown.float(), grid) > 0", "pooled(shown.float(), grid) >= 0"),
+    ),
+    *of(
+        "pat/options.py",
+        (
+            "return {VARIANT: variant, **self.defaults, **self.variants[variant]}",
+            "return {VARIANT: variant, **self.variants[variant], **self.defaults}",
+        ),
+    ),
     *of(
         "pat/losses/relations.py",
         ("count = (distances > 0).sum()", "count = torch.ones_like(distances).sum()"),
@@ -166,7 +201,8 @@ MUTANTS = [
     ),
     *of(
         "pat/methods/fitnet.py",
-        ("over_stages(hints, self._spreads(told))", "over_stages(hints[-1:], self._spreads(told))"),
+        ("over_stages(hints, self._spreads(told))", "over_stages(hints)"),
+        ('self.couples_samples = feature_norm != "none"', "self.couples_samples = False"),
         (
             "kd_loss(seen.logits, told.logits, self.temperature)",
             "kd_loss(told.logits, seen.logits, self.temperature)",
@@ -180,10 +216,15 @@ MUTANTS = [
     ),
     *of(
         "pat/methods/pat.py",
-        (
-            "compare(aligned, prompted.maps[i], plain.maps[i],",
-            "compare(aligned, plain.maps[i], plain.maps[i],",
-        ),
+        ("compare(aligned, prompted.maps[i], plain.maps[i],", "compare(aligned, plain.maps[i], plain.maps[i],"),
+        ("over_stages(feature, spreads)", "over_stages(feature)"),
+        ('self.grids[i] if self.feature_size == "regions" else ()', "()"),
+        ("shown, grid, self.restandardise)", "shown, grid)"),
+        ("drift=(self.drift_weight, drift if", "drift=(self.drift_weight, drift.detach() if"),
+        ("reached = (self.step + 1) / self.feature_warmup", "reached = self.step / self.feature_warmup"),
+        ("        if self.training:\n            self.step += 1\n", "        self.step += 1\n"),
+        ("len(levels) if feature_stages == 0 else feature_stages", "len(levels)"),
+        ('"feature_norm": "variance", "feature_weight": 0.1', '"feature_norm": "variance"'),
         (
             "kd_loss(prompted.logits, plain.logits, temperature=1.0)",
             "kd_loss(plain.logits, prompted.logits, temperature=1.0)",
@@ -220,10 +261,19 @@ MUTANTS = [
         ("torch.matrix_exp(lower - lower.T)", "torch.matrix_exp(lower + lower.T)"),
         ("return F.linear(x.float(), self.weight)", "return F.linear(x, self.weight)"),
         ("student[max(0, stage + lead)]", "student[min(stage, len(student) - 1)]"),
+        ("self.norm_positions(x.flatten(2).transpose(1, 2)[..., None])[..., 0]", "x.flatten(2).transpose(1, 2)"),
+        ("patches.permute(0, 1, 4, 2, 5, 3)", "patches.permute(0, 1, 4, 3, 5, 2)"),
+        ('mode="fan_out", nonlinearity', 'mode="fan_in", nonlinearity'),
+        ("smaller = (min(height, rows), min(width, columns))", "smaller = (rows, columns)"),
     ),
     *of(
         "pat/heads.py",
         ("for stride, target in ((2, channels), (1, out)):", "for stride, target in ((1, channels), (2, out)):"),
+        (
+            "merges = max(0, int(math.log2(min(size) / FINAL_GRID)))",
+            "merges = max(0, round(math.log2(min(size) / FINAL_GRID)))",
+        ),
+        ("if merge == 0 or merge < merges - 1:", "if merge < merges - 1:"),
     ),
     *of(
         "pat/views/batch.py",

@@ -61,6 +61,7 @@ MUTANTS = [
     *of(
         "sweeps/planning/spaces.py",
         ("low, high, log=True)", "low, high, log=False)"),
+        ("for name in choices if name not in drawn}", "for name in ()}"),
         ("kind.low <= value <= kind.high for", "kind.low < value for"),
     ),
     *of(

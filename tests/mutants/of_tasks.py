@@ -104,6 +104,7 @@ MUTANTS = [
         ),
         ("resize(self.feedback(feedback), x.shape[-2:])", "self.feedback(feedback)"),
         ("torch.cat([x, resize(self.feedback(feedback), x.shape[-2:])], dim=1)", "torch.cat([x, x], dim=1)"),
+        ("(sorted(stage - 1 for stage in chosen))", "(stage - 1 for stage in chosen)"),
     ),
     *of(
         "pat/methods/base.py",
