@@ -34,7 +34,7 @@ def shorten(names: Iterable[str]) -> dict[str, str]:
 
 def method_label(name: str) -> str:
     """A method as papers write it; a name of its own is in capitals."""
-    return {"scratch": "scratch", "fitnet": "FitNet"}.get(name, name.upper())
+    return {"scratch": "scratch", "fitnet": "FitNet", "reviewkd": "ReviewKD", "sokd": "SoKD"}.get(name, name.upper())
 
 
 def family_label(name: object) -> str:

@@ -13,11 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pat.align import resize
+from pat.align import Shape, resize
 from pat.config import ConfigError
-
-Shape = tuple[int, int, int]
-"""Channels, height and width of a stage's map."""
 
 
 def region_counts(regions: int | Sequence[int], stages: int) -> list[int]:

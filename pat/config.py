@@ -33,7 +33,7 @@ __all__ = [
     "unknown",
 ]
 
-NUMERICS = 2
+NUMERICS = 3
 """Raised, with a line in the CHANGELOG, whenever the same configuration would give other numbers."""
 
 
@@ -172,6 +172,8 @@ class Recipe(Part):
     `auto_augment` is timm's text (`rand-m9-mstd0.5-inc1`); where it is set, `color_jitter` does nothing, as in timm.
     `mixup_mode`: one lambda for a whole batch ("batch", timm's default) or one for each sample ("elem").
     `views`: "batched" (ours, on the device) or "timm" (timm's own loader: the reference input).
+    `ema_warmup`: in step t the EMA's decay is min(ema_decay, 1 - t ** (-2 / 3)), for runs that are short beside its
+    horizon of 1 / (1 - ema_decay) steps; without it ema_decay throughout.
 
     For tasks on whole images: `sizes` are the lengths in pixels of the shorter side, one of which is drawn for each
     view (none: the data's image size), `scale` the range of a factor on it, uniform. `milestones`: where a schedule
@@ -205,6 +207,7 @@ class Recipe(Part):
     random_erasing: float = 0.0
     views: str = "batched"
     ema_decay: float = 0.0
+    ema_warmup: bool = False
     precision: str = "fp32"
     sizes: tuple[int, ...] = later(())
     scale: tuple[float, float] = later((1.0, 1.0))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,8 @@ from pat.config import ConfigError
 from pat.listener import Listener
 from pat.replay import probing
 from pat.stages import logits_of
+
+T = TypeVar("T")
 
 
 class Embedding:
@@ -32,8 +35,12 @@ class Embedding:
 
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Logits [B, classes] and pooled features [B, dim] of normalised images."""
-        output, heard = self._listener(self.model, images)
-        return logits_of(output), _pooled(heard[self._key])
+        return self.during(lambda: logits_of(self.model(images)))
+
+    def during(self, forward: Callable[[], T]) -> tuple[T, Tensor]:
+        """What `forward` gives, which is one pass through the model, and the pooled features [B, dim] in it."""
+        given, heard = self._listener(forward)
+        return given, _pooled(heard[self._key])
 
 
 def _first_argument(args: tuple[Any, ...], output: Any) -> Tensor:

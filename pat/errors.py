@@ -24,3 +24,9 @@ def unknown(what: str, name: str, valid: Iterable[str], of: str = "") -> ConfigE
     near = difflib.get_close_matches(name, options, n=3, cutoff=0.5)
     known = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(options[:12]) or 'none'}"
     return ConfigError(f"unknown {what} {name!r}{of}; {known}")
+
+
+def check_choice(name: str, value: object, allowed: Iterable[str]) -> None:
+    """Raises ConfigError for an option that is none of those words."""
+    if value not in (words := list(allowed)):
+        raise ConfigError(f"{name} = {value!r}: one of {', '.join(words)}")

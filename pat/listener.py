@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
+from torch.nn.modules.module import register_module_forward_hook
 
 from pat.replay import Key
 
+T = TypeVar("T")
 Heard = Callable[[tuple[Any, ...], Any], Any]
 """What is noted of a call, from its positional arguments and its output."""
 
@@ -32,16 +35,15 @@ class Listener:
         for name in dict.fromkeys(name for name, _ in keep):
             model.get_submodule(name).register_forward_hook(partial(self._hear, name))
 
-    def __call__(self, model: nn.Module, *inputs: Any) -> tuple[Any, dict[Key, Any]]:
-        """`model(*inputs)`, and what was noted of the calls that it made. `model` is the one of the hooks, or a copy
-        that was copied together with this."""
+    def __call__(self, forward: Callable[[], T]) -> tuple[T, dict[Key, Any]]:
+        """What `forward` gives, which is one pass through the model, and what was noted of the calls in it."""
         self._heard, self._calls = {}, Counter()
         self._owner = None if torch.compiler.is_compiling() else threading.get_ident()
         try:
-            output = model(*inputs)
+            given = forward()
         finally:
             heard, self._heard = self._heard, None
-        return output, heard
+        return given, heard
 
     def _hear(self, name: str, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         if self._heard is None or not self._own_thread():
@@ -53,3 +55,14 @@ class Listener:
 
     def _own_thread(self) -> bool:
         return torch.compiler.is_compiling() or self._owner in (None, threading.get_ident())
+
+
+@contextmanager
+def hooked() -> Iterator[set[nn.Module]]:
+    """The modules whose hooks run while this is open: those that are called, not those whose `forward` is."""
+    heard: set[nn.Module] = set()
+    handle = register_module_forward_hook(lambda module, *_: heard.add(module))
+    try:
+        yield heard
+    finally:
+        handle.remove()

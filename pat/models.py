@@ -235,5 +235,19 @@ def family_of(model: nn.Module) -> str:
     return "cnn" if len(spatial) > _STEM_CONVOLUTIONS else "mlp"
 
 
+def locality(model: nn.Module) -> float:
+    """How local a model's mixing of positions is: 1 for a CNN, else the share of its parameters that are convolutions
+    over positions. The first layer does not count: it cuts patches."""
+    if family_of(model) == "cnn":
+        return 1.0
+    first = getattr(model, "pretrained_cfg", {}).get("first_conv") or ()
+    stems = tuple(f"{name}." for name in ((first,) if isinstance(first, str) else first))
+    sizes = [
+        (p.numel(), p.ndim == 4 and max(p.shape[2:]) > 1 and not n.startswith(stems))
+        for n, p in model.named_parameters()
+    ]
+    return sum(size for size, local in sizes if local) / sum(size for size, _ in sizes)
+
+
 _ATTENTION = {"qkv", "q_proj", "to_qkv", "in_proj", "kv", "to_kv", "q_lin", "query"}
 _STEM_CONVOLUTIONS = 4

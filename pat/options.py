@@ -4,26 +4,47 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from pat.errors import unknown
+from pat.errors import check_choice, unknown
+
+VARIANT = "variant"
+"""The option that names one of a method's variants, where it has some."""
 
 
 @dataclass(frozen=True)
 class Declared:
-    """The options of a method or task with their defaults. `teacherless`: a method that takes no teacher."""
+    """The options of a method or task with their defaults. `teacherless`: a method that takes no teacher.
+
+    `variants`: named sets of other defaults, the first one that of the option `variant`; none: no such option.
+    """
 
     defaults: Mapping[str, Any]
     teacherless: bool = False
+    variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def under(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """All defaults where these options are given. Raises ConfigError for a variant that there is not."""
+        if not self.variants:
+            return dict(self.defaults)
+        variant = given.get(VARIANT, next(iter(self.variants)))
+        check_choice(VARIANT, variant, self.variants)
+        return {VARIANT: variant, **self.defaults, **self.variants[variant]}
 
 
 _declared: dict[str, dict[str, Declared]] = {"method": {}, "task": {}}
 
 
-def declare(kind: str, name: str, defaults: Mapping[str, Any], teacherless: bool = False) -> None:
+def declare(
+    kind: str,
+    name: str,
+    defaults: Mapping[str, Any],
+    teacherless: bool = False,
+    variants: Mapping[str, Mapping[str, Any]] | None = None,
+) -> None:
     """Make the options of a "method" or "task" known."""
-    _declared[kind][name] = Declared({key: plain(value) for key, value in defaults.items()}, teacherless)
+    _declared[kind][name] = Declared(plain(defaults), teacherless, plain(variants or {}))
 
 
 def declared(kind: str, name: str) -> Declared:
@@ -39,8 +60,11 @@ def teacherless(method: str) -> bool:
 
 
 def complete_options(kind: str, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """All options of a method or task, defaults filled in. Raises ConfigError for an unknown name or option."""
-    defaults = declared(kind, name).defaults
+    """All options of a method or task, the defaults (of the variant, where one is given) filled in.
+
+    Raises ConfigError for an unknown name, option or variant.
+    """
+    defaults = declared(kind, name).under(plain(given))
     for key in given:
         if key not in defaults:
             raise unknown("option", key, defaults, of=f" of {kind} {name!r}")

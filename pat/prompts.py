@@ -7,14 +7,14 @@ and not a bias per channel.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from timm.layers import SEModule
 from torch import Tensor, nn
 
-from pat.align import Aligner, resize
-
-Shape = tuple[int, int, int]
+from pat.align import Aligner, Shape, resize
+from pat.errors import ConfigError
 
 
 class PromptBlock(nn.Module):
@@ -52,3 +52,25 @@ class PromptBlock(nn.Module):
 
 def _gate(channels: int) -> nn.Module:
     return SEModule(channels, rd_channels=max(channels // 16, 1))
+
+
+class Told:
+    """A prompt block with its feedback filled in."""
+
+    def __init__(self, block: nn.Module, feedback: Tensor | None) -> None:
+        self.block, self.feedback = block, feedback
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.block(x, self.feedback)
+
+
+def chosen_stages(option: str, chosen: int | Sequence[int], stages: int, most: int = 4) -> tuple[int, ...]:
+    """Indices (0 is the first stage) of the stages that an option names: so many counted from the last one (all of
+    them where there are fewer), or the stages themselves from 1. ConfigError for what cannot be."""
+    if isinstance(chosen, int):
+        if not 0 <= chosen <= most:
+            raise ConfigError(f"{option} = {chosen!r}: 0 to {most} stages, or a tuple of stages")
+        return tuple(range(max(0, stages - chosen), stages))
+    if not chosen or len(set(chosen)) != len(chosen) or not all(1 <= stage <= stages for stage in chosen):
+        raise ConfigError(f"{option} = {chosen!r}: different stages from 1 to {stages}")
+    return tuple(sorted(stage - 1 for stage in chosen))

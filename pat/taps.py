@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from pat.layouts import Size
-from pat.listener import Listener
+from pat.listener import Listener, hooked
 from pat.replay import (
     Key,
     finished_before,
@@ -26,7 +26,7 @@ from pat.replay import (
 )
 from pat.stages import Port, Span, TapError, find_spans, logits_of
 
-__all__ = ["Memory", "Stage", "StageTaps", "TapError", "Tapped"]
+__all__ = ["Entrance", "Memory", "Stage", "StageTaps", "TapError", "Tapped"]
 
 Prompt = Callable[[Tensor], Tensor]
 
@@ -68,6 +68,14 @@ class Memory:
 
 
 @dataclass(frozen=True)
+class Entrance:
+    """Where a stage's map enters the model, and the outermost calls that have ended by then."""
+
+    port: Port
+    earlier: tuple[Key, ...]
+
+
+@dataclass(frozen=True)
 class _Resumption:
     """How to resume before a stage: the calls answered from memory, those of them whose value nothing reads (only
     their shape is kept), and those read whose tensors the model later overwrites (copied)."""
@@ -101,8 +109,8 @@ class StageTaps:
         self.model = model
         self.image_size = (image_size, image_size) if isinstance(image_size, int) else image_size
         self._resumptions: dict[int, _Resumption] = {}
-        with probing(model), torch.no_grad():
-            self._calls, self._spans = find_spans(model, self._images())
+        with probing(model), torch.no_grad(), hooked() as heard:
+            self._calls, self._spans = find_spans(model, self.probe_images())
         self.stages = tuple(
             Stage(
                 end=span.end.key[0],
@@ -116,12 +124,17 @@ class StageTaps:
             )
             for span in self._spans
         )
-        self._listener = Listener(model, {span.end.key: partial(_map_at_end, span) for span in self._spans})
+        ends = {span.end.key: partial(_map_at_end, span) for span in self._spans}
+        listening = heard.issuperset(model.get_submodule(name) for name, _ in ends)
+        self._listener = Listener(model, ends) if listening else None
 
     def __call__(self, images: Tensor) -> Tapped:
         """The plain forward: the logits of `model(images)`, heads averaged if it has two, and the stages' maps."""
-        output, maps = self._listener(self.model, images)
-        return self._tapped(logits_of(output), maps)
+        if self._listener is None:  # timm calls `forward` of some modules directly (HRNet)
+            done = _Pass()
+            return self._tapped(self._forward(images, done), done.maps)
+        logits, maps = self._listener(lambda: logits_of(self.model(images)))
+        return self._tapped(logits, maps)
 
     def remember(self, images: Tensor, before: int) -> tuple[Tapped, Memory]:
         """The plain forward, and what it takes to resume it before stage `before` (0-based). Call it under no_grad."""
@@ -151,12 +164,20 @@ class StageTaps:
         below = {span.end.key: kept for span, kept in zip(self._spans, memory.maps, strict=False)}
         return self._tapped(logits, {**done.maps, **below})
 
-    def _images(self) -> Tensor:
-        """Two fixed noise images, drawn without touching the global random state."""
+    def entrance(self, stage: int) -> Entrance:
+        """Where the map of `stage` (0-based, or counted back from -1) enters the model."""
+        port = self._spans[stage].start
+        start = next(call for call in self._calls if call.key == port.key)
+        return Entrance(port, tuple(finished_before(self._calls, start)))
+
+    def probe_images(self, count: int = 2) -> Tensor:
+        """Fixed noise images, drawn without touching the global random state."""
         weight = next((p for p in self.model.parameters() if p.is_floating_point()), torch.zeros(1))
         config: Any = getattr(self.model, "pretrained_cfg", None) or {}
         channels = getattr(self.model, "in_chans", None) or (config.get("input_size") or (3,))[0]
-        noise = torch.randn((2, channels, *self.image_size), generator=torch.Generator().manual_seed(0), device="cpu")
+        noise = torch.randn(
+            (count, channels, *self.image_size), generator=torch.Generator().manual_seed(0), device="cpu"
+        )
         return noise.to(device=weight.device, dtype=weight.dtype)
 
     @torch.compiler.disable
@@ -202,9 +223,8 @@ class StageTaps:
 
     @torch.compiler.disable
     def _try_out(self, before: int) -> _Resumption:
-        start = next(call for call in self._calls if call.key == self._spans[before].start.key)
-        keys = tuple(finished_before(self._calls, start))
-        images = self._images()
+        entrance = self.entrance(before)
+        keys, images = entrance.earlier, self.probe_images()
         with probing(self.model), torch.inference_mode(False), torch.enable_grad():
             copies = _Pass(keep={key: lambda out: (map_tensors(_leaf, out), versions(out)) for key in keys})
             clean = self._forward(images, copies).detach()
@@ -212,13 +232,13 @@ class StageTaps:
             overwritten = frozenset(written({key: seen for key, (_, seen) in copies.kept.items()}))
             resumed = _Pass(memory={key: map_tensors(torch.clone, value) for key, value in memory.items()})
             logits = self._forward(images, resumed)
-            if not _alike(clean, logits):
-                raise TapError(f"resuming it before {start.key[0]!r} does not give its own logits")
+            if not alike(clean, logits):
+                raise TapError(f"resuming it before {entrance.port.key[0]!r} does not give its own logits")
             unread = frozenset(_unread(logits, memory))
             if unread:
                 stand_ins = {key: _kept_as(key in unread, True)(value) for key, value in memory.items()}
                 try:
-                    same = _alike(clean, self._forward(images, _Pass(memory=stand_ins)))
+                    same = alike(clean, self._forward(images, _Pass(memory=stand_ins)))
                 except RuntimeError:
                     same = False
                 unread = unread if same else frozenset()
@@ -259,5 +279,6 @@ def _kept_as(unread: bool, overwritten: bool) -> Callable[[Any], Any]:
     return lambda output: map_tensors(keep, output)
 
 
-def _alike(a: Tensor, b: Tensor) -> bool:
+def alike(a: Tensor, b: Tensor) -> bool:
+    """Equal within 1e-6 of the largest value: some kernels differ under autograd. Meta tensors by their shapes."""
     return a.shape == b.shape and (a.is_meta or torch.allclose(a, b, rtol=0, atol=1e-6 * float(a.abs().max() + 1)))

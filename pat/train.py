@@ -189,11 +189,13 @@ def train_step(
     Torch's generators are seeded from (seed, step), so dropout and the like need no state in the checkpoint.
     """
     torch.manual_seed(int(hash64(config.seed, _STEP, step)))
-    training.optimizer.zero_grad(set_to_none=True)
+    training.method.zero_grad(set_to_none=True)
     losses = gradients(training, config, images, targets, indices)
     if config.recipe.clip_grad:
-        torch.nn.utils.clip_grad_norm_(training.trainable, config.recipe.clip_grad)
+        torch.nn.utils.clip_grad_norm_(training.clipped, config.recipe.clip_grad)
     training.optimizer.step()
+    for own in training.own_optimizers:
+        own.step(step)
     if training.ema:
         training.ema.update(training.student, step=step + 1)
     return losses

@@ -19,6 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from pat.config import ConfigError, RunConfig
 from pat.data import Dataset
+from pat.groups import own_optimizers, parameter_groups
 from pat.io import IO
 from pat.memory import NO_MEASURES, Measures
 from pat.methods import Method, create_method
@@ -71,8 +72,13 @@ class Training:
         self.trainable = [p for p in self.method.parameters() if p.requires_grad]
         self.steps_per_epoch = len(dataset.train) // recipe.batch_size
         self.optimizer = _optimizer(config, self.method)
+        learning = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
+        self.clipped = [p for p in self.trainable if id(p) in learning]
+        self.own_optimizers = own_optimizers(self.method, self.method.groups(), self.steps_per_epoch)
         self.schedule = _schedule(config, self.optimizer, self.steps_per_epoch)
-        self.ema = ModelEmaV3(self.student, decay=recipe.ema_decay, use_warmup=True) if recipe.ema_decay else None
+        self.ema = (
+            ModelEmaV3(self.student, recipe.ema_decay, use_warmup=recipe.ema_warmup) if recipe.ema_decay else None
+        )
         self.step_module: nn.Module = self.method
         if io.world_size > 1:
             self.step_module = DistributedDataParallel(
@@ -120,6 +126,7 @@ class Training:
             "last_losses": self.last_losses,
             "method": method,
             "optimizer": self.optimizer.state_dict(),
+            "own_optimizers": [own.optimizer.state_dict() for own in self.own_optimizers],
             "ema": self.ema.module.state_dict() if self.ema else None,
         }
 
@@ -140,6 +147,8 @@ class Training:
         if foreign or any(not key.startswith("teacher.") for key in missing):
             raise ConfigError(f"checkpoint of run {config.run_id} does not fit its models: {(foreign or missing)[0]}")
         self.optimizer.load_state_dict(state["optimizer"])
+        for own, kept in zip(self.own_optimizers, state["own_optimizers"], strict=True):
+            own.optimizer.load_state_dict(kept)
         if self.ema:
             self.ema.module.load_state_dict(state["ema"])
         self.epoch, self.history = state["epoch"], _renamed(state["history"])
@@ -200,8 +209,9 @@ def load_teacher(config: RunConfig, task: Task, file: Path | None, expected: str
     return task.trained(config.teacher.name, file, value if kind == "sha256" else expected)
 
 
-def _optimizer(config: RunConfig, method: nn.Module) -> torch.optim.Optimizer:
-    recipe = config.recipe
+def _optimizer(config: RunConfig, method: Method) -> torch.optim.Optimizer:
+    """The recipe's, of all that is trained but what has an optimiser of its own."""
+    recipe, groups = config.recipe, method.groups()
     try:
         kind = timm.optim.get_optimizer_class(recipe.optimizer, bind_defaults=False)
         # One fused kernel instead of several for each of hundreds of small tensors, where the optimiser has one.
@@ -212,6 +222,7 @@ def _optimizer(config: RunConfig, method: nn.Module) -> torch.optim.Optimizer:
             lr=recipe.lr,
             weight_decay=recipe.weight_decay,
             momentum=recipe.momentum,
+            param_group_fn=(lambda _: parameter_groups(method, groups, recipe.weight_decay)) if groups else None,
             **fused,
         )
     except (ValueError, AssertionError) as error:

@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "aec131c9fb47"
+CODE = "39540063b2fc"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -11,9 +11,9 @@ from dataclasses import replace
 
 from pat.config import Recipe
 
-METHODS = ("kd", "fitnet", "cc", "rkd", "crd", "dkd", "dist", "ofa", "pat")
+METHODS = ("kd", "fitnet", "cc", "rkd", "crd", "dkd", "dist", "ofa", "fbt", "pat")
 """The columns of the papers' tables, beside scratch."""
-COLUMNS = (*METHODS, "rsd")
+COLUMNS = (*METHODS, "rsd", "sokd")
 """What a user expects beside each other today: the presets' columns."""
 CNN_STUDENTS = ("resnet18", "mobilenetv2_100")
 SWIN, VIT, MIXER = "swin_tiny_patch4_window7_224", "vit_small_patch16_224", "mixer_b16_224"
@@ -136,5 +136,7 @@ COCO_TEACHER = replace(
 OFA_AUTHORS_CIFAR100 = {f":{student}": {"ofa": {"weight": 0.1}} for student in CNN_STUDENTS}
 """What the authors of OFA-KD named in public as their setting for CNN students on CIFAR-100."""
 OFA_AUTHORS_IMAGENET = {f"{DEIT}:resnet18": {"ofa": {"epsilon": 1.5}}}
+MODULES = {"pat": {"aligner": "published"}, "fitnet": {"aligner": "published"}, "ofa": {"heads": "published"}}
+"""Projectors and heads of the public codes, and their initial weights."""
 PAT_CODE_FITNET = {"fitnet": {"kd_weight": 1.0}}
 """The FitNet of the code published with PAT has a KD term; the published tables' FitNet has none."""

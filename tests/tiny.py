@@ -16,7 +16,13 @@ from pat.train import Outcome, train
 
 CNN, VIT, MLP, BATCHNORM = "convnext_micro_32", "vit_nano_patch8_32", "mixer_nano_patch8_32", "resnet_nano_32"
 SMALL_PAT = {"regions": 8, "region_dim": 16, "heads": 2}
-SMALL: dict[str, dict[str, Any]] = {"pat": SMALL_PAT, "crd": {"negatives": 32, "dim": 16}}
+SMALL: dict[str, dict[str, Any]] = {
+    "pat": SMALL_PAT,
+    "crd": {"negatives": 32, "dim": 16},
+    "fbt": {"dim": 16},
+    "reviewkd": {"warmup_epochs": 1},
+    "sokd": {"head_dim": 8, "search_epochs": 1},
+}
 """Options that make the methods' own modules as small as the models."""
 RECIPE: dict[str, Any] = {
     "epochs": 2,

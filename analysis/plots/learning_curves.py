@@ -12,6 +12,7 @@ from analysis.frames import Frames
 from analysis.labels import method_label, shorten, wrap
 from analysis.plots import COLUMN, PAGE, Drawing, NothingToShow, register_plot
 from analysis.plots._evidence import WEIGHTS, continued, listed, numbered, seeds
+from analysis.plots._runs import shown_runs
 from analysis.plots.looks import dressed, order
 
 _ACROSS, _DOWN, _TALL = 4, 5, 1.45
@@ -27,7 +28,7 @@ def prepare(frames: Frames) -> pd.DataFrame:
     where the study keeps no validation images), and those of `looks.dressed`. Epochs that only some of the started
     seeds have reached are left out, so that a line never jumps because a seed is still running.
     """
-    rows = _rows(frames)
+    rows = shown_runs(frames)
     epochs = frames.epochs
     columns = {weights: f"val_score_{weights}" for weights in ("raw", "ema")}
     split = "val"
@@ -108,21 +109,6 @@ def _page(frames: Frames, frame: pd.DataFrame, pairs: pd.DataFrame, across: int)
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 6))
     return figure
-
-
-def _rows(frames: Frames) -> pd.DataFrame:
-    """The runs to show: per pair those of each method's tuned setting, and the student's scratch runs."""
-    matrix, cells = frames.matrix, frames.cells
-    pairs = cells[["teacher", "student"]].drop_duplicates().reset_index(drop=True)
-    teachers, students = shorten(pairs["teacher"]), shorten(pairs["student"])
-    pairs["pair"] = range(len(pairs))
-    tuned = set(matrix.loc[matrix["setting"] == "tuned", "method"])
-    wanted = matrix["method"].map(lambda method: "tuned" if method in tuned else "default")
-    shown = matrix[(matrix["setting"] == wanted) & matrix["run_id"].notna()].merge(pairs, on=["teacher", "student"])
-    scratch = matrix[(matrix["setting"] == "scratch") & matrix["run_id"].notna()].drop(columns="teacher")
-    rows = pd.concat([shown, scratch.merge(pairs, on="student")], ignore_index=True)
-    columns = ["pair", "teacher", "student", "method", "setting", "run_id", "weights"]
-    return rows.assign(teacher=rows["teacher"].map(teachers), student=rows["student"].map(students))[columns]
 
 
 def _span(frame: pd.DataFrame) -> tuple[float, float]:

@@ -7,17 +7,17 @@ someone can mend, and one line names it.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from pat.config import Data, DataError
+from pat.data.annotations import Annotated, read_annotations
 from pat.data.base import Source, register_dataset
 from pat.data.boxes import Boxes, BoxSplit, read_boxes
 from pat.data.fingerprints import check_fingerprint, digest
@@ -26,7 +26,6 @@ from pat.data.folder import image_names
 NAME, TINY, PREFIX = "coco", "coco-tiny", "boxes:"
 ANNOTATIONS = "annotations"
 _LAYOUTS = (("train2017", "val2017"), ("train", "val"))
-_KINDS = {int: "a whole number", str: "a text", list: "a list"}
 
 
 class Part(NamedTuple):
@@ -34,19 +33,6 @@ class Part(NamedTuple):
 
     images: Path
     annotation: Path
-
-
-class Annotated(NamedTuple):
-    """What an annotation file says: names, sizes int64 [N, 2] (height, width) and ids of images, and their boxes.
-
-    `numbers` int64 [M] are the ids of the annotations; boxes are as written, not clipped.
-    """
-
-    names: list[str]
-    sizes: Tensor
-    ids: Tensor
-    boxes: Boxes
-    numbers: Tensor
 
 
 def box_data(path: Path, image_size: int, validation: float = 0.1) -> Data:
@@ -102,20 +88,20 @@ def _read(train: Part, test: Part, unreadable: str, own: bool) -> tuple[BoxSplit
     Train keeps the images on which there is an object that is no crowd, test all of them. A box of train is clipped
     to its image; those of test are as written, since they are what detections are measured with.
     """
-    classes, content = _categories(train.annotation)
-    seen = _clipped(train, _annotated(train, content, classes), own, training=True)
+    found = _annotated(train)
+    classes = found.categories
+    seen = _clipped(train, found.numbered(classes), own, training=True)
     some = torch.bincount(seen.boxes.images[~seen.boxes.crowd], minlength=len(seen.names)) > 0
     if not some.any():
         raise DataError(f"annotation file {str(train.annotation)!r}: no image has a box")
-    del content  # gigabytes
-    theirs, content = _categories(test.annotation)
-    for number, name in theirs.items():
+    found = _annotated(test)
+    for number, name in found.categories.items():
         if classes.get(number) != name:
             raise DataError(
                 f"annotation file {str(test.annotation)!r}: category {number} ({name!r}) is not one of "
                 f"{train.annotation.name}"
             )
-    shown = _clipped(test, _annotated(test, content, classes), own, training=False)
+    shown = _clipped(test, found.numbered(classes), own, training=False)
     return _split(train, seen, some, unreadable), _split(test, shown, None, unreadable), len(classes)
 
 
@@ -150,70 +136,11 @@ def _clipped(part: Part, found: Annotated, own: bool, training: bool) -> Annotat
     return found._replace(boxes=inside, numbers=found.numbers[real])
 
 
-def _categories(file: Path) -> tuple[dict[int, str], Mapping[str, list[Any]]]:
-    """Id -> name of each category, sorted by id, and the file's whole content."""
-    try:
-        content = json.loads(file.read_bytes())
-    except OSError as error:
-        raise DataError(f"annotation file {str(file)!r} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise DataError(f"annotation file {str(file)!r} is not JSON: {error}") from error
-    for key in ("images", "annotations", "categories"):
-        if not (isinstance(content, dict) and isinstance(content.get(key), list)):
-            raise DataError(f"annotation file {str(file)!r} has no list {key!r}")
-    found = {}
-    for entry in content["categories"]:
-        _check(file, "category", entry, id=int, name=str)
-        found[entry["id"]] = entry["name"]
-    return dict(sorted(found.items())), content
-
-
-def _annotated(part: Part, content: Mapping[str, list[Any]], categories: Mapping[int, str]) -> Annotated:
-    file = part.annotation
-    names: list[str] = []
-    sizes: list[tuple[int, int]] = []
-    places: dict[int, int] = {}
-    for entry in content["images"]:
-        _check(file, "image", entry, id=int, file_name=str, height=int, width=int)
-        if entry["id"] in places or min(entry["height"], entry["width"]) < 1:
-            wrong = "is there twice" if entry["id"] in places else "has no pixels"
-            raise DataError(f"annotation file {str(file)!r}: image {entry['id']} {wrong}")
-        places[entry["id"]] = len(names)
-        names.append(entry["file_name"])
-        sizes.append((entry["height"], entry["width"]))
-    _check_files(part, names)
-    labels = {number: label for label, number in enumerate(categories, start=1)}
-    rows = []
-    for entry in content["annotations"]:
-        _check(file, "annotation", entry, id=int, image_id=int, category_id=int, bbox=list)
-        for key, known, many in (("image_id", places, "images"), ("category_id", labels, "categories")):
-            if entry[key] not in known:
-                raise _wrong(file, "annotation", entry, key, f"is not one of the {many}")
-        box = entry["bbox"]
-        if len(box) != 4 or not all(isinstance(value, int | float) for value in box):
-            raise _wrong(file, "annotation", entry, "bbox", "is not four numbers")
-        left, top, width, height = box
-        area = entry.get("area")
-        area = area if isinstance(area, int | float) else width * height
-        place, label = places[entry["image_id"]], labels[entry["category_id"]]
-        crowd = bool(entry.get("iscrowd"))
-        rows.append((place, label, crowd, area, left, top, left + width, top + height, entry["id"]))
-    return _ordered(names, sizes, list(places), rows)
-
-
-def _ordered(names: list[str], sizes: list[tuple[int, int]], ids: list[int], rows: list[tuple[Any, ...]]) -> Annotated:
-    """The boxes image after image; within an image in the order of the file."""
-    rows.sort(key=lambda row: row[0])
-    place, label, crowd, area, *edges, number = zip(*rows, strict=True) if rows else [()] * 9
-    boxes = Boxes(
-        torch.tensor(edges, dtype=torch.float64).view(4, -1).t().float().contiguous(),
-        torch.tensor(label, dtype=torch.int64),
-        torch.tensor(crowd, dtype=torch.bool),
-        torch.tensor(area, dtype=torch.float64),
-        torch.bincount(torch.tensor(place, dtype=torch.int64), minlength=len(names)),
-    )
-    shape = torch.tensor(sizes, dtype=torch.int64).view(-1, 2)
-    return Annotated(names, shape, torch.tensor(ids), boxes, torch.tensor(number, dtype=torch.int64))
+def _annotated(part: Part) -> Annotated:
+    """What is known of a part, whose images are all there."""
+    found = read_annotations(part.annotation)
+    _check_files(part, found.names)
+    return found
 
 
 def _check_files(part: Part, names: Sequence[str]) -> None:
@@ -226,17 +153,3 @@ def _check_files(part: Part, names: Sequence[str]) -> None:
             listed[folder] = frozenset(os.listdir(path)) if path.is_dir() else frozenset()
         if last not in listed[folder]:
             raise DataError(f"image {str(part.images / name)!r} is missing; {str(part.annotation)!r} names it")
-
-
-def _check(file: Path, what: str, entry: Any, **kinds: type) -> None:
-    """Raises DataError unless `entry` has these fields, of these kinds."""
-    if not isinstance(entry, dict):
-        raise DataError(f"annotation file {str(file)!r}: {what} {entry!r} is no object of fields")
-    for key, kind in kinds.items():
-        if not isinstance(entry.get(key), kind):
-            raise _wrong(file, what, entry, key, f"is not {_KINDS[kind]}" if key in entry else "is missing")
-
-
-def _wrong(file: Path, what: str, entry: Mapping[str, Any], key: str, reason: str) -> DataError:
-    said = f" = {entry[key]!r}" if key in entry else ""
-    return DataError(f"annotation file {str(file)!r}: {what} {entry.get('id')!r}: {key}{said} {reason}")

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from pat.config import DataError
 from pat.data.ahead import ahead, default_workers
+from pat.data.cache import cache_file, keep
 from pat.data.part import FilePart, FileSplit, Pictures
 
 T = TypeVar("T")
@@ -198,21 +199,14 @@ def _unreadable(pictures: Openable, names: Sequence[str]) -> list[int]:
     for number, name in enumerate(names):
         for status in map(file_status, pictures.paths(number)):
             digest.update(os.fsencode(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n"))
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "pat"
-    cache /= f"unreadable-{digest.hexdigest()}.json"
+    cache = cache_file(f"unreadable-{digest.hexdigest()}.json")
     try:
         return [int(number) for number in json.loads(cache.read_text())]
     except (OSError, ValueError):
         pass
     steps = -(-len(pictures) // _CHECKED)
     bad = [number for found in ahead(_Check(pictures), steps, default_workers()) for number in found]
-    try:
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        fresh = cache.with_suffix(f".{os.getpid()}")
-        fresh.write_text(json.dumps(bad))
-        fresh.replace(cache)
-    except OSError:
-        pass  # then they are tried again next time
+    keep(cache, json.dumps(bad).encode())
     return bad
 
 

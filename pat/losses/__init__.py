@@ -14,10 +14,11 @@ from pat.losses.logits import (
     self_distillation_losses,
     ttm_loss,
 )
-from pat.losses.maps import hcl_loss, hint_loss
+from pat.losses.maps import NORMS, area_loss, hcl_loss, hint_loss, over_stages
 from pat.losses.relations import (
     correlation_loss,
     full_precision,
+    info_nce_loss,
     kernel_correlation_loss,
     nce_loss,
     redundancy_loss,
@@ -26,6 +27,8 @@ from pat.losses.relations import (
 )
 
 __all__ = [
+    "NORMS",
+    "area_loss",
     "confidence_loss",
     "correlation_loss",
     "cross_entropy",
@@ -34,6 +37,7 @@ __all__ = [
     "full_precision",
     "hcl_loss",
     "hint_loss",
+    "info_nce_loss",
     "kd_loss",
     "kernel_correlation_loss",
     "masked_correlation_loss",
@@ -41,6 +45,7 @@ __all__ = [
     "nkd_loss",
     "normalised_feature_loss",
     "ofa_loss",
+    "over_stages",
     "pearson",
     "redundancy_loss",
     "rkd_angle_loss",

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from pat.moments import over
+
+NORMS = ("none", "variance")
+"""What the losses of stages may be divided by."""
 
 
 def hcl_loss(student: Tensor, teacher: Tensor, levels: tuple[int, ...] = (4, 2, 1)) -> Tensor:
@@ -31,3 +39,24 @@ def hint_loss(student: Tensor, teacher: Tensor) -> Tensor:
     FitNets, Romero et al. 2015 (arXiv 1412.6550), equation 3, with the mean in place of half the sum.
     """
     return F.mse_loss(student.float(), teacher.float())
+
+
+def area_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
+    """Squared difference of two maps of one shape [B, C, H, W] where `mask` bool [B, 1, H, W] is true, mean over all
+    places.
+
+    L_DA of SoKD, Shen et al. 2024 (arXiv 2409.18785), over the union of the areas.
+    """
+    return ((student.float() - teacher.float()).square() * mask).mean()
+
+
+def over_stages(losses: Sequence[Tensor], spreads: Sequence[Tensor] = ()) -> Tensor:
+    """The sum of the stages' losses, as the papers have it.
+
+    Where `spreads`, the variances of the targets, are given, the mean over the stages of each loss over its own: the
+    share of the target that is not explained, which weighs the same whatever variance a teacher happens to have. A
+    stage whose target does not vary counts as 0.
+    """
+    if not spreads:
+        return torch.stack([*losses]).sum()
+    return torch.stack([over(loss, spread) for loss, spread in zip(losses, spreads, strict=True)]).mean()

@@ -95,3 +95,22 @@ def nce_loss(scores: Tensor, images: int) -> Tensor:
     hit = (positive / (positive + noise).clamp(min=tiny)).clamp(min=tiny).log()
     miss = (noise / (negative + noise).clamp(min=tiny)).clamp(min=tiny).log()
     return -(hit.sum() + miss.sum()) / len(scores)
+
+
+def info_nce_loss(one: Tensor, other: Tensor, scale: Tensor, least: float = 1e-6) -> Tensor:
+    """Cross entropy of finding each row of `one` [B, D] among all rows of `other`, and the other way round; their mean.
+
+    What is compared are cosines times `scale`, one over the temperature: van den Oord et al. 2018 (arXiv 1807.03748),
+    equation 4; both ways as in CLIP (Radford et al. 2021, arXiv 2103.00020). A row shorter than `least` has no
+    direction: its cosines are 0, without a gradient.
+    """
+
+    def directions(x: Tensor) -> Tensor:
+        x = x.float()
+        length = x.norm(dim=1, keepdim=True)
+        return torch.where(length > least, x / length.clamp(min=least), 0.0)
+
+    with full_precision(one):
+        scores = scale.float() * (directions(one) @ directions(other).T)
+    own = torch.arange(len(scores), device=scores.device)
+    return (F.cross_entropy(scores, own) + F.cross_entropy(scores.T, own)) / 2

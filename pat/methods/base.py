@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Self, TypeVar
 
 import torch
@@ -11,13 +11,16 @@ from torch import Tensor, nn
 from pat.counter import hash64
 from pat.dense.valid import valid_area
 from pat.errors import ConfigError, unknown
+from pat.groups import Group
 from pat.models import normalisation
-from pat.options import complete_options, declare, signature_defaults
+from pat.options import VARIANT, complete_options, declare, signature_defaults
 from pat.taps import StageTaps, Tapped
 from pat.tasks import Seen, Task
 
 Losses = dict[str, Tensor]
 """`loss` (total, scalar), `output` (student logits [N, C]) and named scalar parts."""
+Parts = dict[str, tuple[float | Tensor, Tensor]]
+"""Parts of a loss by name: the weight of each, and its value."""
 
 
 class Method(nn.Module):
@@ -34,6 +37,8 @@ class Method(nn.Module):
     """The tasks that it can be used for; empty for any."""
     teacherless: ClassVar[bool] = False
     """Whether it takes no teacher."""
+    variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Named sets of other defaults; its option `variant` names one, at first the first."""
     per_sample: tuple[str, ...] = ()
     couples_samples: bool = True
     teacher_scale: Tensor
@@ -100,7 +105,7 @@ class Method(nn.Module):
         assert self.teacher is not None
         return self.task.see(self.teacher, images, like=seen, tapped=tapped)
 
-    def result(self, seen: Seen, targets: Any, **weighted: tuple[float, Tensor]) -> Losses:
+    def result(self, seen: Seen, targets: Any, **weighted: tuple[float | Tensor, Tensor]) -> Losses:
         """The task's own losses plus each part times its weight, and every part by its name."""
         own = self.task.losses(seen, targets)
         loss: Tensor = sum(own.values()) + sum(weight * part for weight, part in weighted.values())  # type: ignore[assignment]
@@ -113,6 +118,10 @@ class Method(nn.Module):
         if self.teacher is not None:
             self.teacher.eval()
         return self
+
+    def groups(self) -> Sequence[Group]:
+        """Its modules whose parameters learn otherwise than the recipe says."""
+        return ()
 
     def no_weight_decay(self) -> set[str]:
         """Parameters that the student wants free of weight decay (timm's convention)."""
@@ -132,7 +141,7 @@ def register_method(cls: M) -> M:
     """Makes a method known by the name of its file; its options become part of every configuration."""
     name = cls.__module__.rsplit(".", 1)[-1]
     _methods[name] = cls
-    declare("method", name, signature_defaults(cls.__init__), cls.teacherless)
+    declare("method", name, signature_defaults(cls.__init__), cls.teacherless, cls.variants)
     return cls
 
 
@@ -163,7 +172,7 @@ def create_method(
     Raises ConfigError for an unknown method or option, and for a method that the task does not have.
     """
     check_task(name, task.name)
-    complete = method_options(name, options)
+    complete = {key: value for key, value in method_options(name, options).items() if key != VARIANT}
     build: Callable[..., Method] = _methods[name]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(hash64(seed, _METHOD_STREAM)))

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
-from pat.align import Aligner, pair_stages, resize
-from pat.losses import hint_loss, kd_loss
-from pat.methods.base import Losses, Method, register_method
-from pat.tasks import Task
+from pat.align import Aligner, Aligners, PatchAligner, Shape
+from pat.errors import check_choice
+from pat.losses import NORMS, hint_loss, kd_loss, over_stages
+from pat.methods.base import Losses, Method, Parts, register_method
+from pat.moments import moments
+from pat.tasks import Seen, Task
+
+ALIGNERS: dict[str, Callable[[Shape, Shape], nn.Module]] = {
+    "nearest": lambda source, target: Aligner(source[0], target[0]),
+    "published": PatchAligner,
+}
 
 
 @register_method
@@ -19,6 +30,11 @@ class FitNet(Method):
     backwards. Where maps have one shape (the levels of a pyramid) they are compared as they are. The defaults are
     those of the OFA and PAT tables (four stages, no KD, though the code published with PAT adds KD of weight 1 to its
     FitNet: `kd_weight=1.0`).
+
+    `aligner`: "nearest" (BatchNorm, 1x1 convolution and nearest resize) or "published" (that of the code published
+    with PAT: patches embedded or unfolded, no BatchNorm, its initial weights). `feature_norm`: "none", or "variance":
+    the mean over the stages of each hint over the variance of the teacher's map, which couples images. Soft targets
+    (mixup) enter L_CE alone.
     """
 
     tasks = ()
@@ -29,30 +45,44 @@ class FitNet(Method):
         student: nn.Module,
         teacher: nn.Module,
         task: Task,
+        project: Callable[[Sequence[Shape], Sequence[Shape], bool], nn.Module] | None = None,
+        distance: Callable[[Tensor, Tensor], Tensor] = hint_loss,
         *,
         weight: float = 1.0,
         kd_weight: float = 0.0,
         temperature: float = 1.0,
+        aligner: str = "nearest",
+        feature_norm: str = "none",
     ) -> None:
+        """`project` and `distance`: for methods that are this one with other projectors, or another loss of maps."""
         super().__init__(student, teacher, task)
-        self.weight, self.kd_weight, self.temperature = weight, kd_weight, temperature
+        check_choice("aligner", aligner, ALIGNERS)
+        check_choice("feature_norm", feature_norm, NORMS)
+        self.weight, self.kd_weight, self.temperature, self.distance = weight, kd_weight, temperature, distance
+        self.feature_norm = feature_norm
+        self.couples_samples = feature_norm != "none"
         self.student_taps, self.teacher_taps = (task.taps(model) for model in (student, teacher))
-        targets = task.levels(self.teacher_taps)
-        sources = pair_stages(task.levels(self.student_taps), len(targets))
-        self.align = nn.ModuleList(
-            nn.Identity() if task.common_maps else Aligner(source[0], target[0])
-            for source, target in zip(sources, targets, strict=True)
-        )
+        levels = task.levels(self.student_taps), task.levels(self.teacher_taps)
+        self.align: Any = (project or partial(Aligners, build=ALIGNERS[aligner]))(*levels, task.common_maps)
 
     def forward(self, images: Tensor, targets: Tensor, indices: Tensor | None = None) -> Losses:
         seen = self.see(images, targets, self.student_taps)
         told = self.told(images, seen, self.teacher_taps)
-        maps = pair_stages(seen.maps, len(self.align))
-        aligned = [
-            resize(align(x), target.shape[-2:]) for align, x, target in zip(self.align, maps, told.maps, strict=True)
-        ]
-        hints = [*map(hint_loss, told.shown(aligned), told.shown(told.maps))]
-        parts = {"hint": (self.weight, torch.stack(hints).sum())}
+        parts = self.compared(self.align(seen.maps, told.maps), told, indices)
         if self.kd_weight:
             parts["kd"] = (self.kd_weight, seen.over_all(kd_loss(seen.logits, told.logits, self.temperature)))
         return self.result(seen, targets, **parts)
+
+    def compared(self, aligned: Sequence[Tensor], told: Seen, indices: Tensor | None) -> Parts:
+        """The parts of the loss that are of maps, the student's `aligned` with the teacher's; `indices` as in
+        `forward`."""
+        given = self.align.targets(told.maps)
+        hints = [*map(self.distance, told.shown(aligned), told.shown(given))]
+        return {"hint": (self.weight, over_stages(hints, self._spreads(told)))}
+
+    @torch.no_grad()
+    def _spreads(self, told: Seen) -> Sequence[Tensor]:
+        """The variances of the teacher's maps, if hints are to be divided by them."""
+        if self.feature_norm == "none":
+            return ()
+        return [moments(x, told.valid[i] if told.valid else None).spread for i, x in enumerate(told.maps)]

@@ -6,11 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from pat.embedding import Embedding
+from pat.errors import check_choice
 from pat.heads import stage_head
 from pat.losses import ofa_loss
 from pat.methods.base import Losses, Method, register_method
 from pat.models import family_of
 from pat.tasks import Task
+
+HEADS = ("plain", "published")
 
 
 @register_method
@@ -18,8 +21,10 @@ class OFA(Method):
     """L = L_CE + kd_weight * L_OFA(logits) + weight * sum over stages of L_OFA(head of the stage), equations 5 to 7.
 
     Every stage of the student gets a head of its own that ends in the logits' space: convolutions for a CNN, tokens
-    for a ViT or an MLP. `epsilon` modulates the target class. The defaults are those of the published code; the
-    authors' corrections for single pairs are named settings (`sweeps.corrections`).
+    for a ViT or an MLP. `epsilon` modulates the target class. `heads`: "plain" (convolutions merge patches, torch's
+    initial weights) or "published" (LayerNorm and a linear map merge them, never below the final grid, and weights
+    begin as in the public code). The defaults are those of the published code; the authors' corrections for single
+    pairs are named settings (`sweeps.published`). Soft targets (mixup): the target class is the larger share's.
     """
 
     couples_samples = False
@@ -34,8 +39,10 @@ class OFA(Method):
         kd_weight: float = 1.0,
         epsilon: float = 1.0,
         temperature: float = 1.0,
+        heads: str = "plain",
     ) -> None:
         super().__init__(student, teacher, task)
+        check_choice("heads", heads, HEADS)
         self.weight, self.kd_weight, self.epsilon, self.temperature = weight, kd_weight, epsilon, temperature
         self.student_taps = task.taps(student)
         convolutional = family_of(student) == "cnn"
@@ -43,7 +50,9 @@ class OFA(Method):
         width = max(widths) if convolutional else widths[0]
         stages, classes = self.student_taps.stages, int(student.num_classes)  # type: ignore[arg-type]
         self.heads = nn.ModuleList(
-            stage_head(stage.channels, stage.size, len(stages) - place, width, classes, convolutional)
+            stage_head(
+                stage.channels, stage.size, len(stages) - place, width, classes, convolutional, heads == "published"
+            )
             for place, stage in enumerate(stages, start=1)
         )
 

@@ -1,4 +1,4 @@
-"""Perspective-Aware Teaching (PAT, ICCV 2025, arXiv 2501.08885), as the paper describes it."""
+"""Perspective-Aware Teaching (PAT, ICCV 2025, arXiv 2501.08885), as the paper describes it, and what makes it gain."""
 
 from __future__ import annotations
 
@@ -8,26 +8,34 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pat.align import Aligner, pair_stages, resize
+from pat.align import Aligner, TokenAligner, pair_stages, resize
 from pat.attention import RegionAttention
 from pat.config import ConfigError
-from pat.losses import hcl_loss, kd_loss
+from pat.errors import check_choice
+from pat.losses import NORMS, hcl_loss, kd_loss, over_stages
 from pat.methods.base import Losses, Method, register_method
-from pat.prompts import PromptBlock
+from pat.models import family_of
+from pat.prompts import PromptBlock, Told, chosen_stages
 from pat.taps import Memory
+from pat.targets import Compared, compare
 from pat.tasks import Seen, Task
 
 FEEDBACK = ("previous", "current", "none")
+ALIGNERS = ("nearest", "published")
+SIZES = ("teacher", "regions")
 
 
 @register_method
 class PAT(Method):
-    """L = L_CE + kd_weight L_KL + feature_weight L_FD + regularisation_weight L_Reg (section 3.4).
+    """L = L_CE + kd_weight L_KL + feature_weight L_FD + regularisation_weight L_Reg + drift_weight L_Drift.
 
-    L_KL: student against the plain teacher. L_FD: the student's region-attended, aligned maps against the maps of the
-    prompted teacher, which learns from it (the target is not detached). L_Reg: prompted against plain teacher.
+    Section 3.4. L_KL: student against the plain teacher. L_FD: the student's region-attended, aligned maps against the
+    maps of the prompted teacher, which learns from it (the target is not detached). L_Reg: prompted against plain
+    teacher. L_Drift, ours: mean over the stages of the mean square of prompted minus plain map over the plain map's
+    variance.
 
     Options:
+        variant: "paper", or "balanced", which is what we recommend: other defaults for some of what follows.
         prompt_depth: stages with a prompt in front, counted from the last one (all of them where there are fewer), or
             the stages themselves as a tuple (1 is the first).
         regions: total number of student regions N_q, or a count per stage.
@@ -35,11 +43,27 @@ class PAT(Method):
         feedback: what a prompt is told of the student: "previous" (the paper: last step's aligned maps minus the
             prompted teacher's, of other images), "current" (this batch's, minus the plain teacher's) or "none". Where
             canvases vary, the previous step's maps are kept at the nominal size.
+        aligner: "nearest" (each region's projection fills its cell, for every family) or "published" (that of the
+            public code, with its initial weights: linear over the positions too where the teacher works on tokens).
+        feature_norm: "none" (the paper: L_FD is the sum over the stages) or "variance" (the mean over the stages of
+            each one's loss over the variance of the plain teacher's map there, as it is compared).
+        feature_size: maps are compared position by position ("teacher", the paper) or as averages over the student's
+            regions ("regions"), which leaves out what no region can express.
+        feature_stages: those that are compared: 0 for all (the paper), so many counted from the last one, or the stages
+            themselves as a tuple. The others get no feedback.
+        feature_warmup: steps in which feature_weight rises linearly from 0.
+        restandardise: the target is the prompted map with the plain one's mean and variance in each channel, so that
+            nothing is gained by shrinking it.
 
-    Where there are more maps than stages (the levels of a feature pyramid), map i answers the prompt of stage i.
+    Where there are more maps than stages (the levels of a feature pyramid), map i answers the prompt of stage i. Every
+    stage says what the prompts did: `kept_i`, the variance of the prompted map over the plain one's, and `explained_i`,
+    the R^2 of the student's aligned map (`pat.targets`). Soft targets (mixup) enter L_CE alone; the prompted teacher's
+    accuracy is that on the larger share.
     """
 
+    step: Tensor
     tasks = ()
+    variants = {"paper": {}, "balanced": {"feature_norm": "variance", "feature_weight": 0.1}}
 
     def __init__(
         self,
@@ -54,30 +78,52 @@ class PAT(Method):
         kd_weight: float = 1.0,
         feature_weight: float = 1.0,
         regularisation_weight: float = 1.0,
+        drift_weight: float = 0.0,
         temperature: float = 1.0,
         feedback: str = "previous",
+        aligner: str = "nearest",
+        feature_norm: str = "none",
+        feature_size: str = "teacher",
+        feature_stages: int | tuple[int, ...] = 0,
+        feature_warmup: int = 0,
+        restandardise: bool = False,
     ) -> None:
         super().__init__(student, teacher, task)
-        if feedback not in FEEDBACK:
-            raise ConfigError(f"feedback = {feedback!r}: one of {', '.join(FEEDBACK)}")
-        self.kd_weight, self.feature_weight = kd_weight, feature_weight
+        check_choice("feedback", feedback, FEEDBACK)
+        check_choice("aligner", aligner, ALIGNERS)
+        check_choice("feature_norm", feature_norm, NORMS)
+        check_choice("feature_size", feature_size, SIZES)
+        if feature_warmup < 0:
+            raise ConfigError(f"feature_warmup = {feature_warmup!r}: a number of steps, or 0")
+        self.kd_weight, self.feature_weight, self.drift_weight = kd_weight, feature_weight, drift_weight
         self.regularisation_weight, self.temperature, self.feedback = regularisation_weight, temperature, feedback
+        self.feature_norm, self.feature_size, self.restandardise = feature_norm, feature_size, restandardise
         self.student_taps, self.teacher_taps = (task.taps(model) for model in (student, teacher))
         self.attention = RegionAttention(task.levels(self.student_taps), regions, region_dim, heads)
         stages, levels = self.teacher_taps.stages, task.levels(self.teacher_taps)
-        self.align = nn.ModuleList(Aligner(region_dim, level[0]) for level in levels)
-        self.prompted_stages = prompted_stages(prompt_depth, len(stages))
-        targets = {i: levels[i] for i in self.prompted_stages}
-        self.prompts = nn.ModuleDict(
-            {
-                str(i): PromptBlock((stages[i].in_channels, *stages[i].in_size), target if feedback != "none" else None)
-                for i, target in targets.items()
-            }
+        self.grids = pair_stages(self.attention.grids, len(levels))
+        compared = len(levels) if feature_stages == 0 else feature_stages
+        self.compared_stages = chosen_stages("feature_stages", compared, len(levels), most=5)
+        published, on_tokens = aligner == "published", not task.common_maps and family_of(teacher) != "cnn"
+        self.align = nn.ModuleList(
+            TokenAligner((region_dim, *self.grids[i]), levels[i])
+            if published and on_tokens
+            else Aligner(region_dim, levels[i][0], published)
+            for i in self.compared_stages
         )
+        self.prompted_stages = chosen_stages("prompt_depth", prompt_depth, len(stages))
+        fed = {} if feedback == "none" else {i: levels[i] for i in self.prompted_stages if i in self.compared_stages}
+        self.prompts = nn.ModuleDict(
+            {str(i): PromptBlock((stages[i].in_channels, *stages[i].in_size), fed.get(i)) for i in self.prompted_stages}
+        )
+        self.fed_stages = tuple(fed)
         if feedback == "previous":
-            self.per_sample = tuple(f"feedback_{i}" for i in self.prompted_stages)
-            for i, target in targets.items():
-                self.register_buffer(f"feedback_{i}", torch.zeros(0, *target))
+            self.per_sample = tuple(f"feedback_{i}" for i in fed)
+            for i, shape in fed.items():
+                self.register_buffer(f"feedback_{i}", torch.zeros(0, *shape))
+        self.feature_warmup = feature_warmup
+        if feature_warmup:
+            self.register_buffer("step", torch.zeros((), dtype=torch.int64))
 
     def forward(self, images: Tensor, targets: Tensor, indices: Tensor | None = None) -> Losses:
         seen = self.see(images, targets, self.student_taps)
@@ -87,44 +133,67 @@ class PAT(Method):
             plain = self.judge(images, seen, tapped)
         aligned = self._aligned(seen.maps, plain.maps)
         prompted = self._prompted(images, seen, plain, memory, aligned) if self.prompted_stages else plain
-        compared = zip(plain.shown(aligned), plain.shown(prompted.maps), strict=True)
+        compared = {i: self._compared(i, aligned[i], prompted, plain) for i in self.compared_stages}
+        feature = [hcl_loss(stage.student, stage.target) for stage in compared.values()]
+        spreads = [stage.spread for stage in compared.values()] if self.feature_norm == "variance" else ()
+        drift = torch.stack([stage.drift for stage in compared.values()]).mean()
         kd = kd_loss(seen.logits, plain.logits, self.temperature)
         regularisation = kd_loss(prompted.logits, plain.logits, temperature=1.0)
         losses = self.result(
             seen,
             targets,
             kd=(self.kd_weight, seen.over_all(kd)),
-            feature=(self.feature_weight, torch.stack([hcl_loss(*pair) for pair in compared]).sum()),
+            feature=(self._feature_weight(), over_stages(feature, spreads)),
             regularisation=(self.regularisation_weight, seen.over_all(regularisation)),
+            drift=(self.drift_weight, drift if self.drift_weight else drift.detach()),
         )
         hits = prompted.logits.argmax(1) == self.task.classes(seen, targets)
-        return {**losses, "prompted_top1": 100 * hits.float().mean()}
+        stages = {f"kept_{i + 1}": stage.kept for i, stage in compared.items()}
+        stages |= {f"explained_{i + 1}": stage.explained for i, stage in compared.items()}
+        return {**losses, "prompted_top1": 100 * hits.float().mean(), **stages}
 
-    def _aligned(self, maps: Sequence[Tensor], like: Sequence[Tensor]) -> list[Tensor]:
-        """The student's regions in the shape of each of the teacher's maps, paired from the last one backwards."""
-        regions = pair_stages(self.attention(maps), len(self.align))
-        return [resize(align(x), to.shape[-2:]) for align, x, to in zip(self.align, regions, like, strict=True)]
+    def _aligned(self, maps: Sequence[Tensor], like: Sequence[Tensor]) -> dict[int, Tensor]:
+        """The student's regions in the shape of each of the teacher's compared maps, paired from the last one
+        backwards."""
+        regions = pair_stages(self.attention(maps), len(like))
+        aligned = zip(self.compared_stages, self.align, strict=True)
+        return {i: resize(align(regions[i]), like[i].shape[-2:]) for i, align in aligned}
 
-    def _prompted(self, images: Tensor, seen: Seen, plain: Seen, memory: Memory, aligned: Sequence[Tensor]) -> Seen:
+    def _compared(self, i: int, aligned: Tensor, prompted: Seen, plain: Seen) -> Compared:
+        """The maps of stage i as they are compared."""
+        shown = plain.valid[i] if plain.valid else None
+        grid = self.grids[i] if self.feature_size == "regions" else ()
+        return compare(aligned, prompted.maps[i], plain.maps[i], shown, grid, self.restandardise)
+
+    def _feature_weight(self) -> float | Tensor:
+        """Its value in this step, which in training is one of those that the warm-up counts."""
+        if not self.feature_warmup:
+            return self.feature_weight
+        reached = (self.step + 1) / self.feature_warmup
+        if self.training:
+            self.step += 1
+        return self.feature_weight * reached.clamp(max=1)
+
+    def _prompted(self, images: Tensor, seen: Seen, plain: Seen, memory: Memory, aligned: Mapping[int, Tensor]) -> Seen:
         """What the prompted teacher makes of the samples; below the first prompt all is taken from the plain pass."""
         told = self._feedback(plain.maps, aligned)
-        prompts = {i: _Told(self.prompts[str(i)], told.get(i)) for i in self.prompted_stages}
+        prompts = {i: Told(self.prompts[str(i)], told.get(i)) for i in self.prompted_stages}
         prompted = self.judge(images, seen, self.teacher_taps.prompted(images, prompts, memory))
         if self.feedback == "previous" and self.training:
-            for i in self.prompted_stages:
+            for i in self.fed_stages:
                 last = getattr(self, f"feedback_{i}")
                 told_next = resize((aligned[i] - prompted.maps[i]).detach().float(), last.shape[-2:])
                 setattr(self, f"feedback_{i}", told_next)
         return prompted
 
-    def _feedback(self, plain: Sequence[Tensor], aligned: Sequence[Tensor]) -> Mapping[int, Tensor]:
-        """Feedback map of each prompted stage for this batch; samples beyond the previous batch's get zeros."""
+    def _feedback(self, plain: Sequence[Tensor], aligned: Mapping[int, Tensor]) -> Mapping[int, Tensor]:
+        """Feedback map of each stage that gets one for this batch; samples beyond the previous batch's get zeros."""
         if self.feedback == "current":
-            return {i: (aligned[i] - plain[i]).detach() for i in self.prompted_stages}
+            return {i: (aligned[i] - plain[i]).detach() for i in self.fed_stages}
         if self.feedback == "none":
             return {}
         told = {}
-        for i in self.prompted_stages:
+        for i in self.fed_stages:
             last = getattr(self, f"feedback_{i}")
             missing = max(0, len(plain[i]) - len(last))
             told[i] = torch.cat([last[: len(plain[i])], last.new_zeros(missing, *last.shape[1:])])
@@ -136,24 +205,3 @@ class PAT(Method):
             if (saved := state_dict.get(prefix + name)) is not None:
                 setattr(self, name, torch.empty_like(saved, device=getattr(self, name).device))
         super()._load_from_state_dict(state_dict, prefix, *args)
-
-
-class _Told:
-    """A prompt block with its feedback filled in."""
-
-    def __init__(self, block: nn.Module, feedback: Tensor | None) -> None:
-        self.block, self.feedback = block, feedback
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return self.block(x, self.feedback)
-
-
-def prompted_stages(depth: int | Sequence[int], stages: int) -> tuple[int, ...]:
-    """Indices (0 is the first stage) of the stages that get a prompt. ConfigError for a depth that cannot be."""
-    if isinstance(depth, int):
-        if not 0 <= depth <= 4:
-            raise ConfigError(f"prompt_depth = {depth!r}: 0 to 4 stages, or a tuple of stages")
-        return tuple(range(max(0, stages - depth), stages))
-    if not depth or len(set(depth)) != len(depth) or not all(1 <= stage <= stages for stage in depth):
-        raise ConfigError(f"prompt_depth = {depth!r}: different stages from 1 to {stages}")
-    return tuple(sorted(stage - 1 for stage in depth))

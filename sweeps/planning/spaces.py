@@ -52,9 +52,12 @@ def searchable(method: str) -> bool:
 
 
 def suggest(study: Study, cell: Cell, trial: BaseTrial) -> dict[str, Any]:
-    """A complete setting of a cell's method, drawn from `trial`; what its space leaves alone is the cell's default."""
+    """A complete setting of a cell's method, drawn from `trial`; what its space leaves alone is the cell's default, or
+    one of the study's choices where it names some."""
     fixed, choices = study.options.get(cell.method, {}), study.choices.get(cell.method, {})
-    drawn = _spaces[cell.method](Draw(trial, fixed, choices))
+    draw = Draw(trial, fixed, choices)
+    drawn = _spaces[cell.method](draw)
+    drawn |= {name: draw.choice(name) for name in choices if name not in drawn}
     return method_options(cell.method, {**default_options(study, cell), **drawn})
 
 
@@ -79,6 +82,21 @@ def kd(draw: Draw) -> dict[str, Any]:
 @register_space
 def fitnet(draw: Draw) -> dict[str, Any]:
     return {"weight": draw.log("weight", 0.01, 100.0), "kd_weight": draw.choice("kd_weight", 0.0, 0.3, 1.0, 3.0)}
+
+
+@register_space
+def reviewkd(draw: Draw) -> dict[str, Any]:
+    return {"weight": draw.log("weight", 0.1, 10.0)}
+
+
+@register_space
+def sokd(draw: Draw) -> dict[str, Any]:
+    return {
+        "weight": draw.log("weight", 0.01, 100.0),
+        "area_weight": draw.log("area_weight", 0.01, 1000.0),
+        "head_weight": draw.log("head_weight", 0.01, 1000.0),
+        "stages": draw.choice("stages", 1, 2),
+    }
 
 
 @register_space
@@ -174,6 +192,17 @@ def ofa(draw: Draw) -> dict[str, Any]:
         "kd_weight": draw.log("kd_weight", 0.1, 10.0),
         "epsilon": draw.log("epsilon", 1.0, 2.0),
         "temperature": draw.log("temperature", 0.5, 8.0),
+    }
+
+
+@register_space
+def fbt(draw: Draw) -> dict[str, Any]:
+    return {
+        "teacher_student_weight": draw.log("teacher_student_weight", 0.1, 10.0),
+        "teacher_assistant_weight": draw.log("teacher_assistant_weight", 0.1, 10.0),
+        "assistant_student_weight": draw.log("assistant_student_weight", 0.1, 10.0),
+        "epsilon": draw.log("epsilon", 1.0, 2.0),
+        "detach_assistant": draw.choice("detach_assistant", False, True),
     }
 
 

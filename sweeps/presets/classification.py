@@ -29,10 +29,12 @@ TINY_STUDENTS = ("resnet_nano_32", "vit_nano_patch8_32", "mixer_nano_patch8_32")
 TINY_OPTIONS = {
     "pat": {"regions": 16, "region_dim": 64, "heads": 4},
     "crd": {"negatives": 1024, "dim": 64},
-    "rld": {"warmup": 1},
+    "rld": {"warmup_epochs": 1},
+    "reviewkd": {"warmup_epochs": 1},
+    "sokd": {"search_epochs": 2, "head_dim": 16},
 }
-"""Methods at the size of these models and runs: PAT's 64 regions of width 512 would be larger than the teacher, RLD's
-warm-up longer than the run."""
+"""Methods at the size of these models and runs: PAT's 64 regions of width 512 would be larger than the teacher,
+warm-ups longer than the run."""
 
 
 def digits() -> Study:
@@ -56,7 +58,16 @@ def _with_vit(students: tuple[str, ...], recipe: Recipe, vit: Recipe) -> dict[st
 
 def cifar100_small() -> Study:
     """Real CIFAR-100 at 32x32 with small models of 16 tokens: hours on a few cores."""
-    recipe = replace(TINY, epochs=30, batch_size=128, warmup_epochs=2, crop_scale=(0.5, 1.0), flip=0.5, ema_decay=0.999)
+    recipe = replace(
+        TINY,
+        epochs=30,
+        batch_size=128,
+        warmup_epochs=2,
+        crop_scale=(0.5, 1.0),
+        flip=0.5,
+        ema_decay=0.999,
+        ema_warmup=True,
+    )
     return Study(
         name="cifar100-small",
         data=Data("cifar100", image_size=32),
@@ -100,6 +111,7 @@ def cifar100_small_gpu() -> Study:
         flip=0.5,
         warmup_epochs=5,
         ema_decay=0.999,
+        ema_warmup=True,
         precision="bf16",
     )
     return Study(
@@ -129,6 +141,7 @@ def cifar100() -> Study:
         methods=published.COLUMNS,
         search=Search(trials=8, wave=8, eta=2, rungs=(1 / 30, 1 / 10, 1 / 3, 1.0)),
         initial={name: published.WEIGHTS[name] for name in teachers},
+        options=published.MODULES,
         corrections=published.OFA_AUTHORS_CIFAR100,
         confirm_validation=0.0,
         threads=4,
@@ -162,6 +175,7 @@ def imagenet() -> Study:
         pairs=published.IMAGENET_PAIRS,
         methods=published.COLUMNS,
         search=Search(trials=8, wave=8, eta=2, rungs=(1 / 30, 1 / 10, 1 / 3, 1.0)),
+        options=published.MODULES,
         corrections=published.OFA_AUTHORS_IMAGENET,
         confirm_validation=0.0,
         threads=4,

@@ -24,7 +24,7 @@ from tests.bench.compare import compare, of_parts, read, record, table
 
 PARTS = ("flops", "step", "methods", "dense", "views", "scheduling", "planner", "warm", "scale", "coverage", "report")
 """Modules of this folder: `report()` prints and returns ratios by name, `TOLERANCE` says how far they may change."""
-LONG = ("dense", "scale", "coverage", "report")
+LONG = ("scale", "coverage", "report")
 KINDS = ("AVX512", "AVX2")
 """Of CPUs, as torch names them: those that the tolerances of costs allow for."""
 BASELINE = Path(__file__).with_name("baseline.json")

@@ -109,10 +109,11 @@ def _blocks(method: Method, images: Tensor) -> Callable[[], Any]:
         i: noise(stages[i].in_channels, *stages[i].in_size, requires_grad=i != method.prompted_stages[0])
         for i in method.prompted_stages
     }
-    told = {i: noise(stages[i].channels, *stages[i].size) for i in method.prompted_stages}
+    taught = [noise(stage.channels, *stage.size) for stage in stages]
+    told = {i: taught[i] for i in method.prompted_stages}
 
     def run() -> None:
-        aligned = method._aligned(maps)
+        aligned = method._aligned(maps, taught).values()
         prompted = [method.prompts[str(i)](entering[i], told[i]) for i in method.prompted_stages]
         torch.autograd.backward([x.sum() for x in (*aligned, *prompted)])
         _clear(method, None)

@@ -39,7 +39,7 @@ RECIPES: dict[str, dict[str, Any]] = {
             "random_erasing": 0.25, "mixup": 0.8, "cutmix": 1.0},
     "mlp": {"optimizer": "adamw", "lr": 2e-3, "weight_decay": 1.0, "schedule_per_epoch": True, "clip_grad": 5.0,
             "mixup": 0.2, "mixup_mode": "elem", "crop_scale": (0.6, 1.0), "crop_ratio": (0.8, 1.25),
-            "ema_decay": 0.99},
+            "ema_decay": 0.99, "ema_warmup": True},
 }  # fmt: skip
 """Together they use every part of a recipe. The CNN's rate is low, because BatchNorm over 16 images turns rounding
 into other losses within a few large steps; weight decay is high, so that half of it shows in twelve steps."""
@@ -48,18 +48,30 @@ OPTIONS: dict[str, dict[str, Any]] = {
     **tiny.SMALL,
     "crd": {**tiny.SMALL["crd"], "weight": 0.2, "temperature": 0.3},
     "rkd": {"distance_weight": 0.1, "angle_weight": 0.2},
-    "rld": {"warmup": 2},
+    "rld": {"warmup_epochs": 2},
 }
 """Small modules, and losses of such a size that rounding stays rounding."""
 
 VARIANTS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "pat-current": ("pat", "vit", {**tiny.SMALL_PAT, "feedback": "current", "prompt_depth": 2}),
     "pat-none": ("pat", "mlp", {**tiny.SMALL_PAT, "feedback": "none", "prompt_depth": (1, 4)}),
+    "pat-balanced": ("pat", "vit", {**tiny.SMALL_PAT, "variant": "balanced", "feature_weight": 1.0}),
+    "pat-remedies": ("pat", "mlp", {
+        **tiny.SMALL_PAT, "feature_norm": "variance", "feature_size": "regions", "feature_stages": 3,
+        "feature_warmup": 8, "drift_weight": 1.0, "restandardise": True, "aligner": "published",
+    }),
+    "pat-published": ("pat", "cnn", {**tiny.SMALL_PAT, "aligner": "published"}),
     "fitnet-kd": ("fitnet", "mlp", {"kd_weight": 1.0}),
+    "fitnet-variance": ("fitnet", "vit", {"feature_norm": "variance"}),
+    "fitnet-published": ("fitnet", "cnn", {"aligner": "published"}),
+    "ofa-published": ("ofa", "vit", {"heads": "published"}),
     "cc-kernel": ("cc", "vit", {"form": "kernel"}),
     "ttm": ("wttm", "mlp", {"weighted": False, "weight": 10.0, "gamma": 0.5}),
     **{f"{name}-standardised": (name, "vit", {"standardise": True}) for name in ("kd", "dkd", "nkd")},
-}
+    "reviewkd-warm": ("reviewkd", "mlp", {"warmup_epochs": 3}),
+    "sokd-reviewkd": ("sokd", "vit", {**tiny.SMALL["sokd"], "base": "reviewkd", "stages": 3, "mask": "student"}),
+    "fbt-last": ("fbt", "vit", {**tiny.SMALL["fbt"], "order": "teacher-student", "detach_assistant": True}),
+}  # fmt: skip
 """Other ways through a method: its name, the student's family, its options."""
 
 

@@ -23,18 +23,18 @@ FULL = Recipe(
 DATA, TEACHER = Data("cifar100", 224), Teacher("swin_tiny_patch4_window7_224", "run:0123456789abcdef")
 
 LITERAL = {
-    "bef1022d9ea3e0c7": RunConfig("resnet18", DATA, RECIPE),
-    "453552567caf333f": RunConfig("resnet18", DATA, RECIPE, Method("kd"), TEACHER, seed=1),
-    "6c9a4c9ff4d9998d": RunConfig("resnet18", DATA, RECIPE, Method("kd", {"weight": 2, "temperature": 4.0}), TEACHER),
-    "4131dcf6bc19ac39": RunConfig("resnet18", DATA, RECIPE, Method("pat"), TEACHER, seed=2, threads=4),
-    "83972bbd93da1035": RunConfig("resnet18", DATA, RECIPE, Method("pat", {"prompt_depth": (1, 4)}), TEACHER),
-    "88a0169d497bda41": RunConfig("deit_tiny_patch16_224", DATA, RECIPE, Method("ofa"), TEACHER),
-    "4bc6a67cb2a41ad9": RunConfig("resmlp_12_224", DATA, RECIPE, Method("crd", {"negatives": 1024}), TEACHER),
-    "836484f353203f55": RunConfig("resnet18", DATA, FULL, Method("dist"), TEACHER),
-    "774a36f9959f5e6e": RunConfig(
+    "01b23684012d94f2": RunConfig("resnet18", DATA, RECIPE),
+    "ba899af3794d121d": RunConfig("resnet18", DATA, RECIPE, Method("kd"), TEACHER, seed=1),
+    "08c8588a04e15aa1": RunConfig("resnet18", DATA, RECIPE, Method("kd", {"weight": 2, "temperature": 4.0}), TEACHER),
+    "5334906b5fd6a006": RunConfig("resnet18", DATA, RECIPE, Method("pat"), TEACHER, seed=2, threads=4),
+    "4e42e2b0e041eff3": RunConfig("resnet18", DATA, RECIPE, Method("pat", {"prompt_depth": (1, 4)}), TEACHER),
+    "1ba910e197d3e51c": RunConfig("deit_tiny_patch16_224", DATA, RECIPE, Method("ofa"), TEACHER),
+    "c7992934dd1a3e0c": RunConfig("resmlp_12_224", DATA, RECIPE, Method("crd", {"negatives": 1024}), TEACHER),
+    "8eab9bb49325fa4a": RunConfig("resnet18", DATA, FULL, Method("dist"), TEACHER),
+    "4afe1c3eca0309ab": RunConfig(
         "resnet18", Data("folder", 128, 0.2, "ab" * 32, 0.0, "skip"), RECIPE, Method("fitnet"), TEACHER
     ),
-    "51e30c4352ec88c0": RunConfig(
+    "b594ce6056b63c0b": RunConfig(
         "resnet50", DATA, RECIPE, Method("dkd"), Teacher("resnet50.a1_in1k", f"sha256:{'cd' * 32}"),
         initial="timm:resnet50.a1_in1k", unsynced_workers=2,
     ),
@@ -42,16 +42,16 @@ LITERAL = {
 PRESET_RUNS = {
     "digits": 45,
     "cifar100-small": 66,
-    "cifar100-small-methods": 92,
+    "cifar100-small-methods": 119,
     "cifar100-small-gpu": 66,
-    "cifar100": 343,
-    "cifar100-1024": 343,
-    "imagenet": 420,
-    "imagenet-1024": 420,
+    "cifar100": 451,
+    "cifar100-1024": 451,
+    "imagenet": 555,
+    "imagenet-1024": 555,
 }
-PRESETS_DIGEST = "d215fb941e523a88d7daf18bf6a22c3e9580bcc210ef8b86c641f98dee3d8dd4"
+PRESETS_DIGEST = "53d25a0c335fee28eb94aa4726da7f4e8ba8199a65f6c0adce75a13e8a2ca92d"
 DENSE_RUNS = {"coco": 25, "coco-small": 25, "coco-tiny": 17, "voc-seg": 25, "camvid-small": 17}
-DENSE_DIGEST = "eac8e2d23aab4c1bf9d9355147bfbe66d740bd85e3ad7558f3df09a4a46c31af"
+DENSE_DIGEST = "b652588b204bc4a9e2091e7d44939802cfc74942c26cbdc6aaff3c0ce085bdcb"
 """Of detection and segmentation."""
 ADVICE = (
     "every run that anybody has under its old address would be trained again. A field that joins is made by "

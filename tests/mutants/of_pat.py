@@ -17,7 +17,7 @@ MUTANTS = [
         ("if recipe.warmup_steps else recipe.warmup_epochs,", "if recipe.warmup_steps else 0,"),
         ("step_on_epochs=recipe.schedule_per_epoch,", "step_on_epochs=False,"),
         ("updates_per_epoch=steps,", "updates_per_epoch=steps + 1,"),
-        ("decay=recipe.ema_decay, use_warmup=True)", "decay=recipe.ema_decay, use_warmup=False)"),
+        ("use_warmup=recipe.ema_warmup)", "use_warmup=True)"),
         ('return "ema" if self.ema else "raw"', 'return "raw"'),
         ('        self.optimizer.load_state_dict(state["optimizer"])\n', ""),
         ('value if kind == "sha256" else expected', "expected"),
@@ -81,6 +81,8 @@ MUTANTS = [
         ("noise = negative.shape[1] / images", "noise = 1 / images"),
         ("kappa * (correlations.square().sum() - diagonal.square().sum())", "kappa * correlations.square().sum()"),
         ("standardise(student, 0).T @ standardise(teacher, 0)", "standardise(student, 1).T @ standardise(teacher, 1)"),
+        ("F.cross_entropy(scores.T, own)) / 2", "F.cross_entropy(scores, own)) / 2"),
+        ("torch.where(length > least, x / length", "torch.where(length > -1, x / length"),
     ),
     *of(
         "pat/methods/base.py",
@@ -137,9 +139,8 @@ MUTANTS = [
     *of("pat/methods/wttm.py", ("self.gamma, self.weighted)", "self.gamma, not self.weighted)")),
     *of(
         "pat/methods/rld.py",
-        ("min(1.0, (epoch + 1) / max(1, self.warmup))", "min(1.0, epoch / max(1, self.warmup))"),
         ("labels, self.confidence_temperature)", "labels, self.temperature)"),
-        ("correlation = self.ramp * masked", "correlation = masked"),
+        ("correlation = self.warmup.factor * masked", "correlation = masked"),
     ),
     *of(
         "pat/methods/rsd.py",
@@ -165,7 +166,7 @@ MUTANTS = [
     ),
     *of(
         "pat/methods/fitnet.py",
-        ("torch.stack(hints).sum())}", "torch.stack(hints).mean())}"),
+        ("over_stages(hints, self._spreads(told))", "over_stages(hints[-1:], self._spreads(told))"),
         (
             "kd_loss(seen.logits, told.logits, self.temperature)",
             "kd_loss(told.logits, seen.logits, self.temperature)",
@@ -180,8 +181,8 @@ MUTANTS = [
     *of(
         "pat/methods/pat.py",
         (
-            "zip(plain.shown(aligned), plain.shown(prompted.maps), strict=True)",
-            "zip(plain.shown(aligned), plain.shown(plain.maps), strict=True)",
+            "compare(aligned, prompted.maps[i], plain.maps[i],",
+            "compare(aligned, plain.maps[i], plain.maps[i],",
         ),
         (
             "kd_loss(prompted.logits, plain.logits, temperature=1.0)",
@@ -190,6 +191,28 @@ MUTANTS = [
         ("(aligned[i] - prompted.maps[i]).detach().float()", "(prompted.maps[i] - aligned[i]).detach().float()"),
         ("return {i: (aligned[i] - plain[i]).detach() for", "return {i: aligned[i].detach() for"),
     ),
+    *of(
+        "pat/methods/fbt.py",
+        ("locality(student) >= locality(teacher)", "locality(student) > locality(teacher)"),
+        (
+            "_Knowledge(seen.logits, gather_batch(self.project_student(own).float()))",
+            "_Knowledge(seen.logits, self.project_student(own).float())",
+        ),
+        ("shown = assistant.detached() if self.detach_assistant else assistant", "shown = assistant"),
+        ("ofa_loss(target.logits, source.logits,", "ofa_loss(source.logits, target.logits,"),
+        ("hits = fused.argmax(1)", "hits = seen.logits.argmax(1)"),
+        ("        if self.training:\n", "        if True:\n"),
+        ("x.mean((2, 3))[:, None] + self.tokens", "x.mean((2, 3))[:, None] + 0 * self.tokens"),
+    ),
+    *of(
+        "pat/suffix.py",
+        ("b if a == b else b // PROBES[1] * len(like)", "b"),
+        ("alike(clean.logits, logits) and alike(clean.features, features)", "alike(clean.logits, logits)"),
+        ("            module.training = False\n", "            module.training = True\n"),
+        ("            module.grad_checkpointing = False\n", "            module.grad_checkpointing = True\n"),
+        ("            if key in self._earlier:\n                return self._blank(key, x)\n", ""),
+    ),
+    *of("pat/models.py", ("max(p.shape[2:]) > 1 and not n.startswith(stems)", "max(p.shape[2:]) > 1")),
     *of("pat/attention.py", ("self._split_heads(k + self.position)", "self._split_heads(k)")),
     *of("pat/prompts.py", ("return x + self.strength * self.prompt(", "return x + self.prompt(")),
     *of(

@@ -116,17 +116,19 @@ MUTANTS = [
     *of("pat/methods/kd.py", ("seen.over_all(kd_loss(", "(kd_loss(")),
     *of(
         "pat/methods/fitnet.py",
-        ("nn.Identity() if task.common_maps else Aligner(", "Aligner("),
-        ("told.shown(aligned), told.shown(told.maps)", "aligned, told.shown(told.maps)"),
-        ("told.shown(aligned), told.shown(told.maps)", "told.shown(aligned), told.maps"),
+        ("told.shown(aligned), told.shown(given)", "aligned, told.shown(given)"),
+        ("told.shown(aligned), told.shown(given)", "told.shown(aligned), given"),
         ("seen.over_all(kd_loss(", "(kd_loss("),
-        ("maps = pair_stages(seen.maps, len(self.align))", "maps = seen.maps"),
+    ),
+    *of(
+        "pat/align.py",
+        ("nn.Identity() if common else build(", "build("),
+        ("chosen = pair_stages(maps, len(like))", "chosen = maps"),
     ),
     *of(
         "pat/methods/pat.py",
         ("images = self.for_teacher(images, seen.sizes)", "images = self.for_teacher(images)"),
-        ("zip(plain.shown(aligned),", "zip(aligned,"),
-        ("plain.shown(prompted.maps), strict", "prompted.maps, strict"),
+        ("shown = plain.valid[i] if plain.valid else None", "shown = None"),
         ("kd=(self.kd_weight, seen.over_all(kd)),", "kd=(self.kd_weight, kd),"),
         ("seen.over_all(regularisation)", "regularisation"),
         (
@@ -134,7 +136,6 @@ MUTANTS = [
             "(aligned[i] - prompted.maps[i]).detach().float()",
         ),
         ("hits = prompted.logits.argmax(1)", "hits = plain.logits.argmax(1)"),
-        ("(sorted(stage - 1 for stage in depth))", "(stage - 1 for stage in depth)"),
     ),
     *of(
         "pat/memory.py",

@@ -12,13 +12,18 @@ MUTANTS: list[Mutant] = [
         ("if found != (height, width):", "if False:"),
     ),
     *of(
-        "pat/data/coco.py",
+        "pat/data/annotations.py",
         ("    rows.sort(key=lambda row: row[0])\n", ""),
-        ("enumerate(categories, start=1)", "enumerate(categories)"),
-        ("images[~seen.boxes.crowd]", "images"),
-        ("return dict(sorted(found.items())), content", "return found, content"),
-        ("    if not training:\n        return found\n", ""),
+        ("self.boxes.labels) + 1", "self.boxes.labels)"),
+        ("dict(sorted(categories.items()))", "categories"),
         ("left + width, top + height, entry", "width, height, entry"),
+        ("{hashlib.sha256(content).hexdigest()}", "{file.stem}"),
+        ("EOFError, zipfile.BadZipFile)", "EOFError)"),
+    ),
+    *of(
+        "pat/data/coco.py",
+        ("images[~seen.boxes.crowd]", "images"),
+        ("    if not training:\n        return found\n", ""),
     ),
     *of(
         "pat/data/masks.py",

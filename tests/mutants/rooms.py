@@ -3,6 +3,7 @@
 from tests.mutants import (
     of_dense,
     of_engine,
+    of_features,
     of_pat,
     of_planning,
     of_statistics,
@@ -16,6 +17,7 @@ ROOMS: dict[str, list[Mutant]] = {
     "pat": of_pat.MUTANTS,
     "tasks": of_tasks.MUTANTS,
     "dense": of_dense.MUTANTS,
+    "features": of_features.MUTANTS,
     "planning": of_planning.MUTANTS,
     "engine": of_engine.MUTANTS,
     "statistics": of_statistics.MUTANTS,

@@ -35,6 +35,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "scratch": {},
     "kd": {},
     "fitnet": {"kd_weight": 1.0},
+    "reviewkd": {"warmup_epochs": 0},
+    "sokd": {"head_dim": 8},
     "pat": {"region_dim": 8, "heads": 2, "regions": 10, "feedback": "current"},
 }
 RECIPE = Recipe(epochs=2, batch_size=4, lr=2e-3, optimizer="adamw", flip=0.5, sizes=(48, 64), interpolation="bilinear")

@@ -27,6 +27,7 @@ OTHER: dict[str, Any] = {
     "recipe.mixup_mode": "elem",
     "recipe.views": "timm",
     "data.unreadable": "skip",
+    "method.options.variant": "balanced",
     "recipe.schedule_per_epoch": True,
 }
 

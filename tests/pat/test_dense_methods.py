@@ -19,6 +19,15 @@ from tests.pat.test_workers import in_float64
 from tests.pat.two_workers import of_two_workers
 
 TASKS = ("detection", "segmentation")
+PARTS: dict[str, set[str]] = {
+    "scratch": set(),
+    "kd": {"kd"},
+    "fitnet": {"hint", "kd"},
+    "reviewkd": {"hint"},
+    "sokd": {"hint", "area", "heads", "policy", "policy_entropy", "target_shift", "heat_variance"},
+    "pat": {"kd", "feature", "regularisation", "drift", "prompted_top1"},
+}
+"""What each method's loss has beside the task's own."""
 
 
 def gradients(method: Any, views: Any) -> dict[str, torch.Tensor]:
@@ -49,9 +58,9 @@ def test_contract(name: str, task_name: str) -> None:
         optimizer.step()
         totals.append(losses["loss"].item())
     assert all(map(lambda total: total == total and abs(total) < 1e4, totals)) and min(totals[3:]) < totals[0]
-    parts = {"scratch": set(), "kd": {"kd"}, "fitnet": {"hint", "kd"}}.get(
-        name, {"kd", "feature", "regularisation", "prompted_top1"}
-    )
+    levels = {"detection": 5, "segmentation": 4}[task_name]
+    told = {f"{said}_{i + 1}" for said in ("kept", "explained") for i in range(levels)}
+    parts = PARTS[name] | (told if name == "pat" else set())
     own = {"detection": {"rpn_objectness", "rpn_box", "roi_class", "roi_box"}, "segmentation": {"pixel"}}[task_name]
     assert losses.keys() - {"loss", "output"} == parts | (own if parts or len(own) > 1 else set())
     assert all(torch.equal(v, frozen[k]) for k, v in (method.teacher.state_dict() if frozen else {}).items())
@@ -171,38 +180,54 @@ def test_the_teacher_s_padding_is_its_own_zero(task_name: str) -> None:
 
 
 @pytest.mark.parametrize("task_name", TASKS)
-@pytest.mark.parametrize(("name", "loss"), [("fitnet", "hint_loss"), ("pat", "hcl_loss")])
-def test_maps_teach_where_they_show_the_image(
-    name: str, loss: str, task_name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("name", ["fitnet", "reviewkd", "sokd", "pat"])
+def test_maps_teach_where_they_show_the_image(name: str, task_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With `valid_maps`, what is compared is 0 on padding, the student's and the teacher's; without it, it is not."""
     compared: list[tuple[torch.Tensor, ...]] = []
-    monkeypatch.setattr(f"pat.methods.{name}.{loss}", lambda *pair: compared.append(pair) or pair[0].sum())
+
+    def distance(*pair: torch.Tensor) -> torch.Tensor:
+        compared.append(pair)
+        return pair[0].sum()
+
+    monkeypatch.setattr("pat.methods.pat.hcl_loss", distance)
     for only_valid in (True, False):
         task = dense.made(task_name, valid_maps=only_valid)
         views = dense.views(task)
         compared.clear()
-        dense.method(name, task)(views.images, views.targets)
+        method = dense.method(name, task)
+        method.distance = distance
+        method(views.images, views.targets)
         assert len(compared) == {"detection": 5, "segmentation": 4}[task_name]
         for x in (x for pair in compared for x in pair):
             inside = valid_area(views.targets.sizes, views.images.shape[2:], x.shape[2:])
             assert x.mul(inside).any() and bool(x.mul(~inside).any()) == (not only_valid)
 
 
+WAYS: dict[str, tuple[str, dict[str, Any], bool]] = {
+    **{name: (name, {}, False) for name in dense.METHODS},
+    "fitnet-variance": ("fitnet", {"feature_norm": "variance", "weight": 0.1}, True),
+    "pat-balanced": ("pat", {"variant": "balanced", "drift_weight": 0.5, "feature_size": "regions"}, True),
+    "pat-restandardised": ("pat", {"restandardise": True}, True),
+}
+"""Methods with their options; whether maps are compared where they show the image alone."""
+
+
 @pytest.mark.parametrize("task_name", TASKS)
-@pytest.mark.parametrize("name", dense.METHODS)
-def test_the_losses_of_two_workers_are_those_of_one(name: str, task_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_the_losses_of_two_workers_are_those_of_one(way: str, task_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Their samples are not equally many: a worker's share makes up for that."""
     options = {"regions": 400} if task_name == "detection" else {}  # all that are proposed, more or fewer
+    name, own, valid_maps = WAYS[way]
     with in_float64():
-        task = dense.made(task_name, **options)
-        method, views = dense.method(name, task).eval(), dense.views(task)
+        task = dense.made(task_name, valid_maps=valid_maps, **options)
+        method, views = dense.method(name, task, **own).eval(), dense.views(task)
         if name == "pat":
             set_strength(method, 0.3)
         models = [copy.deepcopy(method) for _ in range(2)]
         images, targets = views.images.chunk(2), views.targets.chunk(2)
-        whole = method(views.images, views.targets)
-        parts = of_two_workers(lambda rank: models[rank](images[rank], targets[rank]), monkeypatch)
+        whole = method(views.images, views.targets, views.indices)
+        indices = views.indices.chunk(2)
+        parts = of_two_workers(lambda rank: models[rank](images[rank], targets[rank], indices[rank]), monkeypatch)
     assert len(parts[0]["output"]) != len(parts[1]["output"])
     for key, value in dense.flat(whole).items():
         if key != "prompted_top1":

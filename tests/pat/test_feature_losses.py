@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -13,14 +14,21 @@ from torch import Tensor
 from pat.losses import (
     correlation_loss,
     hint_loss,
+    info_nce_loss,
     kernel_correlation_loss,
     nce_loss,
     rkd_angle_loss,
     rkd_distance_loss,
 )
 from tests.pat.strategies import Rows, matrices, random
+from tests.pat.test_workers import in_float64
 
-LOSSES = (hint_loss, correlation_loss, kernel_correlation_loss, rkd_distance_loss, rkd_angle_loss)
+
+def tell_apart(one: Tensor, other: Tensor) -> Tensor:
+    return info_nce_loss(one, other, torch.tensor(100.0))
+
+
+LOSSES = (hint_loss, correlation_loss, kernel_correlation_loss, rkd_distance_loss, rkd_angle_loss, tell_apart)
 
 
 def dot(a: list[float], b: list[float]) -> float:
@@ -80,6 +88,21 @@ def literal_nce(scores: Rows, images: int) -> float:
         total -= math.log(positive / (positive + noise))
         total -= sum(math.log(noise / (x + noise)) for x in negatives)
     return total / len(scores)
+
+
+def literal_info_nce(one: Rows, other: Rows, scale: float) -> float:
+    """Each row's own partner among all, found from both sides, pair by pair."""
+
+    def cosine(a: list[float], b: list[float]) -> float:
+        lengths = math.sqrt(dot(a, a)), math.sqrt(dot(b, b))
+        return dot(a, b) / (lengths[0] * lengths[1]) if min(lengths) > 1e-6 else 0.0
+
+    total, places = 0.0, range(len(one))
+    for anchors, others in ((one, other), (other, one)):
+        for i in places:
+            scores = [scale * cosine(anchors[i], others[j]) for j in places]
+            total -= scores[i] - max(scores) - math.log(sum(math.exp(x - max(scores)) for x in scores))
+    return total / (2 * len(one))
 
 
 features = matrices(rows=(2, 5), columns=(1, 4), reach=8)
@@ -153,6 +176,56 @@ def test_contrast_by_hand() -> None:
     assert nce_loss(torch.tensor([[0.3, 0.2]]), 10).item() == pytest.approx(expected, rel=1e-5)
 
 
+@given(matrices(rows=(1, 5), columns=(1, 4), reach=8), st.floats(0.1, 100), st.integers(0, 99))
+@settings(max_examples=60, deadline=None)
+def test_telling_images_apart_is_the_formula(values: Rows, scale: float, seed: int) -> None:
+    one = torch.tensor(values)
+    if ((one.norm(dim=1) > 0) & (one.norm(dim=1) < 1e-2)).any():  # rounding decides about directions
+        return
+    other = random(*one.shape, seed)
+    found = info_nce_loss(one, other, torch.tensor(scale)).item()
+    expected = literal_info_nce(one.double().tolist(), other.double().tolist(), scale)
+    assert found == pytest.approx(expected, rel=1e-4, abs=1e-5 * (1 + scale))
+
+
+@pytest.mark.parametrize("scale", [0.1, 14.0, 100.0])
+@pytest.mark.parametrize("rows", [1, 2, 5])
+def test_telling_images_apart_has_the_formula_s_gradient(rows: int, scale: float) -> None:
+    """Against differences of the literal version, for both sides and the scale; a row of zeros among them."""
+    with in_float64():
+        sides = [random(rows, 3, seed).double() for seed in (1, 2)]
+        sides[0][-1] = 0 if rows > 2 else 1
+        given = [*(side.clone().requires_grad_() for side in sides), torch.tensor(scale, requires_grad=True)]
+        loss = info_nce_loss(*given)
+        gradients = torch.autograd.grad(loss, given)
+    assert loss.item() == pytest.approx(
+        literal_info_nce(*(side.tolist() for side in sides), scale), rel=1e-12, abs=1e-14
+    )
+    for which, side in enumerate(sides):
+        for i, k in itertools.product(range(rows), range(3)):
+            if side[i].any():
+                beside = []
+                for step in (1e-6, -1e-6):
+                    moved = [other.clone() for other in sides]
+                    moved[which][i, k] += step
+                    beside.append(literal_info_nce(*(other.tolist() for other in moved), scale))
+                slope = (beside[0] - beside[1]) / 2e-6
+                assert gradients[which][i, k].item() == pytest.approx(slope, rel=1e-6, abs=1e-7)
+            else:
+                assert gradients[which][i, k] == 0, "no direction"
+    beside = [literal_info_nce(*(side.tolist() for side in sides), scale + step) for step in (1e-5, -1e-5)]
+    assert gradients[2].item() == pytest.approx((beside[0] - beside[1]) / 2e-5, rel=1e-6, abs=1e-8)
+
+
+def test_telling_images_apart_by_hand() -> None:
+    """Equal directions are as good as chance; a batch of one has nothing to tell apart; right angles at scale 1."""
+    same, scale = torch.ones(3, 2), torch.tensor(7.0)
+    assert info_nce_loss(same, same * 4, scale).item() == pytest.approx(math.log(3))
+    assert info_nce_loss(same[:1], -same[:1], scale) == 0
+    expected = -math.log(math.e / (math.e + 1))
+    assert info_nce_loss(torch.eye(2), torch.eye(2) * 5, torch.tensor(1.0)).item() == pytest.approx(expected)
+
+
 def test_edges_are_finite() -> None:
     """One image, equal rows, zero rows, half precision: finite, float32, finite gradients."""
     for rows in (1, 2, 5):
@@ -171,8 +244,8 @@ def test_edges_are_finite() -> None:
 
 
 def test_full_precision_inside_autocast() -> None:
-    student, teacher = random(6, 40, 1), random(6, 30, 2)
-    for loss in (rkd_distance_loss, rkd_angle_loss, kernel_correlation_loss):
+    student, teacher = random(6, 40, 1), random(6, 40, 2)
+    for loss in (rkd_distance_loss, rkd_angle_loss, kernel_correlation_loss, tell_apart):
         with torch.autocast("cpu", torch.bfloat16):
             assert torch.equal(loss(student, teacher), loss(student, teacher).float())
             inside = loss(student, teacher)

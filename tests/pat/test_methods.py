@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from pat.align import resize
+from pat.clock import Clock
 from pat.config import ConfigError
 from pat.losses import cross_entropy, dist_loss, dkd_loss, hint_loss, kd_loss, nkd_loss
 from pat.methods import create_method, list_methods, method_options
@@ -35,6 +36,7 @@ def batch() -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("name", list_methods())
 def test_contract(name: str, student: str, teacher: str) -> None:
     """Finite, falls on a fixed batch, leaves the teacher alone, its state round-trips, bf16 works."""
+    torch.manual_seed(0)
     method = build(name, student, teacher)
     frozen = {k: v.clone() for k, v in method.teacher.state_dict().items()} if method.teacher else {}
     trainable = [p for p in method.parameters() if p.requires_grad]
@@ -42,6 +44,8 @@ def test_contract(name: str, student: str, teacher: str) -> None:
     images, targets = batch()
     totals = []
     for _ in range(5):
+        for clock in (module for module in method.modules() if isinstance(module, Clock)):
+            clock.step.zero_()  # a later step is another one: of other draws, of another weight
         losses = method.train()(images, targets, torch.arange(8))
         assert method.student.training
         assert method.teacher is None or not any(module.training for module in method.teacher.modules())
@@ -74,12 +78,20 @@ def test_options_are_checked() -> None:
 WEIGHTS: dict[str, dict[str, str]] = {
     **{name: {name: "weight"} for name in ("kd", "cc", "crd", "dkd", "dist", "nkd", "rsd", "wttm")},
     "fitnet": {"hint": "weight", "kd": "kd_weight"},
+    "reviewkd": {"hint": "weight"},
+    "sokd": {"hint": "weight", "area": "area_weight", "heads": "head_weight", "kd": "kd_weight"},
     "rkd": {"distance": "distance_weight", "angle": "angle_weight"},
     "ofa": {"ofa": "weight", "kd": "kd_weight"},
-    "pat": {"feature": "feature_weight", "kd": "kd_weight", "regularisation": "regularisation_weight"},
+    "pat": {
+        "feature": "feature_weight",
+        "kd": "kd_weight",
+        "regularisation": "regularisation_weight",
+        "drift": "drift_weight",
+    },
     "rld": {"confidence": "alpha", "correlation": "beta"},
     "vkd": {"feature": "weight", "kd": "kd_weight"},
     "uskd": {"target": "alpha", "others": "beta", "weak": "weak_weight"},
+    "fbt": {name: f"{name}_weight" for name in ("teacher_student", "teacher_assistant", "assistant_student")},
     "scratch": {},
 }
 """Each part of a method's loss and the option that weighs it."""
@@ -91,8 +103,9 @@ def test_the_loss_is_the_weighted_sum_of_its_parts(name: str) -> None:
     weights = {part: 0.3 + 0.4 * place for place, part in enumerate(WEIGHTS[name])}
     options = {option: weights[part] for part, option in WEIGHTS[name].items()}
     losses = build(name, tiny.BATCHNORM, tiny.VIT, **options)(images, targets, torch.arange(8))
-    ce = cross_entropy(losses["output"], targets)
-    torch.testing.assert_close(losses["loss"], ce + sum(weight * losses[part] for part, weight in weights.items()))
+    weights |= {"ce": 1.0} | ({"policy": 1.0} if name == "sokd" else {})
+    expected = {**losses, "ce": cross_entropy(losses["output"], targets)}
+    torch.testing.assert_close(losses["loss"], sum(weight * expected[part] for part, weight in weights.items()))
 
 
 def test_the_options_of_losses_of_logits_stand_in_their_places() -> None:
@@ -139,14 +152,21 @@ def test_hints_of_models_with_three_stages_and_with_four(
     torch.testing.assert_close(method(images, torch.eye(10)[:2])["hint"], sum(hints).detach())
 
 
+ACTING: dict[str, dict[str, float]] = {
+    **dict.fromkeys(("fitnet", "sokd"), {"kd_weight": 1.0}),
+    "pat": {"drift_weight": 1.0},
+}
+"""Weights that are 0 by default, so that every other number acts, too."""
+
+
 @pytest.mark.parametrize(
     ("name", "option"),
     [(name, key) for name in list_methods() for key, value in method_options(name).items() if isinstance(value, float)],
 )
 def test_no_number_is_without_effect(name: str, option: str) -> None:
-    """Within two steps, as CRD's memory shows in the second one; FitNet's temperature is that of its KD."""
+    """Within two steps, as CRD's memory shows in the second one; where there is KD, as FitNet has none."""
     images, targets = batch()
-    default = tiny.SMALL.get(name, {}) | ({"kd_weight": 1.0} if name == "fitnet" else {})
+    default = tiny.SMALL.get(name, {}) | ACTING.get(name, {})
     totals = []
     for factor in (1.0, 1.5):
         torch.manual_seed(0)

@@ -11,9 +11,8 @@ from pat.align import Aligner, pair_stages, resize
 from pat.config import ConfigError
 from pat.losses import cross_entropy, hcl_loss, kd_loss
 from pat.methods import Method, create_method
-from pat.methods.pat import prompted_stages
 from pat.models import create_model
-from pat.prompts import PromptBlock
+from pat.prompts import PromptBlock, chosen_stages
 from tests import tiny
 
 
@@ -170,11 +169,11 @@ def test_stages_are_paired_from_the_last_one_backwards() -> None:
 
 
 def test_prompted_stages() -> None:
-    assert prompted_stages(4, 4) == (0, 1, 2, 3) and prompted_stages(1, 4) == (3,) and prompted_stages(0, 4) == ()
-    assert prompted_stages(4, 3) == (0, 1, 2) and prompted_stages((4, 1), 4) == (0, 3)
+    assert [chosen_stages("", depth, 4) for depth in (4, 1, 0)] == [(0, 1, 2, 3), (3,), ()]
+    assert chosen_stages("", 4, 3) == (0, 1, 2) and chosen_stages("", (4, 1), 4) == (0, 3)
     for bad in (5, -1, (0, 1), (1, 1), ()):
         with pytest.raises(ConfigError, match="prompt_depth"):
-            prompted_stages(bad, 4)
+            chosen_stages("prompt_depth", bad, 4)
     with pytest.raises(ConfigError, match="feedback"):
         build(feedback="next")
 

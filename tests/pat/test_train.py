@@ -36,7 +36,7 @@ def timeless(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("student", "method"),
     [*((student, method) for student in (tiny.VIT, tiny.BATCHNORM) for method in ("scratch", "kd", "pat")),
-     (tiny.VIT, "crd"), (tiny.BATCHNORM, "ofa")],
+     (tiny.VIT, "crd"), (tiny.BATCHNORM, "ofa"), (tiny.MLP, "reviewkd"), (tiny.VIT, "fbt"), (tiny.BATCHNORM, "fbt")],
 )  # fmt: skip
 def test_interrupted_and_resumed_equals_uninterrupted(
     student: str, method: str, tmp_path: Path, teacher_file: Path
@@ -80,7 +80,8 @@ def test_outcome_is_complete(tmp_path: Path, teacher_file: Path) -> None:
     bits = np.unpackbits(np.frombuffer(outcome.test_correct["last_ema"], np.uint8))[:48]
     assert 100 * bits.mean() == pytest.approx(outcome.results["test_last_ema"])
     parts = outcome.history[0]["parts"]
-    assert {"ce", "kd", "feature", "regularisation", "prompted_top1"} == set(parts)
+    stages = {f"{name}_{i}" for name in ("kept", "explained") for i in (1, 2, 3, 4)}
+    assert {"ce", "kd", "feature", "regularisation", "drift", "prompted_top1", *stages} == set(parts)
     student = timm.create_model(tiny.VIT, num_classes=10, checkpoint_path=str(tmp_path / STUDENT))
     again = tiny.run(configuration, tmp_path, teacher_file)  # from the checkpoint of the last epoch
     assert again.student_sha256 == outcome.student_sha256
@@ -88,7 +89,7 @@ def test_outcome_is_complete(tmp_path: Path, teacher_file: Path) -> None:
 
 
 def test_ema_of_a_short_run_is_not_its_initial_weights(tmp_path: Path) -> None:
-    outcome = tiny.run(tiny.config(recipe={"ema_decay": 0.9999}), tmp_path)
+    outcome = tiny.run(tiny.config(recipe={"ema_decay": 0.9999, "ema_warmup": True}), tmp_path)
     initial = create_student(tiny.VIT, 10, 32, seed=0).state_dict()
     exported = timm.create_model(tiny.VIT, num_classes=10, checkpoint_path=str(tmp_path / STUDENT)).state_dict()
     raw = torch.load(tmp_path / CHECKPOINT, weights_only=True)["method"]
@@ -96,6 +97,22 @@ def test_ema_of_a_short_run_is_not_its_initial_weights(tmp_path: Path) -> None:
     assert outcome.exported == "ema"
     moved = (exported[key] - initial[key]).norm() / (raw[f"student.{key}"] - initial[key]).norm()
     assert 0.3 < moved < 1.2
+
+
+@pytest.mark.parametrize(("decay", "warmup"), [(0.9, False), (0.9999, False), (0.9, True), (0.7, True)])
+def test_the_average_of_every_step(decay: float, warmup: bool, tmp_path: Path) -> None:
+    """It begins with the weights after the first step; a warm-up lets the decay rise to the one that is asked for."""
+    config = tiny.config(epochs=1, recipe={"ema_decay": decay, "ema_warmup": warmup, "lr": 0.1})
+    dataset = load(config.data, tmp_path)
+    training, key = Training(config, LocalIO(tmp_path), dataset, None, None), "head.weight"
+    assert training.ema is not None
+    expected, images = torch.zeros(0), torch.randn(16, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    for step in range(1, 9):
+        train_step(training, config, images, torch.eye(10)[torch.arange(16) % 10], torch.arange(16), step - 1)
+        weights = training.student.state_dict()[key].double().clone()
+        kept = min(decay, 1 - step ** (-2 / 3)) if warmup else decay
+        expected = weights if step == 1 else kept * expected + (1 - kept) * weights
+        torch.testing.assert_close(training.ema.module.state_dict()[key].double(), expected, rtol=1e-4, atol=1e-6)
 
 
 def fingerprints(configuration: RunConfig, teacher_file: Path | None, folder: Path) -> tuple[str, str, str]:

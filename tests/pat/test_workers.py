@@ -60,11 +60,25 @@ def in_group(runs: dict[str, RunConfig], folder: Path, teacher: Path, world: int
     mp.spawn(work, (world, port, runs, folder, teacher), nprocs=world)
 
 
+REMEDIES = {"drift_weight": 2.0, "restandardise": True, "feature_warmup": 2, "aligner": "published"}
+
+
 def three_steps() -> dict[str, RunConfig]:
-    """Three steps of 32 images for every method, and for OFA with convolutional heads."""
+    """Three steps of 32 images for every method, and for other ways through some of them."""
     recipe = {"batch_size": 32, "optimizer": "sgd", "lr": 0.02, "ema_decay": 0.0}
     runs = {name: tiny.config(method=name, epochs=1, recipe=recipe) for name in list_methods()}
-    return {**runs, "ofa-cnn": tiny.config(tiny.CNN, "ofa", epochs=1, recipe=recipe)}
+    others = {
+        "ofa-cnn": (tiny.CNN, "ofa", {}),
+        "fbt-cnn": (tiny.CNN, "fbt", tiny.SMALL["fbt"]),
+        "ofa-published": (tiny.VIT, "ofa", {"heads": "published"}),
+        "fitnet-variance": (tiny.VIT, "fitnet", {"feature_norm": "variance", "aligner": "published"}),
+        "pat-balanced": (tiny.VIT, "pat", {**tiny.SMALL_PAT, "variant": "balanced", "feature_size": "regions"}),
+        "pat-remedies": (tiny.VIT, "pat", {**tiny.SMALL_PAT, **REMEDIES}),
+    }
+    return runs | {
+        name: tiny.config(student, method, epochs=1, recipe=recipe, options=options)
+        for name, (student, method, options) in others.items()
+    }
 
 
 @pytest.fixture(scope="module")

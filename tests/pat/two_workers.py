@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import pytest
 import torch.distributed as dist
+import torch.distributed.nn.functional as dist_nn
 from torch import Tensor
 
 T = TypeVar("T")
@@ -24,9 +25,15 @@ class _Pair:
     def be(self, rank: int) -> None:
         self._own.rank = rank
 
+    def rank(self) -> int:
+        return int(self._own.rank)
+
     def all_reduce(self, value: Tensor) -> None:
+        value.copy_(self.sum(value))
+
+    def sum(self, value: Tensor) -> Tensor:
         one, other = self._exchange(value.clone())
-        value.copy_(one + other)
+        return one + other
 
     def all_gather_object(self, parts: list[Any], own: Any) -> None:
         parts[:] = self._exchange(own)
@@ -50,7 +57,9 @@ def of_two_workers(work: Callable[[int], T], monkeypatch: pytest.MonkeyPatch) ->
     with monkeypatch.context() as patch:
         patch.setattr(dist, "is_initialized", lambda: True)
         patch.setattr(dist, "get_world_size", lambda: 2)
+        patch.setattr(dist, "get_rank", pair.rank)
         patch.setattr(dist, "all_reduce", pair.all_reduce)
+        patch.setattr(dist_nn, "all_reduce", pair.sum)
         patch.setattr(dist, "all_gather_object", pair.all_gather_object)
         with ThreadPoolExecutor(2) as pool:
             return list(pool.map(one, range(2)))

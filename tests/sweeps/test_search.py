@@ -18,7 +18,7 @@ from sweeps.configs import default_options
 from sweeps.planning.matrix import matrix_rows
 from sweeps.planning.planner import Key, Plan, Planner, plan
 from sweeps.planning.search import Result, _told, draw_wave, seed_of
-from sweeps.planning.spaces import suggest
+from sweeps.planning.spaces import lies_in_space, suggest
 from sweeps.planning.units import Run, Runs, Segment, as_text
 from sweeps.planning.view import RunState
 from sweeps.study import SEARCH_SEED, Cell, Search, Study, TeacherFile
@@ -87,6 +87,19 @@ def test_a_first_wave_draws_its_default_no_second_time() -> None:
     """The space has two settings, of which one is the default."""
     study = replace(one_cell(), choices={"kd": {"weight": (1.0, 2.0), "temperature": (1.0,)}})
     assert [options["weight"] for options in draw_wave(study, CELL, 0, [])] == [1.0, 2.0]
+
+
+def test_choices_of_an_option_that_the_space_leaves_alone_are_drawn() -> None:
+    """The default setting keeps its own, and what was drawn lies in the space."""
+    stages = (0, 2, 3)
+    study = replace(small_study(options={}), methods=("pat",), choices={"pat": {"feature_stages": stages}})
+    cell, sampler = CELL._replace(method="pat"), optuna.samplers.RandomSampler(0)
+    trials = optuna.create_study(sampler=sampler)
+    drawn = [suggest(study, cell, trials.ask()) for _ in range(20)]
+    assert {options["feature_stages"] for options in drawn} == set(stages)
+    assert all(lies_in_space(study, cell, options) for options in drawn)
+    assert not lies_in_space(study, cell, {**drawn[0], "feature_stages": 1})
+    assert default_options(study, cell)["feature_stages"] == 0
 
 
 def test_from_the_second_wave_on_it_goes_where_scores_were_better() -> None:

@@ -26,7 +26,8 @@ def test_sizes_are_dropped_but_not_numbers_of_models() -> None:
 
 
 def test_words_and_numbers() -> None:
-    assert [method_label(name) for name in ("pat", "fitnet", "scratch")] == ["PAT", "FitNet", "scratch"]
+    names = {"pat": "PAT", "fitnet": "FitNet", "reviewkd": "ReviewKD", "sokd": "SoKD", "scratch": "scratch"}
+    assert {name: method_label(name) for name in names} == names
     assert [family_label(name) for name in ("cnn", "vit", "mlp")] == ["CNN", "ViT", "MLP"]
     assert [number(value) for value in (1.234, -1.236, -0.001)] == ["+1.23", "−1.24", "+0.00"]
     assert number(12.34, 0) == "+12"
