@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "39540063b2fc"
+CODE = "c9fa2180ea5b"
 COPY = Path.home() / "pat-sweeps"
 
 

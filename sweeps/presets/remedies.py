@@ -27,7 +27,7 @@ from sweeps.store import study_folder
 from sweeps.study import SCRATCH, Search, Study
 
 OTHERS = "others"
-BASELINES = ("kd", "fitnet", "dist")
+BASELINES = ("kd", "fitnet", "dist", "rsd")
 FIXED = {"prompt_depth": 4, "regions": 16, "temperature": 1.0, "regularisation_weight": 1.0}
 """Not searched: a form's trials go to the weights of logits and features."""
 DATA = {"digits": digits, "cifar100": cifar100_small_methods}
