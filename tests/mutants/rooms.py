@@ -4,6 +4,7 @@ from tests.mutants import (
     of_dense,
     of_engine,
     of_features,
+    of_losses,
     of_pat,
     of_planning,
     of_statistics,
@@ -15,6 +16,7 @@ from tests.mutants.mutant import Mutant
 
 ROOMS: dict[str, list[Mutant]] = {
     "pat": of_pat.MUTANTS,
+    "losses": of_losses.MUTANTS,
     "tasks": of_tasks.MUTANTS,
     "dense": of_dense.MUTANTS,
     "features": of_features.MUTANTS,
