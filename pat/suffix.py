@@ -54,6 +54,7 @@ class Suffix:
             self._outputs = {key: (few.outputs[key], more.outputs[key]) for key in self._earlier}
             self._try_out(few)
 
+    @torch.compiler.disable
     def __call__(self, x: Tensor, tokens: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Logits [B, classes] and pooled features [B, dim] for the map `x` [B, C, H, W] that enters the stage.
 

@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "c9fa2180ea5b"
+CODE = "110fe0e605c0"
 COPY = Path.home() / "pat-sweeps"
 
 
