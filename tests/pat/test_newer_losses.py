@@ -190,6 +190,14 @@ def test_newer_losses_by_hand() -> None:
     assert masked_correlation_loss(student, torch.zeros(1, 3), labels, 1.0).item() == 0
 
 
+@pytest.mark.filterwarnings("ignore:Anomaly Detection")
+def test_an_image_of_which_no_class_is_left_makes_no_nan_on_the_way() -> None:
+    student, teacher = random(2, 3, 1).requires_grad_(), torch.tensor([[3.0, 2.0, 1.0], [1.0, 2.0, 3.0]])
+    with torch.autograd.detect_anomaly():
+        masked_correlation_loss(student, teacher, torch.tensor([2, 2]), 1.0).backward()
+    assert student.grad is not None and student.grad[0].abs().max() == 0 and student.grad[1, :2].abs().min() > 0
+
+
 def test_soft_labels_of_oneself_by_hand() -> None:
     """Two images: of the first class with 1/2 and of the second with 1/4; Zipf's law over two others is 2 : 1."""
     student = torch.tensor([[math.log(2.0), 0.0, 0.0], [math.log(2.0), 0.0, 0.0]])
