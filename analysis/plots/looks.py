@@ -17,7 +17,10 @@ _COLOURS = (*_OKABE_ITO, "#613008", "#5203B2", "#053B47")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
 _LINES: tuple[Line, ...] = ("-", "-", "-", "-", "-", "-", "--", "--", "--", "--")
 _KNOWN = ("kd", "pat", "ofa", "dist", "dkd", "fitnet", "crd", "rkd", "cc", "fbt")
-_AKIN = {"rsd": "cc", "nkd": "dkd", "wttm": "dist", "rld": "ofa", "vkd": "fitnet", "uskd": "fbt"}
+_AKIN = {
+    "rsd": "cc", "sokd": "rkd", "reviewkd": "crd", "nkd": "dkd", "wttm": "dist", "rld": "ofa", "vkd": "fitnet",
+    "uskd": "fbt",
+}  # fmt: skip
 """There are no more colours: these share one, with another marker and line."""
 
 

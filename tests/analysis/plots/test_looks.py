@@ -68,9 +68,9 @@ def test_a_method_looks_the_same_whatever_stands_beside_it() -> None:
 
 
 def test_more_methods_than_colours_are_told_apart_by_marker_and_line() -> None:
-    newer = ("rsd", "nkd", "wttm", "rld", "vkd", "uskd")
+    newer = ("rsd", "sokd", "reviewkd", "nkd", "wttm", "rld", "vkd", "uskd")
     found = looks([*TEN, *newer, "mine", "yours"])
-    assert len({look for look in found.values()}) == len(found) == 18
+    assert len({look for look in found.values()}) == len(found) == 20
     for method in newer:
         assert looks([method])[method] == found[method]
         sharing = [look for other, look in found.items() if other != method and look.colour == found[method].colour]
