@@ -7,7 +7,6 @@ has them of zero gradient. An amount of 0 changes nothing.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -30,42 +29,39 @@ RANGES = {
 standard deviations of an image's map, share of the way to the shuffled channels, share of the channels dropped."""
 DROP_EDGE = 0.1
 """A channel is dropped gradually, while the share passes over so much."""
-SIGN, CENTRE, NOISE, SHUFFLE, DROP = range(5)
 
 
-@dataclass(frozen=True)
-class Draws:
-    """Random numbers of one operation: functions of `key` (of run, step and operation) and of the image's index."""
-
-    key: Tensor
-    indices: Tensor
-
-    def uniform(self, slot: int, count: int) -> Tensor:
-        """[B, count], float64 in [0, 1)."""
-        places = torch.arange(count, device=self.indices.device)
-        return uniform(self.key, slot, self.indices[:, None], places)
-
-    def order(self, slot: int, count: int) -> Tensor:
-        """A permutation of range(count), one for all images."""
-        return torch.argsort(hash64(self.key, slot, torch.arange(count, device=self.indices.device)), stable=True)
-
-
-def operate(x: Tensor, amounts: Tensor, draws: Draws) -> Tensor:
+def operate(x: Tensor, amounts: Tensor, key: Tensor, indices: Tensor) -> Tensor:
     """Maps [B, C, H, W], float, after the operations of `RANGES` by `amounts` [9], in their order.
 
     Those of 0 do nothing, but for the rounding of an interpolation; their gradients are those of beginning to do
-    something. Which way a map is moved is drawn for each image.
+    something. What is drawn for each image, which way it is moved too, is a function of `key` and its index [B].
     """
     *moves, cut, noise, shuffle, drop = amounts.unbind()
-    sign = 1 - 2 * (draws.uniform(SIGN, 1) < 0.5).to(x.dtype)
-    y = _moved(x, *(sign[:, 0] * move for move in moves))
-    y = y * (1 - _covered(y, cut, draws.uniform(CENTRE, 2).to(x.dtype)))
-    y = y + shuffle * (y[:, draws.order(SHUFFLE, y.shape[1])] - y)
-    dropped = ((drop - draws.uniform(DROP, y.shape[1]).to(x.dtype)) / DROP_EDGE).clamp(0, 1)
+    way, centre, dropping, normal = drawn(x, key, indices)
+    y = _moved(x, *(way * move for move in moves))
+    y = y * (1 - _covered(y, cut, centre))
+    y = y + shuffle * (y[:, channel_order(y.shape[1], key)] - y)
+    dropped = ((drop - dropping) / DROP_EDGE).clamp(0, 1)
     y = y * (1 - dropped)[:, :, None, None]
     spread = x.detach().flatten(1).std(1, correction=0)[:, None, None, None]
-    drawn = draws.uniform(NOISE, x[0].numel()).clamp(min=2.0**-54)
-    return y + noise * spread * torch.special.ndtri(drawn).to(x.dtype).view_as(x)
+    return y + noise * spread * normal
+
+
+def drawn(x: Tensor, key: Tensor, indices: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """For maps [B, C, H, W]: -1 or 1 [B], shares of the sides [B, 2], numbers in [0, 1) for the channels [B, C], and
+    normal ones [B, C, H, W]."""
+    counts = [1, 2, x.shape[1], x[0].numel()]
+    numbers = uniform(key, indices[:, None], torch.arange(sum(counts), device=indices.device))
+    sign, centre, dropping, noise = numbers.split(counts, dim=1)
+    normal = math.sqrt(2) * torch.erfinv((2 * noise - 1).to(x.dtype).clamp(-1 + 1e-7, 1 - 1e-7))
+    way = 1 - 2 * (sign[:, 0] < 0.5).to(x.dtype)
+    return way, centre.to(x.dtype), dropping.to(x.dtype), normal.reshape(x.shape)
+
+
+def channel_order(channels: int, key: Tensor) -> Tensor:
+    """A permutation of the channels, one for all images."""
+    return torch.argsort(hash64(key, torch.arange(channels, device=key.device)), stable=True)
 
 
 def _moved(x: Tensor, shear_x: Tensor, shear_y: Tensor, right: Tensor, down: Tensor, angle: Tensor) -> Tensor:

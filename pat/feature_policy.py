@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pat.counter import hash64, uniform
-from pat.feature_ops import RANGES, Draws, operate
+from pat.feature_ops import RANGES, operate
 from pat.losses import full_precision
 
 TEMPERATURE = 0.5
@@ -49,8 +49,8 @@ class FeaturePolicy(nn.Module):
             gates = chosen @ applied
             augmented = [x.float() for x in maps]
             for place in range(2):
-                draws = Draws(hash64(key, place), indices)
-                augmented = [x + gates[place] * (operate(x, amounts[place], draws) - x) for x in augmented]
+                own = hash64(key, place)
+                augmented = [x + gates[place] * (operate(x, amounts[place], own, indices) - x) for x in augmented]
         return augmented
 
     def entropy(self) -> Tensor:

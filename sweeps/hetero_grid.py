@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "110fe0e605c0"
+CODE = "c5fa76ef0301"
 COPY = Path.home() / "pat-sweeps"
 
 

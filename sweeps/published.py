@@ -138,5 +138,7 @@ OFA_AUTHORS_CIFAR100 = {f":{student}": {"ofa": {"weight": 0.1}} for student in C
 OFA_AUTHORS_IMAGENET = {f"{DEIT}:resnet18": {"ofa": {"epsilon": 1.5}}}
 MODULES = {"pat": {"aligner": "published"}, "fitnet": {"aligner": "published"}, "ofa": {"heads": "published"}}
 """Projectors and heads of the public codes, and their initial weights."""
+IMAGENET_BEGINNINGS = {"reviewkd": {"warmup_epochs": 1}, "sokd": {"search_epochs": 5}}
+"""How long the public codes let a loss in and search for a policy on ImageNet."""
 PAT_CODE_FITNET = {"fitnet": {"kd_weight": 1.0}}
 """The FitNet of the code published with PAT has a KD term; the published tables' FitNet has none."""

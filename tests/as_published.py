@@ -118,7 +118,7 @@ def of_pat() -> list[Row]:
         Row(
             "feature loss",
             "sum over the stages, weight 1",
-            f"`feature_norm={pat['feature_norm']!r}`, `feature_weight` {pat['feature_weight']:g}; recommended: "
+            f"`feature_norm={pat['feature_norm']!r}`, `feature_weight` {pat['feature_weight']:g}; a remedy: "
             f'`variant="balanced"`: {other}',
             "real CIFAR-100 at 32 px, 4 epochs, ViT to CNN / CNN to ViT: as published 18.50 / 23.76 (two seeds), over "
             "the plain teacher's variance at weight 0.1 21.57 / 24.29 (one seed; scratch 19.60 / 20.58, KD 21.29 / "

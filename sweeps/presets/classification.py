@@ -175,7 +175,7 @@ def imagenet() -> Study:
         pairs=published.IMAGENET_PAIRS,
         methods=published.COLUMNS,
         search=Search(trials=8, wave=8, eta=2, rungs=(1 / 30, 1 / 10, 1 / 3, 1.0)),
-        options=published.MODULES,
+        options={**published.MODULES, **published.IMAGENET_BEGINNINGS},
         corrections=published.OFA_AUTHORS_IMAGENET,
         confirm_validation=0.0,
         threads=4,

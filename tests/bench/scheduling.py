@@ -20,9 +20,9 @@ START_SECONDS = 15.0
 """What each segment takes before its first epoch."""
 FACTORS = {
     "kd": 1.6, "fitnet": 1.8, "cc": 1.7, "rkd": 1.8, "crd": 3.0, "dkd": 1.6, "dist": 1.6, "ofa": 2.5, "pat": 5.0,
-    "rsd": 1.7,
+    "rsd": 1.7, "fbt": 3.0, "sokd": 3.0,
 }  # fmt: skip
-"""Seconds an epoch over scratch's; PAT varies from 3 to 8 with the pair."""
+"""Seconds an epoch over scratch's, those of the last three estimated; PAT varies from 3 to 8 with the pair."""
 MIXER_FACTOR = 2.8
 TEACHERS = (
     *dict.fromkeys(teacher for teacher, _ in published.CIFAR100_PAIRS),

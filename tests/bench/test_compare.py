@@ -10,8 +10,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from sweeps import published
 from tests.bench.__main__ import BASELINE, LONG, PARTS, main
 from tests.bench.compare import BETTER, CHANGED, EXACT, GONE, HOLDS, NEW, WORSE, Tolerance, compare, record, table
+from tests.bench.scheduling import FACTORS
 
 COST = Tolerance(0.2)
 
@@ -108,3 +110,7 @@ def test_what_is_recorded_is_of_parts_that_are_there() -> None:
     parts = {name.partition("/")[0] for name in recorded}
     assert {*PARTS} >= parts >= {*PARTS} - {*LONG}
     assert all(math.isfinite(value) for value in recorded.values())
+
+
+def test_every_column_of_the_presets_has_a_cost() -> None:
+    assert {*published.COLUMNS} <= FACTORS.keys(), "tests/bench/scheduling.py: say what its step costs over scratch's"

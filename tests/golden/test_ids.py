@@ -49,7 +49,7 @@ PRESET_RUNS = {
     "imagenet": 555,
     "imagenet-1024": 555,
 }
-PRESETS_DIGEST = "53d25a0c335fee28eb94aa4726da7f4e8ba8199a65f6c0adce75a13e8a2ca92d"
+PRESETS_DIGEST = "e3a5d1d61b74821c95fe150f4e5e592517e9b8128a23bda63cb9a30e5495f16e"
 DENSE_RUNS = {"coco": 25, "coco-small": 25, "coco-tiny": 17, "voc-seg": 25, "camvid-small": 17}
 DENSE_DIGEST = "b652588b204bc4a9e2091e7d44939802cfc74942c26cbdc6aaff3c0ce085bdcb"
 """Of detection and segmentation."""

@@ -136,6 +136,7 @@ PAT: dict[str, tuple[str, ...]] = {
     "pat/methods/reviewkd.py": ("tests/pat/test_reviewkd.py", *_golden("reviewkd", "reviewkd-warm mlp")),
     "pat/methods/sokd.py": (
         "tests/pat/test_sokd.py",
+        *_of("methods", "the_loss_is_the_weighted_sum_of_its_parts[sokd]"),
         *_of("dense_methods", "maps_teach_where_they_show_the_image[sokd-segmentation]"),
         *_golden("sokd", "sokd-reviewkd vit"),
     ),
@@ -184,6 +185,7 @@ PAT: dict[str, tuple[str, ...]] = {
     ),
     "pat/training.py": (
         *_of("recipe", "the_rate_of_every_step"),
+        "tests/pat/test_groups.py",
         *_of("train", "the_average_of_every_step"),
         *_of("workers", "shared_statistics_leave_the_activations"),
         *_of("train", "the_bits_that_are_kept_are_those_of_the_chosen_epoch"),

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from pat.counter import hash64
-from pat.feature_ops import CENTRE as MIDDLE
-from pat.feature_ops import DROP, DROP_EDGE, NOISE, RANGES, SHUFFLE, SIGN, Draws, operate
+from pat.feature_ops import DROP_EDGE, RANGES, channel_order, drawn, operate
 from pat.feature_policy import FeaturePolicy
 
 NAMES = [*RANGES]
@@ -57,31 +56,27 @@ def overlap(low: float, high: float, start: float, end: float) -> float:
     return max(0.0, min(high, end) - max(low, start))
 
 
-def literal(x: Tensor, name: str, magnitude: float, draws: Draws) -> Tensor:
+def literal(x: Tensor, name: str, magnitude: float, key: Tensor, indices: Tensor) -> Tensor:
     images, channels, height, width = x.shape
+    way, centre, drops, normal = (values.tolist() for values in drawn(x, key, indices))
     if name in ("shear_x", "shear_y", "translate_x", "translate_y", "rotate"):
-        signs = [-1.0 if u < 0.5 else 1.0 for u in draws.uniform(SIGN, 1)[:, 0].tolist()]
-        return literal_move(x, name, magnitude, signs)
-    m, out = magnitude * RANGES[name], x.clone()
-    order = draws.order(SHUFFLE, channels).tolist()
-    middle, dropping = draws.uniform(MIDDLE, 2).tolist(), draws.uniform(DROP, channels).tolist()
-    noise = draws.uniform(NOISE, channels * height * width).tolist()
+        return literal_move(x, name, magnitude, way)
+    m, out, order = magnitude * RANGES[name], x.clone(), channel_order(channels, key).tolist()
     for b in range(images):
         values = x[b].flatten().tolist()
         mean = sum(values) / len(values)
         deviation = math.sqrt(sum((value - mean) ** 2 for value in values) / len(values))
-        for place, (c, i, j) in enumerate(itertools.product(range(channels), range(height), range(width))):
+        for c, i, j in itertools.product(range(channels), range(height), range(width)):
             if name == "cutout":
-                top, left = (middle[b][0] - m / 2) * height, (middle[b][1] - m / 2) * width
+                top, left = (centre[b][0] - m / 2) * height, (centre[b][1] - m / 2) * width
                 covered = overlap(i, i + 1, top, top + m * height) * overlap(j, j + 1, left, left + m * width)
                 out[b, c, i, j] *= 1 - covered
             elif name == "noise":
-                normal = math.sqrt(2) * torch.erfinv(torch.tensor(2 * noise[b][place] - 1, dtype=torch.float64)).item()
-                out[b, c, i, j] += m * deviation * normal
+                out[b, c, i, j] += m * deviation * normal[b][c][i][j]
             elif name == "channel_shuffle":
                 out[b, c, i, j] = (1 - m) * x[b, c, i, j] + m * x[b, order[c], i, j]
             else:
-                out[b, c, i, j] *= 1 - min(1.0, max(0.0, (m - dropping[b][c]) / DROP_EDGE))
+                out[b, c, i, j] *= 1 - min(1.0, max(0.0, (m - drops[b][c]) / DROP_EDGE))
     return out
 
 
@@ -91,9 +86,9 @@ def test_operations_are_their_formulas(name: str, shape: tuple[int, int]) -> Non
     """Maps that are not square, single rows, single cells."""
     x = maps(*shape)
     for magnitude, key in itertools.product((0.0, 0.3, 1.0), range(3)):
-        draws = Draws(torch.tensor(key), torch.tensor([4, 0, 9]))
-        found = operate(x, only(name, magnitude), draws)
-        torch.testing.assert_close(found, literal(x, name, magnitude, draws), rtol=1e-9, atol=1e-9)
+        draws = torch.tensor(key), torch.tensor([4, 0, 9])
+        found = operate(x, only(name, magnitude), *draws)
+        torch.testing.assert_close(found, literal(x, name, magnitude, *draws), rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -101,9 +96,9 @@ def test_operations_are_differentiable_in_their_magnitudes(name: str) -> None:
     """Against differences of the literal version."""
     x, step = maps(), 1e-6
     for magnitude in (0.37, 0.81):
-        draws, given = Draws(KEY, torch.arange(3)), only(name, magnitude).requires_grad_()
-        (operate(x, given, draws) * maps(seed=1)).sum().backward()
-        ends = [(literal(x, name, magnitude + d, draws) * maps(seed=1)).sum().item() for d in (step, -step)]
+        draws, given = (KEY, torch.arange(3)), only(name, magnitude).requires_grad_()
+        (operate(x, given, *draws) * maps(seed=1)).sum().backward()
+        ends = [(literal(x, name, magnitude + d, *draws) * maps(seed=1)).sum().item() for d in (step, -step)]
         assert given.grad is not None
         gradient = given.grad[NAMES.index(name)].item() * RANGES[name]
         assert gradient == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=1e-5, abs=1e-6)
@@ -112,17 +107,31 @@ def test_operations_are_differentiable_in_their_magnitudes(name: str) -> None:
 
 def test_nothing_is_done_at_magnitude_0() -> None:
     x = maps(14, 10).float()
-    found = operate(x, torch.zeros(9), Draws(KEY, torch.arange(3)))
+    found = operate(x, torch.zeros(9), KEY, torch.arange(3))
     torch.testing.assert_close(found, x, rtol=0, atol=3e-6)
 
 
 def test_moves_go_both_ways_and_by_image() -> None:
-    draws = Draws(KEY, torch.arange(40))
-    x = maps(images=1).expand(40, -1, -1, -1)
-    found = operate(x, only("translate_x", 1.0), draws)
+    x, indices = maps(images=1).expand(40, -1, -1, -1), torch.arange(40)
+    found = operate(x, only("translate_x", 1.0), KEY, indices)
     assert len(torch.unique(found.flatten(1), dim=0)) == 2
-    swapped = operate(x, only("noise", 1.0), Draws(KEY, torch.arange(40).flip(0)))
-    assert torch.equal(swapped.flip(0), operate(x, only("noise", 1.0), draws))
+    swapped = operate(x, only("noise", 1.0), KEY, indices.flip(0))
+    assert torch.equal(swapped.flip(0), operate(x, only("noise", 1.0), KEY, indices))
+
+
+def test_what_is_drawn_is_spread_as_it_should_be() -> None:
+    x = maps(8, 8, images=400, channels=5)
+    way, centre, dropping, normal = drawn(x, KEY, torch.arange(400))
+    assert set(way.tolist()) == {-1.0, 1.0} and abs(way.mean()) < 0.15
+    for values in (centre, dropping):
+        assert 0 <= values.min() < 0.01 and 0.99 < values.max() < 1 and abs(values.mean() - 0.5) < 0.03
+    shares = [(normal < point).double().mean().item() for point in (-2.0, -1.0, 0.0, 1.0, 2.0)]
+    assert shares == pytest.approx([0.02275, 0.15866, 0.5, 0.84134, 0.97725], abs=3e-3)
+    assert torch.equal(channel_order(50, KEY).sort().values, torch.arange(50))
+    assert len({tuple(channel_order(3, KEY + step).tolist()) for step in range(60)}) == 6
+    assert all(map(torch.equal, drawn(x[:, :, :2, :3], KEY, torch.arange(400))[:2], (way, centre))), (
+        "of maps of any size"
+    )
 
 
 def policy() -> FeaturePolicy:
@@ -148,8 +157,8 @@ def test_a_step_is_its_sub_policy_s_two_operations() -> None:
                 if gates[best, place]:
                     name = NAMES[pairs[best][place]]
                     magnitude = made.magnitude[best, place].sigmoid().item()
-                    draws = Draws(hash64(hash64(KEY, step), place), indices)
-                    expected = literal(expected.double(), name, magnitude, draws)
+                    key = hash64(hash64(KEY, step), place)
+                    expected = literal(expected.double(), name, magnitude, key, indices)
             (found,) = made([x], hash64(KEY, step), indices)
             torch.testing.assert_close(found, expected.float(), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(counts / 3000, made.choice.softmax(0).detach(), rtol=0, atol=0.03)

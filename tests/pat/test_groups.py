@@ -105,6 +105,8 @@ def test_an_optimiser_of_its_own(tmp_path: Path, teacher_file: Path, monkeypatch
     assert any(not torch.equal(p, old) for p, old in zip(made.clipped, others, strict=True))
     total = torch.stack([p.grad.norm() for p in made.clipped if p.grad is not None]).norm()
     assert total.item() == pytest.approx(1e-3, rel=1e-3)
+    apart = torch.stack([p.grad.norm() for p in made.method.align[0].parameters()]).norm()
+    assert apart > 1e-2, "those that learn apart are not in what is clipped"
 
 
 def test_its_state_is_in_the_checkpoint(tmp_path: Path, teacher_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
