@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "c5fa76ef0301"
+CODE = "50d9a698d41d"
 COPY = Path.home() / "pat-sweeps"
 
 

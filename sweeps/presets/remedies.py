@@ -33,10 +33,11 @@ FIXED = {"prompt_depth": 4, "regions": 16, "temperature": 1.0, "regularisation_w
 DATA = {"digits": digits, "cifar100": cifar100_small_methods}
 WARMUP = {"digits": 60, "cifar100": 350}
 """Steps: a third of a run on digits, a quarter on CIFAR-100."""
+TOGETHER = ("balanced", "regions", "drift", "warmup")
 
 
 def forms(data: str) -> dict[str, dict[str, Any]]:
-    """The options of each form of PAT that are not the paper's."""
+    """The options of each form of PAT that are not the paper's; what answers the first question runs first."""
     alone: dict[str, dict[str, Any]] = {
         "paper": {},
         "variance": {"feature_norm": "variance"},
@@ -48,8 +49,9 @@ def forms(data: str) -> dict[str, dict[str, Any]]:
         "aligner": {"aligner": "published"},
         "balanced": {"variant": "balanced"},
     }
-    together = ("balanced", "regions", "drift", "warmup")
-    return {**alone, "together": {key: value for name in together for key, value in alone[name].items()}}
+    together = {key: value for name in TOGETHER for key, value in alone[name].items()}
+    first = ("paper", "balanced")
+    return {**{name: alone[name] for name in first}, "together": together, **alone}
 
 
 def study(data: str, form: str) -> Study:
