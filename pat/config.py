@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self, get_type_hints
 
 from pat.errors import ConfigError, DataError, StorageError, unknown
-from pat.options import complete_options, plain, teacherless
+from pat.options import complete_options, declared, plain, teacherless
 
 __all__ = [
     "NUMERICS",
@@ -116,13 +116,19 @@ class Teacher(Part):
 
 @dataclass(frozen=True)
 class Method(Part):
-    """A distillation method by name with all of its options; options left out take the method's defaults."""
+    """A distillation method by name with all of its options; options left out take the method's defaults.
+
+    In the canonical form, options that joined later (`later` of the method's class) are left out at their default.
+    """
 
     name: str = "scratch"
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "options", complete_options("method", self.name, self.options))
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**super().to_dict(), "options": declared("method", self.name).written(self.options)}
 
     def __hash__(self) -> int:
         return hash((self.name, tuple(sorted(self.options.items()))))

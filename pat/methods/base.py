@@ -39,6 +39,9 @@ class Method(nn.Module):
     """Whether it takes no teacher."""
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Named sets of other defaults; its option `variant` names one, at first the first."""
+    later: ClassVar[tuple[str, ...]] = ()
+    """Options that joined after runs had been addressed, beside those of its bases: no part of a run's identity where
+    they have their default, which must be what was so before."""
     per_sample: tuple[str, ...] = ()
     couples_samples: bool = True
     teacher_scale: Tensor
@@ -141,7 +144,8 @@ def register_method(cls: M) -> M:
     """Makes a method known by the name of its file; its options become part of every configuration."""
     name = cls.__module__.rsplit(".", 1)[-1]
     _methods[name] = cls
-    declare("method", name, signature_defaults(cls.__init__), cls.teacherless, cls.variants)
+    joined = [option for base in cls.__mro__ for option in vars(base).get("later", ())]
+    declare("method", name, signature_defaults(cls.__init__), cls.teacherless, cls.variants, joined)
     return cls
 
 

@@ -52,6 +52,7 @@ MUTANTS = [
             "return {VARIANT: variant, **self.defaults, **self.variants[variant]}",
             "return {VARIANT: variant, **self.variants[variant], **self.defaults}",
         ),
+        ("complete[name] == usual[name] == self.defaults[name]", "complete[name] == self.defaults[name]"),
     ),
     *of(
         "pat/methods/base.py",
@@ -158,6 +159,7 @@ MUTANTS = [
         ("reached = (self.step + 1) / self.feature_warmup", "reached = self.step / self.feature_warmup"),
         ("        if self.training:\n            self.step += 1\n", "        self.step += 1\n"),
         ("len(levels) if feature_stages == 0 else feature_stages", "len(levels)"),
+        ("lr_scale=self.prompt_lr", "lr_scale=self.prompt_lr**2"),
         ('"feature_norm": "variance", "feature_weight": 0.1', '"feature_norm": "variance"'),
         (
             "kd_loss(prompted.logits, plain.logits, temperature=1.0)",
