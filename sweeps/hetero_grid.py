@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "df4c23aeb85b"
+CODE = "44e135ebe879"
 COPY = Path.home() / "pat-sweeps"
 
 

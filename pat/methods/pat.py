@@ -105,7 +105,7 @@ class PAT(Method):
         self.kd_weight, self.feature_weight, self.drift_weight = kd_weight, feature_weight, drift_weight
         self.regularisation_weight, self.temperature, self.feedback = regularisation_weight, temperature, feedback
         self.feature_norm, self.feature_size, self.restandardise = feature_norm, feature_size, restandardise
-        self.student_taps, self.teacher_taps = (task.taps(model) for model in (student, teacher))
+        self.student_taps, self.teacher_taps = task.taps(student), task.for_teacher.taps(teacher)
         self.attention = RegionAttention(task.levels(self.student_taps), regions, region_dim, heads)
         stages, levels = self.teacher_taps.stages, task.levels(self.teacher_taps)
         self.grids = pair_stages(self.attention.grids, len(levels))

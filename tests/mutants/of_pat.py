@@ -8,10 +8,11 @@ MUTANTS = [
     *of(
         "pat/config.py",
         ("return json.dumps(self.to_dict(), sort_keys=True,", "return json.dumps(self.to_dict(),"),
-        ("    if _LATER not in f.metadata:\n        return False\n", ""),
     ),
+    *of("pat/canonical.py", ("    if _LATER not in f.metadata:\n        return False\n", "")),
     *of(
         "pat/training.py",
+        ("config.teacher.image_size if config.teacher else 0", "0"),
         ("lr=recipe.lr,", "lr=recipe.lr * 0.9,"),
         ("weight_decay=recipe.weight_decay,", "weight_decay=recipe.weight_decay * 0.5,"),
         ("if recipe.warmup_steps else recipe.warmup_epochs,", "if recipe.warmup_steps else 0,"),
@@ -36,6 +37,7 @@ MUTANTS = [
             "torch.manual_seed(int(hash64(config.seed, _STEP)))",
         ),
         ("if chosen_epoch(training.history, rule, weights) is row:", "if True:"),
+        ("training.task.for_teacher.score(teacher,", "training.task.score(teacher,"),
     ),
     *of(
         "pat/evaluate.py",
@@ -58,6 +60,7 @@ MUTANTS = [
         "pat/methods/base.py",
         ("sum(own.values()) + sum(weight * part for weight, part", "sum(weight * part for weight, part"),
         ("            self.teacher.eval()\n", "            self.teacher.train(mode)\n"),
+        ("antialias=True)", "antialias=False)"),
         ('return {f"student.{name}" for name in names()}', "return set(names())"),
     ),
     *of(
