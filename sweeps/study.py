@@ -99,7 +99,7 @@ class Study(Part):
     recipe. `initial`: a teacher ("name") or a student (":name") -> the weights that its training starts from,
     `timm:<name.tag>`, or `run:<run_id>` for the student that another run has exported (of a study under the same
     storage; a teacher of this one is waited for). A student's are those of all of its runs, its baselines too.
-    `teacher_sizes`: teacher -> its own input size in pixels (else that of `data`), also for its training and scores.
+    `teacher_sizes`: teacher -> its own input size in pixels (0: that of `data`), for its training and scores too.
     `options`: method -> options that replace the method's defaults throughout; they are searched only where `choices`
     (method -> option -> values) says so. `corrections`: a student (":name") or a pair ("teacher:student") -> method ->
     options whose published value differs there; only the default setting is theirs, a search goes over them.
@@ -108,9 +108,9 @@ class Study(Part):
     A method that takes no teacher is a cell of each student, searched and confirmed once whatever its pairs.
     `seeds` confirmation seeds follow the search. `confirm_validation` is the validation share of scratch and
     confirmation runs (None = that of `data`). `threads` per worker and `workers` per run (a number, or one for each
-    method, teachers and scratch being "scratch") belong to the study.
-    `task`: what is learnt; the data set must say what it needs to know of its images.
-    `gpu_share` of one GPU is asked for by a one-worker run where the cluster has GPUs; None: as probes allow.
+    method, teachers and scratch being "scratch") belong to the study. `gpu_share` of one GPU is asked for by a
+    one-worker run where the cluster has GPUs; None: as probes allow. `task`: what is learnt; the data set must say
+    what it needs to know of its images.
     """
 
     name: str
@@ -227,10 +227,9 @@ def _check_names(study: Study) -> None:
             check_tag(study.task.name, name, source.tag)
     for key, weights in study.initial.items():
         _check_initial(study, key, weights)
-    for name, size in study.teacher_sizes.items():
+    for name in study.teacher_sizes:
         if name not in study.teachers:
             raise unknown("teacher", name, study.teachers, of=f" of study {study.name!r} with a size of its own")
-        create_task(study.task, study.data, num_classes=1, teacher_size=size)
     for method in study.methods:
         check_task(method, study.task.name)
         method_options(method, {**study.options.get(method, {}), **study.choices.get(method, {})})
@@ -285,7 +284,8 @@ def _check_numbers(study: Study) -> None:
     for recipe in recipes.values():
         if isinstance(recipe, Recipe) and recipe.auto_augment and recipe.views == "batched":
             parse(recipe.auto_augment)
-    task = create_task(study.task, study.data, num_classes=1)
+    for size in (*study.teacher_sizes.values(), 0):
+        task = create_task(study.task, study.data, num_classes=1, teacher_size=size)
     for colon, models in (("", study.teachers), (":", study.students)):
         for name, one in models.items():
             if isinstance(one, Recipe):

@@ -25,6 +25,7 @@ from pat.options import teacherless
 from pat.tasks import Task, default_task, task_class, task_on
 from pat.weights import is_url, sha256
 from sweeps.cli import guarded
+from sweeps.costs.flops import method_on_meta
 from sweeps.engine.lock import locked
 from sweeps.engine.runs import Job, execute, run_folder
 from sweeps.flags import Parser
@@ -121,6 +122,9 @@ def _train(flags: argparse.Namespace) -> int:
     task = task_on(learnt, data, load(data, root), flags.teacher_size)
     for name in [flags.student, *([flags.teacher] if needs_teacher and not flags.teacher_file else [])]:
         task.check(name, recipe, "")
+    given = Teacher(flags.teacher, "run:none", flags.teacher_size) if needs_teacher else None
+    run = RunConfig(flags.student, data, recipe, method, given, flags.seed, flags.threads, task=learnt)
+    method_on_meta(run, task.num_classes)
     folder = Path(flags.storage).expanduser().absolute() / FOLDER
     _make(folder)
     with locked(folder):
@@ -129,7 +133,7 @@ def _train(flags: argparse.Namespace) -> int:
             teacher, file, digest = _given_teacher(flags, folder, task.for_teacher)
         elif needs_teacher:
             teacher, file, digest = _trained_teacher(flags, learnt, task.for_teacher.data, root, recipe, folder)
-        run = RunConfig(flags.student, data, recipe, method, teacher, flags.seed, flags.threads, task=learnt)
+        run = replace(run, teacher=teacher)
         row = _run(run, folder, root, "scratch" if flags.method == SCRATCH else "confirm", file, digest)
     path = run_folder(folder, run.run_id) / STUDENT
     metric = METRICS[row["metric"]]
