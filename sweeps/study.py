@@ -16,6 +16,7 @@ from pat.starting import RUN
 from pat.tasks import check_data, create_task
 from pat.views.randaugment import parse
 from pat.weights import SCHEMES, is_url
+from sweeps.spaces import BEFORE, SPACES, Log, Space, read_space, write_space
 
 SCRATCH, TIMM, CLASSIFICATION = "scratch", "timm:", "classification"
 SEARCH_SEED = 0
@@ -71,6 +72,7 @@ class Search(Part):
     eta: int = 2
     rungs: tuple[float, ...] = (1 / 3, 1.0)
     failures: int = 3
+    sampler: str = later("tpe")
 
     def __post_init__(self) -> None:
         if self.wave < 1:
@@ -130,8 +132,13 @@ class Study(Part):
     workers: int | Mapping[str, int] = 1
     gpu_share: float | None = None
     task: Task = later(default_factory=Task)
+    spaces: Mapping[str, Space] = later(default_factory=dict)
 
     def __post_init__(self) -> None:
+        own = {
+            name: space for name, space in self.spaces.items() if [*space.items()] != [*SPACES.get(name, {}).items()]
+        }
+        object.__setattr__(self, "spaces", own)
         if SCRATCH in self.methods:
             object.__setattr__(self, "methods", tuple(name for name in self.methods if name != SCRATCH))
         _check_names(self)
@@ -161,6 +168,20 @@ class Study(Part):
         """The recipe of a student."""
         return self.students[student]
 
+    def space(self, method: str) -> Space:
+        """What the searches of a method change: the choices of the study come before its space, fixed options after."""
+        choices, fixed = self.choices.get(method, {}), self.fixed(method)
+        left = {name: kind for name, kind in self._whole_space(method).items() if name in choices or name not in fixed}
+        return {**left, **choices}
+
+    def fixed(self, method: str) -> dict[str, Any]:
+        """Options of the method's space that the study sets instead: a search has them, corrections or not."""
+        space = self._whole_space(method)
+        return {name: value for name, value in self.options.get(method, {}).items() if name in space}
+
+    def _whole_space(self, method: str) -> Space:
+        return self.spaces.get(method, SPACES.get(method, {}))
+
     def workers_of(self, method: str) -> int:
         """How many workers share a run of `method`."""
         return self.workers if isinstance(self.workers, int) else self.workers.get(method, 1)
@@ -170,8 +191,10 @@ class Study(Part):
         return "ema" if self.students[student].ema_decay > 0 else "raw"
 
     def to_dict(self) -> dict[str, Any]:
-        """The study as plain JSON values, with the numerics of `pat`."""
-        return {**super().to_dict(), "numerics": NUMERICS}
+        """The study as plain JSON values, with the spaces of all of its methods and the numerics of `pat`."""
+        spaces = {**{name: SPACES[name] for name in self.methods if name in SPACES}, **self.spaces}
+        written = {name: write_space(space) for name, space in spaces.items()}
+        return {**super().to_dict(), "spaces": written, "numerics": NUMERICS}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Study:
@@ -188,6 +211,10 @@ class Study(Part):
                     "anchors": tuple((teacher, student) for teacher, student in values.get("anchors", ())),
                     "search": Search.from_dict(values["search"]),
                     "task": Task.from_dict(values.get("task", {})),
+                    "spaces": {
+                        **{name: BEFORE[name] for name in values["methods"] if name in BEFORE},
+                        **{name: read_space(space) for name, space in values.get("spaces", {}).items()},
+                    },
                 }
             )
         except (KeyError, TypeError, AttributeError) as error:
@@ -225,6 +252,8 @@ def _check_names(study: Study) -> None:
     for method in study.methods:
         check_task(method, study.task.name)
         method_options(method, {**study.options.get(method, {}), **study.choices.get(method, {})})
+    for method, space in study.spaces.items():
+        method_options(method, {name: kind.low if isinstance(kind, Log) else kind[0] for name, kind in space.items()})
     for key, corrected in study.corrections.items():
         teacher, colon, student = key.partition(":")
         if not colon or student not in study.students or (teacher and teacher not in study.teachers):

@@ -14,8 +14,8 @@ from sweeps.planning.units import ENDED_BADLY, Run, Runs, Segment, Unit, as_text
 from sweeps.planning.view import NOT_STARTED, RunState, View
 from sweeps.study import SEARCH_SEED, Study
 
-Draw = Callable[[int, Sequence[Result]], list[dict[str, Any]]]
-"""The settings of a wave, given the results of all earlier ones."""
+Draw = Callable[[int, Sequence[Result]], Sequence[Mapping[str, Any]] | None]
+"""The settings of a wave, given the results of all earlier ones; None while anchors are waited for."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Found:
     closed: str = ""
 
 
-def search_cell(runs: Runs, unit: Unit, view: View, draw: Draw | None) -> Found:
-    """The waves of a cell as far as they have come. `draw` is None while anchors are waited for.
+def search_cell(runs: Runs, unit: Unit, view: View, draw: Draw) -> Found:
+    """The waves of a cell as far as they have come.
 
     The search is closed at the end of the wave with which `search.failures` runs have failed. It ends early with a
     wave of which nothing finished.
@@ -37,11 +37,11 @@ def search_cell(runs: Runs, unit: Unit, view: View, draw: Draw | None) -> Found:
     waves = study.search.trials // study.search.wave
     for wave in range(waves):
         unit.after_search = (waves - wave) * study.recipe(unit.cell.student).epochs
-        if draw is None:
-            _expect(study, unit, waves)
+        settings = draw(wave, results)
+        if settings is None:
+            _expect(study, unit, waves - wave)
             unit.longest = study.recipe(unit.cell.student).epochs + unit.after_search
             return Found()
-        settings = draw(wave, results)
         tried = [runs.student(unit.cell, options, SEARCH_SEED) for options in settings]
         states = [view.get(run.run_id, NOT_STARTED) for run in tried]
         ended = _wave(study, unit, settings, tried, states, len(results))

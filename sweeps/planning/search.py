@@ -9,13 +9,14 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import optuna
-from optuna.trial import FixedTrial, TrialState, create_trial
+from optuna.trial import BaseTrial, TrialState, create_trial
 
+from pat.methods import method_options
 from sweeps.configs import default_options
-from sweeps.planning.spaces import lies_in_space, searchable, suggest
+from sweeps.spaces import Log, Space, distribution, inside
 from sweeps.study import Cell, Study
 
 REDRAWS = 100
@@ -31,6 +32,18 @@ class Result:
     scores: tuple[tuple[int, float], ...] = ()
 
 
+class Wave(NamedTuple):
+    """The settings of one wave of a cell, in order."""
+
+    cell: Cell
+    number: int
+    settings: Sequence[Mapping[str, Any]]
+
+
+Waves = Mapping[tuple[Cell, int], Sequence[Mapping[str, Any]]]
+"""Settings by cell and number of the wave."""
+
+
 def draw_wave(
     study: Study, cell: Cell, wave: int, earlier: Sequence[Result], warm: Sequence[Mapping[str, Any]] = ()
 ) -> list[dict[str, Any]]:
@@ -40,9 +53,9 @@ def draw_wave(
     there is room. A setting drawn before is drawn again, at most 100 times in all for one place; then the wave stays
     smaller.
     """
-    default = default_options(study, cell)
+    default, space = default_options(study, cell), study.space(cell.method)
     settings = [default] if wave == 0 else []
-    if not searchable(cell.method):
+    if not space:
         return settings
     seen = {_key(result.options) for result in earlier} | {_key(default)}
     for options in warm if wave == 0 else ():
@@ -52,7 +65,7 @@ def draw_wave(
     optuna_study = _rebuild(study, cell, wave, earlier)
     while len(settings) < study.search.wave:
         for _ in range(REDRAWS):
-            options = suggest(study, cell, optuna_study.ask())
+            options = complete(study, cell, suggest(space, optuna_study.ask()))
             if _key(options) not in seen:
                 break
         else:
@@ -60,6 +73,30 @@ def draw_wave(
         seen.add(_key(options))
         settings.append(options)
     return settings
+
+
+def suggest(space: Space, trial: BaseTrial) -> dict[str, Any]:
+    """A value for each option of a space, drawn from `trial`."""
+    return {
+        name: float(f"{trial.suggest_float(name, kind.low, kind.high, log=True):.4g}")
+        if isinstance(kind, Log)
+        else trial.suggest_categorical(name, kind)
+        for name, kind in space.items()
+    }
+
+
+def complete(study: Study, cell: Cell, drawn: Mapping[str, Any]) -> dict[str, Any]:
+    """A complete setting: what was drawn, what the study has fixed of the method, and the cell's default."""
+    return method_options(cell.method, {**default_options(study, cell), **study.fixed(cell.method), **drawn})
+
+
+def lies_in_space(study: Study, cell: Cell, options: Mapping[str, Any]) -> bool:
+    """Whether the cell's search could draw exactly this complete setting."""
+    space = study.space(cell.method)
+    drawn = {name: options[name] for name in space}
+    return complete(study, cell, drawn) == dict(options) and all(
+        inside(kind, drawn[name]) for name, kind in space.items()
+    )
 
 
 def seed_of(study: Study, cell: Cell, wave: int) -> int:
@@ -73,25 +110,28 @@ def _key(options: Mapping[str, Any]) -> str:
 
 
 def _rebuild(study: Study, cell: Cell, wave: int, earlier: Sequence[Result]) -> optuna.Study:
-    """An in-memory Optuna study that has been told every earlier trial."""
+    """An in-memory Optuna study that has been told every earlier trial whose setting lies in the space; a default or
+    correction outside is a candidate like any other, of which the sampler can make nothing."""
     startup = study.search.wave
     sampler = optuna.samplers.TPESampler(seed=seed_of(study, cell, wave), n_startup_trials=startup)
     rebuilt = optuna.create_study(direction="maximize", sampler=sampler)
-    for result in earlier:
-        rebuilt.add_trial(_told(study, cell, result))
+    space = study.space(cell.method)
+    rebuilt.add_trials([told(space, result) for result in earlier if _fits(space, result.options)])
     return rebuilt
 
 
-def _told(study: Study, cell: Cell, result: Result) -> optuna.trial.FrozenTrial:
-    """A trial as Optuna is told it: its parameters are read back by running the space on the setting."""
-    replay = FixedTrial(dict(result.options))
-    suggest(study, cell, replay)
+def _fits(space: Space, options: Mapping[str, Any]) -> bool:
+    return all(inside(kind, options[name]) for name, kind in space.items())
+
+
+def told(space: Space, result: Result) -> optuna.trial.FrozenTrial:
+    """A trial as Optuna is told it, whose setting lies in the space."""
     states = {"finished": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
     state = states[result.status]
     return create_trial(
         state=state,
-        params=replay.params,
-        distributions=replay.distributions,
+        params={name: result.options[name] for name in space},
+        distributions={name: distribution(kind) for name, kind in space.items()},
         intermediate_values={} if state == TrialState.FAIL else dict(result.scores),
         value=result.scores[-1][1] if state == TrialState.COMPLETE else None,
     )

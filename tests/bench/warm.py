@@ -18,9 +18,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from optuna.distributions import CategoricalDistribution
-from optuna.trial import FixedTrial
-
 from analysis.stats import paired_t
 from pat.models import family
 from sweeps.configs import default_options
@@ -29,10 +26,10 @@ from sweeps.planning.anchors import anchors_of, is_anchor
 from sweeps.planning.halving import search_cell
 from sweeps.planning.planner import rungs_of
 from sweeps.planning.search import Result, draw_wave
-from sweeps.planning.spaces import suggest
 from sweeps.planning.units import Run, Runs, Unit
 from sweeps.planning.view import RunState, View, read_view
 from sweeps.presets import preset
+from sweeps.spaces import Log
 from sweeps.store import read_study
 from sweeps.study import SEARCH_SEED, Cell, Study
 from sweeps.teachers import recorded
@@ -87,14 +84,12 @@ class Surface:
 
     def _places(self, cell: Cell, options: Mapping[str, Any]) -> dict[str, float]:
         """Where a setting lies in each dimension of the space, from 0 to 1."""
-        replay = FixedTrial(dict(options))
-        suggest(self.study, cell, replay)
-        return {name: _place(kind, options[name]) for name, kind in replay.distributions.items()}
+        return {name: _place(kind, options[name]) for name, kind in self.study.space(cell.method).items()}
 
 
-def _place(kind: Any, value: Any) -> float:
-    if isinstance(kind, CategoricalDistribution):
-        return kind.choices.index(value) / max(1, len(kind.choices) - 1)
+def _place(kind: Log | tuple[Any, ...], value: Any) -> float:
+    if isinstance(kind, tuple):
+        return kind.index(value) / max(1, len(kind) - 1)
     return math.log(value / kind.low) / math.log(kind.high / kind.low)
 
 
