@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "b76ba4bcf13a"
+CODE = "53936d8d9815"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -59,6 +60,27 @@ def inside(kind: Log | tuple[Any, ...], value: Any) -> bool:
     if isinstance(kind, Log):
         return isinstance(value, int | float) and kind.low <= value <= kind.high
     return value in kind
+
+
+def place(kind: Log | tuple[Any, ...], value: Any) -> float:
+    """Where a value lies in its range, from 0 to 1, on a logarithmic scale or in the order of the choices; outside of
+    the range at its end, what is no choice in the middle."""
+    if isinstance(kind, Log):
+        part = math.log(max(value, kind.low) / kind.low) / math.log(kind.high / kind.low)
+        return min(1.0, part)
+    return (kind.index(value) + 0.5) / len(kind) if value in kind else 0.5
+
+
+def at(kind: Log | tuple[Any, ...], part: float) -> Any:
+    """The value at a place."""
+    if isinstance(kind, Log):
+        return four_digits(kind.low * (kind.high / kind.low) ** part)
+    return kind[min(len(kind) - 1, int(part * len(kind)))]
+
+
+def four_digits(value: float) -> float:
+    """Four significant digits."""
+    return float(f"{value:.4g}")
 
 
 TEMPERATURE = Log(0.5, 8.0)

@@ -24,11 +24,15 @@ def study_folder(storage: str | Path, study: Study) -> Path:
 def grown_study(folder: Path, asked: Study) -> Study:
     """The study that a folder is to hold: what is there, grown by what is asked for. Writes nothing.
 
-    Raises ConfigError if the folder holds another study under this name, naming the field that differs, or cannot
-    be written.
+    Raises ConfigError if the folder holds another study under this name, naming the field that differs; and where a
+    study that would begin here decides on scores of a warm-up.
     """
     stored = read_study(folder)
-    return asked if stored is None else grow(stored, asked, folder)
+    if stored is not None:
+        return grow(stored, asked, folder)
+    for student in asked.used_students():
+        asked.search.check_warmup(student, asked.recipe(student))
+    return asked
 
 
 def open_study(storage: str | Path, study: Study) -> tuple[Path, Study]:

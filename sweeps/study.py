@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import isclose
 from typing import Any, NamedTuple
 
 from pat.config import NUMERICS, ConfigError, Data, Part, Recipe, Task, later, plain, unknown
@@ -16,6 +15,7 @@ from pat.starting import RUN
 from pat.tasks import check_data, create_task
 from pat.views.randaugment import parse
 from pat.weights import SCHEMES, is_url
+from sweeps.search import Search
 from sweeps.spaces import BEFORE, SPACES, Log, Space, read_space, write_space
 
 SCRATCH, TIMM, CLASSIFICATION = "scratch", "timm:", "classification"
@@ -57,40 +57,6 @@ class TeacherFile(Part):
     def tag(self) -> str:
         """The name and tag of timm's pretrained weights; empty for other files."""
         return self.path.removeprefix(TIMM) if self.path.startswith(TIMM) else ""
-
-
-@dataclass(frozen=True)
-class Search(Part):
-    """The search of one cell: `trials` settings in waves of `wave` by successive halving; 0 trials: no search.
-
-    After each rung (a share of the full-length run, the last one is 1) the best 1/`eta` of those that began it go on.
-    The search is closed at the end of the wave with which `failures` of its runs have failed (not diverged).
-    """
-
-    trials: int = 4
-    wave: int = 4
-    eta: int = 2
-    rungs: tuple[float, ...] = (1 / 3, 1.0)
-    failures: int = 3
-    sampler: str = later("tpe")
-
-    def __post_init__(self) -> None:
-        if self.wave < 1:
-            raise ConfigError(f"search.wave = {self.wave}: a positive number")
-        if self.trials < 0 or self.trials % self.wave:
-            above = max(1, -(-self.trials // self.wave)) * self.wave
-            raise ConfigError(f"search.trials = {self.trials}: 0, or whole waves of {self.wave}, for instance {above}")
-        if self.eta < 2:
-            raise ConfigError(f"search.eta = {self.eta}: 2 or more")
-        if self.failures < 1:
-            raise ConfigError(f"search.failures = {self.failures}: a positive number")
-        ascending = all(low < high for low, high in zip(self.rungs, self.rungs[1:], strict=False))
-        if not self.rungs or not ascending or self.rungs[0] <= 0 or not isclose(self.rungs[-1], 1):
-            raise ConfigError(f"search.rungs = {self.rungs}: ascending shares of the run, the last one 1")
-
-    def epochs(self, full: int) -> tuple[int, ...]:
-        """The rungs of a run of `full` epochs, in epochs."""
-        return tuple(sorted({max(1, round(share * full)) for share in self.rungs}))
 
 
 @dataclass(frozen=True)

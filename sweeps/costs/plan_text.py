@@ -74,7 +74,8 @@ def _head(study: Study) -> list[str]:
     rungs = ", ".join(f"{share:.3g}" for share in search.rungs)
     halving = (
         f"{search.trials} trials a cell in waves of {search.wave}, "
-        f"1/{search.eta} kept after each rung ({rungs} of a run)"
+        f"1/{search.eta} kept after each rung ({rungs} of a run), proposed by {search.sampler}"
+        f"{' around the default, which is never pruned' if search.prior and search.keep_default else ''}"
     )
     learnt = "" if study.task.name == CLASSIFICATION else f"{study.task.name}, "
     methods = ", ".join((SCRATCH, *study.methods))

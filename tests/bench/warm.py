@@ -29,9 +29,9 @@ from sweeps.planning.search import Result, draw_wave
 from sweeps.planning.units import Run, Runs, Unit
 from sweeps.planning.view import RunState, View, read_view
 from sweeps.presets import preset
-from sweeps.spaces import Log
+from sweeps.spaces import BEFORE, Log
 from sweeps.store import read_study
-from sweeps.study import SEARCH_SEED, Cell, Study
+from sweeps.study import SEARCH_SEED, Cell, Search, Study
 from sweeps.teachers import recorded
 from tests.bench.compare import EXACT
 
@@ -186,8 +186,9 @@ def _one_seed(seed: int, share: float, method: str) -> Saved:
     """The mean over the cells of one surface that have anchors."""
     base = preset("cifar100")
     first = {student: (teacher, student) for teacher, student in reversed(base.pairs)}
-    whole = replace(base.search, trials=TRIALS)
-    study = replace(base, name=f"warm-{seed}", methods=(method,), search=whole, anchors=tuple(first.values()))
+    whole = Search(trials=TRIALS, wave=8, rungs=(1 / 30, 1 / 10, 1 / 3, 1.0))
+    anchored = tuple(first.values())
+    study = replace(base, name=f"warm-{seed}", methods=(method,), search=whole, anchors=anchored, spaces=BEFORE)
     surface, runs, view = Surface(study, seed, share), Runs(study), dict[str, RunState]()
     anchors = {(cell := Cell(*pair, method)): search(surface, runs, cell, (), view)[1] for pair in study.anchors}
 
