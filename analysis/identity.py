@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 GROWING = ("pairs", "methods", "seeds", "gpu_share")
-BY_NAME = ("teachers", "students", "initial", "options", "choices", "teacher_sizes")
-JOINED: Mapping[str, Any] = {"anchors": [], "search": {"failures": 3}}
+BY_NAME = ("teachers", "students", "initial", "options", "choices", "spaces", "teacher_sizes")
+JOINED: Mapping[str, Any] = {"anchors": [], "search": {"failures": 3}, "spaces": {}, "teacher_sizes": {}}
 """Fields that every program now writes, and what a `study.json` from before them says by not having them."""
 
 
@@ -22,7 +22,7 @@ def completed(study: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **study,
         **{
-            key: {**value, **study[key]} if isinstance(value, Mapping) else study.get(key, value)
+            key: {**value, **study.get(key, {})} if isinstance(value, Mapping) else study.get(key, value)
             for key, value in JOINED.items()
         },
     }

@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "417ee28cf8f9"
+CODE = "2a8b8330792b"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from math import isclose
 from typing import Any, NamedTuple
 
 from pat.config import NUMERICS, ConfigError, Data, Part, Recipe, Task, later, plain, unknown
@@ -16,6 +15,8 @@ from pat.starting import RUN
 from pat.tasks import check_data, create_task
 from pat.views.randaugment import parse
 from pat.weights import SCHEMES, is_url
+from sweeps.search import Search
+from sweeps.spaces import BEFORE, SPACES, Log, Space, read_space, write_space
 
 SCRATCH, TIMM, CLASSIFICATION = "scratch", "timm:", "classification"
 SEARCH_SEED = 0
@@ -59,39 +60,6 @@ class TeacherFile(Part):
 
 
 @dataclass(frozen=True)
-class Search(Part):
-    """The search of one cell: `trials` settings in waves of `wave` by successive halving; 0 trials: no search.
-
-    After each rung (a share of the full-length run, the last one is 1) the best 1/`eta` of those that began it go on.
-    The search is closed at the end of the wave with which `failures` of its runs have failed (not diverged).
-    """
-
-    trials: int = 4
-    wave: int = 4
-    eta: int = 2
-    rungs: tuple[float, ...] = (1 / 3, 1.0)
-    failures: int = 3
-
-    def __post_init__(self) -> None:
-        if self.wave < 1:
-            raise ConfigError(f"search.wave = {self.wave}: a positive number")
-        if self.trials < 0 or self.trials % self.wave:
-            above = max(1, -(-self.trials // self.wave)) * self.wave
-            raise ConfigError(f"search.trials = {self.trials}: 0, or whole waves of {self.wave}, for instance {above}")
-        if self.eta < 2:
-            raise ConfigError(f"search.eta = {self.eta}: 2 or more")
-        if self.failures < 1:
-            raise ConfigError(f"search.failures = {self.failures}: a positive number")
-        ascending = all(low < high for low, high in zip(self.rungs, self.rungs[1:], strict=False))
-        if not self.rungs or not ascending or self.rungs[0] <= 0 or not isclose(self.rungs[-1], 1):
-            raise ConfigError(f"search.rungs = {self.rungs}: ascending shares of the run, the last one 1")
-
-    def epochs(self, full: int) -> tuple[int, ...]:
-        """The rungs of a run of `full` epochs, in epochs."""
-        return tuple(sorted({max(1, round(share * full)) for share in self.rungs}))
-
-
-@dataclass(frozen=True)
 class Study(Part):
     """Everything that a study computes.
 
@@ -132,8 +100,13 @@ class Study(Part):
     gpu_share: float | None = None
     task: Task = later(default_factory=Task)
     teacher_sizes: Mapping[str, int] = later(default_factory=dict)
+    spaces: Mapping[str, Space] = later(default_factory=dict)
 
     def __post_init__(self) -> None:
+        own = {
+            name: space for name, space in self.spaces.items() if [*space.items()] != [*SPACES.get(name, {}).items()]
+        }
+        object.__setattr__(self, "spaces", own)
         if SCRATCH in self.methods:
             object.__setattr__(self, "methods", tuple(name for name in self.methods if name != SCRATCH))
         _check_names(self)
@@ -167,6 +140,20 @@ class Study(Part):
         """The recipe of a student."""
         return self.students[student]
 
+    def space(self, method: str) -> Space:
+        """What the searches of a method change: the choices of the study come before its space, fixed options after."""
+        choices, fixed = self.choices.get(method, {}), self.fixed(method)
+        left = {name: kind for name, kind in self._whole_space(method).items() if name in choices or name not in fixed}
+        return {**left, **choices}
+
+    def fixed(self, method: str) -> dict[str, Any]:
+        """Options of the method's space that the study sets instead: a search has them, corrections or not."""
+        space = self._whole_space(method)
+        return {name: value for name, value in self.options.get(method, {}).items() if name in space}
+
+    def _whole_space(self, method: str) -> Space:
+        return self.spaces.get(method, SPACES.get(method, {}))
+
     def workers_of(self, method: str) -> int:
         """How many workers share a run of `method`."""
         return self.workers if isinstance(self.workers, int) else self.workers.get(method, 1)
@@ -176,8 +163,10 @@ class Study(Part):
         return "ema" if self.students[student].ema_decay > 0 else "raw"
 
     def to_dict(self) -> dict[str, Any]:
-        """The study as plain JSON values, with the numerics of `pat`."""
-        return {**super().to_dict(), "numerics": NUMERICS}
+        """The study as plain JSON values, with the spaces of all of its methods and the numerics of `pat`."""
+        spaces = {**{name: SPACES[name] for name in self.methods if name in SPACES}, **self.spaces}
+        written = {name: write_space(space) for name, space in spaces.items()}
+        return {**super().to_dict(), "spaces": written, "numerics": NUMERICS}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Study:
@@ -197,6 +186,10 @@ class Study(Part):
                     "anchors": tuple((teacher, student) for teacher, student in values.get("anchors", ())),
                     "search": Search.from_dict(values["search"]),
                     "task": Task.from_dict(values.get("task", {})),
+                    "spaces": {
+                        **{name: BEFORE[name] for name in values["methods"] if name in BEFORE},
+                        **{name: read_space(space) for name, space in values.get("spaces", {}).items()},
+                    },
                 }
             )
         except (KeyError, TypeError, AttributeError) as error:
@@ -233,6 +226,8 @@ def _check_names(study: Study) -> None:
     for method in study.methods:
         check_task(method, study.task.name)
         method_options(method, {**study.options.get(method, {}), **study.choices.get(method, {})})
+    for method, space in study.spaces.items():
+        method_options(method, {name: kind.low if isinstance(kind, Log) else kind[0] for name, kind in space.items()})
     for key, corrected in study.corrections.items():
         teacher, colon, student = key.partition(":")
         if not colon or student not in study.students or (teacher and teacher not in study.teachers):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -36,14 +37,16 @@ def resolve_used(study: Study, folder: Path, num_classes: int) -> None:
         resolve(source, folder, create_task(study.task, study.teacher_data(name), num_classes))
 
 
-def provide_used(study: Study, folder: Path, num_classes: int) -> None:
+def provide_used(study: Study, folder: Path, num_classes: int, elsewhere: Collection[str] = ()) -> None:
     """`provide` for every teacher that the pairs of the study use, which are resolved; and timm's weights that the
-    training of the others and of the students starts from, a teacher's as long as it has not ended."""
+    training of the others and of the students starts from, a teacher's as long as it has not ended, here or (its
+    run_id) `elsewhere`."""
     for name, source in _used(recorded(study, folder)).items():
         provide(name, source, folder, create_task(study.task, study.teacher_data(name), num_classes))
     teachers = {name: teacher_run(study, name) for name in study.used_teachers()}
-    begun = [name for name, run in teachers.items() if run is not None and ledger.read_run(folder, run.run_id) is None]
-    for key in (*begun, *(f":{name}" for name in study.used_students())):
+    trained = {name: run.run_id for name, run in teachers.items() if run is not None}
+    left = [name for name, run in trained.items() if run not in elsewhere and ledger.read_run(folder, run) is None]
+    for key in (*left, *(f":{name}" for name in study.used_students())):
         if study.initial.get(key, "").startswith(TIMM):
             _provide_initial(study.initial[key].removeprefix(TIMM), folder)
 
