@@ -38,9 +38,9 @@ TINY_OPTIONS = {
 warm-ups longer than the run."""
 
 
-PROPOSED: dict[str, Any] = {"trials": 8, "wave": 4, "prior": 0.25, "keep_default": True, "knobs": 2}
-"""Two waves: four settings of the two options that matter most, the default among them; then four of four options, of
-which the model proposes two."""
+PROPOSED: dict[str, Any] = {"trials": 16, "wave": 8, "prior": 0.25, "keep_default": True, "knobs": 2}
+"""Two waves: eight settings of the four options that matter most, the default among them; then eight of all, of which
+the model proposes four."""
 
 
 def digits() -> Study:

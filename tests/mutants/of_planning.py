@@ -10,7 +10,7 @@ MUTANTS = [
         ('return Cell("" if teacherless(method) else teacher,', "return Cell(teacher,"),
         ('self.students[student].ema_decay > 0 else "raw"', 'self.students[student].ema_decay > 1 else "raw"'),
         ("if name in choices or name not in fixed}", "if name not in fixed}"),
-        ("for name in values[\"methods\"] if name in BEFORE},", "for name in ()},"),
+        ('for name in values["methods"] if name in BEFORE},', "for name in ()},"),
     ),
     *of(
         "sweeps/search.py",

@@ -267,7 +267,7 @@ def _answer(monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
 def _kept(folder: Path) -> dict[str, bytes]:
     """What a study's folder says, without the lock and the sign of life."""
     found = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()}
-    return {name: path.read_bytes() for name, path in found.items() if name not in ("_lock", "driver.json")}
+    return {name: path.read_bytes() for name, path in found.items() if name not in ("_driver.lock", "driver.json")}
 
 
 @pytest.mark.usefixtures("replayed", "small_preset", "uncounted", "without_ray")
@@ -313,7 +313,7 @@ def test_rungs_inside_a_warmup_are_refused(
     slow = {name: replace(recipe, warmup_epochs=2) for name, recipe in small_study().students.items()}
     monkeypatch.setitem(PRESETS, "small", lambda: small_study(students=slow))
     assert main(["--preset", "small", "--storage", str(tmp_path), "--plan"]) == 2
-    words = "search.rungs = (0.3333333333333333, 1.0): the first one is at epoch 2 of 'resnet_nano_32'"
+    words = "search.rungs = (0.3333333333333333, 1.0): the first one is at epoch 2 of 'mixer_nano_patch8_32'"
     said = capsys.readouterr().err
     assert words in said and "warm-up of 2 epochs; more than 0.333 is needed" in said and said.count("\n") == 1
     assert not list(tmp_path.iterdir())
