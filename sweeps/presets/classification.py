@@ -38,9 +38,9 @@ TINY_OPTIONS = {
 warm-ups longer than the run."""
 
 
-PROPOSED: dict[str, Any] = {"trials": 8, "wave": 4, "prior": 0.25, "keep_default": True, "knobs": 2}
-"""Two waves: four settings of the two options that matter most, the default among them; then four of four options, of
-which the model proposes two."""
+PROPOSED: dict[str, Any] = {"trials": 16, "wave": 8, "prior": 0.25, "keep_default": True, "knobs": 1}
+"""Two waves of eight: the default and seven around it; then four around it and four that the model proposes. Never more
+options than settings."""
 
 
 def digits() -> Study:

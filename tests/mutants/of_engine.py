@@ -85,7 +85,7 @@ MUTANTS = [
     *of(
         "sweeps/costs/disk.py",
         ("running = 2 * max(1, slots) * largest", "running = max(1, slots) * largest"),
-        ("return min(search.wave, search.trials, ", "return min(search.trials, "),
+        ("return min(at_once, search.trials, ", "return min(search.trials, "),
         ("unit = planner.counted(key)", "unit = planner.units[key]"),
     ),
     *of(

@@ -323,7 +323,7 @@ def test_rungs_inside_a_warmup_are_refused(
     slow = {name: replace(recipe, warmup_epochs=2) for name, recipe in small_study().students.items()}
     monkeypatch.setitem(PRESETS, "small", lambda: small_study(students=slow))
     assert main(["--preset", "small", "--storage", str(tmp_path), "--plan"]) == 2
-    words = "search.rungs = (0.3333333333333333, 1.0): the first one is at epoch 2 of 'resnet_nano_32'"
+    words = "search.rungs = (0.3333333333333333, 1.0): the first one is at epoch 2 of 'mixer_nano_patch8_32'"
     said = capsys.readouterr().err
     assert words in said and "warm-up of 2 epochs; more than 0.333 is needed" in said and said.count("\n") == 1
     assert not list(tmp_path.iterdir())
