@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "417ee28cf8f9"
+CODE = "4cda7bca5b4c"
 COPY = Path.home() / "pat-sweeps"
 
 
