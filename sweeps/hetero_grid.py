@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "ca4629c95332"
+CODE = "7278a85ec441"
 COPY = Path.home() / "pat-sweeps"
 
 
