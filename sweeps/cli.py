@@ -24,11 +24,12 @@ from sweeps.cluster.places import DataPlace, data_place, storage_place
 from sweeps.costs.devices import Devices, agree, cluster_devices, local_devices
 from sweeps.costs.plan_text import plan_text
 from sweeps.costs.predicted import predicted_against_actual
-from sweeps.engine.driver import Driver, Fatal
+from sweeps.engine.driver import Driver, Fatal, Paused
 from sweeps.engine.keep import retry
+from sweeps.engine.limits import Limits
 from sweeps.engine.lock import locked
 from sweeps.engine.siblings import provide_initial_runs
-from sweeps.flags import parser, select
+from sweeps.flags import limits, parser, select
 from sweeps.presets import CIFAR100, DIGITS, GPU_PRESETS, preset
 from sweeps.started import in_job
 from sweeps.store import grow, open_study, read_study, study_folder, write_study
@@ -40,7 +41,7 @@ WORKS_HERE = f"what works here: python sweeps/hetero_grid.py --preset {DIGITS}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit code: 0 complete, 1 something could not be completed, 2 bad input."""
+    """Run the command; returns the exit code: 0 complete, 1 something could not be completed, 2 bad input, 3 paused."""
     argv = list(sys.argv[1:] if argv is None else argv)
     code = guarded(lambda: _main(parser().parse_args(argv)), "--verbose" in argv)
     if in_job() and (cluster := read_cluster()):
@@ -55,6 +56,8 @@ def guarded(command: Callable[[], int], verbose: bool) -> int:
         return command()
     except (ConfigError, LedgerError, Fatal) as error:
         code, line = 2, f"error: {error}"
+    except Paused as pause:
+        code, line = 3, f"paused: {pause}"
     except KeyboardInterrupt:
         code, line = 130, "stopped; nothing finished is lost, the same command goes on from here"
     except Exception as error:
@@ -71,13 +74,12 @@ def _stop(number: int, frame: Any) -> NoReturn:
 
 def _main(flags: argparse.Namespace) -> int:
     asked = select(preset(flags.preset or CIFAR100), flags)
-    if flags.price is not None and not flags.price >= 0:
-        raise ConfigError(f"--price {flags.price}: money per device-hour, not negative")
+    at_most = limits(flags)
     if flags.devices is not None and flags.devices < 1:
         raise ConfigError(f"--devices {flags.devices}: a positive number")
     if flags.wait is not None and not flags.wait >= 0:
         raise ConfigError(f"--wait {flags.wait}: minutes, not negative")
-    return _plan(asked, flags) if flags.plan else _run(asked, flags)
+    return _plan(asked, flags) if flags.plan else _run(asked, flags, at_most)
 
 
 def _plan(asked: Study, flags: argparse.Namespace) -> int:
@@ -115,7 +117,7 @@ def _whisper(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _run(asked: Study, flags: argparse.Namespace) -> int:
+def _run(asked: Study, flags: argparse.Namespace, at_most: Limits) -> int:
     """Bring the study to its end, then its report."""
     from sweeps.cluster.waiting import wait_for_machines
     from sweeps.engine.cluster import address, nodes, ray_running  # Ray is imported only where a study may run
@@ -146,7 +148,7 @@ def _run(asked: Study, flags: argparse.Namespace) -> int:
             folder, study, asked, place.root, gpus,
             keep=flags.keep, verbose=flags.verbose, pulse=pulse, data_source=place.source,
         )  # fmt: skip
-        driver.price = flags.price
+        driver.price, driver.limits = flags.price, at_most
         driver.adopt()
         driver.progress.say(f"study {study.name} in {folder}: {driver.progress.status()}")
         if driver.kind() is None:
@@ -184,7 +186,8 @@ def _launch(driver: Driver, asked: Study, flags: argparse.Namespace) -> None:
     folder, say = driver.folder, driver.progress.say
     study = replace(driver.study, gpu_share=asked.gpu_share)  # what was found before may have been another kind of GPU
     devices = cluster_devices(study, folder, driver.data_root, say, probing=driver.gpus)
-    agree(driver.planner, folder, driver.data_root, devices, flags.price, flags.keep, flags.yes, say)
+    agreed = flags.yes or driver.limits.any
+    agree(driver.planner, folder, driver.data_root, devices, flags.price, flags.keep, agreed, say)
     driver.study = replace(study, gpu_share=devices.share if devices.gpus else None)
     write_study(folder, driver.study)
     most = growth(read_cluster() if in_job() else None, study.threads, devices.share)

@@ -76,9 +76,9 @@ def agree(
     yes: bool,
     say: Say,
 ) -> None:
-    """Say what is left to be spent, ask above 10 device-hours where somebody can answer, and keep the forecast.
+    """Say what is left to be spent, ask above 10 device-hours unless `yes`, and keep the forecast.
 
-    The planner gets the expected times. Raises ConfigError for a no.
+    The planner gets the expected times. Raises ConfigError for a no, and where nobody can be asked.
     """
     expected = expect(planner.scope, folder, devices.device, devices.gpus, devices.share, data_root)
     planner.speeds = expected.speeds
@@ -86,8 +86,14 @@ def agree(
     found = forecast(planner, expected, devices.slots, devices.share)
     say(summary(found, device_word(planner.study, devices.gpus), price, keep))
     hours = found.total.left
-    if needs_confirmation(hours) and not yes and sys.stdin.isatty():
-        answer = input(f"this takes about {number(hours)} device-hours; start? [y/N] ")
-        if answer.strip().lower() not in ("y", "yes"):
-            raise ConfigError("not started; --plan says more, --yes starts without a question")
+    if needs_confirmation(hours) and not yes:
+        _ask(hours)
     remember(folder, planner, found)
+
+
+def _ask(hours: float) -> None:
+    what = f"this takes about {number(hours)} device-hours"
+    if not sys.stdin.isatty():
+        raise ConfigError(f"{what} and no terminal is there to ask at: --yes starts it, --max-hours or --max-cost too")
+    if input(f"{what}; start? [y/N] ").strip().lower() not in ("y", "yes"):
+        raise ConfigError("not started; --plan says more, --yes starts without a question")

@@ -227,11 +227,13 @@ def test_bad_single_runs_are_one_line(
 
 
 @pytest.mark.usefixtures("small_preset", "uncounted")
-@pytest.mark.parametrize(("answer", "flags", "code"), [("n", [], 2), ("y", [], 0), ("", ["--yes"], 0), (None, [], 0)])
+@pytest.mark.parametrize(
+    ("answer", "flags", "code"), [("n", [], 2), ("y", [], 0), ("", ["--yes"], 0), (None, [], 2), (None, ["--yes"], 0)]
+)
 def test_a_dear_study_asks_before_it_starts(
     answer: str | None, flags: list[str], code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only where somebody sits at a terminal, and not with --yes."""
+    """Where nobody sits at a terminal it starts with a flag alone."""
     monkeypatch.setattr("sweeps.costs.forecast.ASK_ABOVE", 0.0)
     monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: answer is not None))
     monkeypatch.setattr("builtins.input", lambda question: answer)
