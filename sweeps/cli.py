@@ -31,7 +31,7 @@ from sweeps.engine.lock import locked
 from sweeps.engine.siblings import provide_initial_runs
 from sweeps.flags import limits, parser, select
 from sweeps.presets import CIFAR100, DIGITS, GPU_PRESETS, preset
-from sweeps.started import in_job
+from sweeps.started import address, in_job
 from sweeps.store import grow, open_study, read_study, study_folder, write_study
 from sweeps.study import Study
 from sweeps.teachers import provide_used, recorded, resolve_used
@@ -84,9 +84,9 @@ def _main(flags: argparse.Namespace) -> int:
 
 def _plan(asked: Study, flags: argparse.Namespace) -> int:
     """Say what the study would do and cost. Probes where there are devices for it, and keeps the probes alone."""
-    from sweeps.engine.cluster import address, ray_running
-
     where = address(flags.address)
+    from sweeps.engine.cluster import ray_running
+
     folder = study_folder(storage_place(flags.storage, where != "local"), asked)
     stored = read_study(folder)
     study = recorded(grow(stored, asked, folder) if stored else asked, folder)
@@ -119,10 +119,10 @@ def _whisper(line: str) -> None:
 
 def _run(asked: Study, flags: argparse.Namespace, at_most: Limits) -> int:
     """Bring the study to its end, then its report."""
-    from sweeps.cluster.waiting import wait_for_machines
-    from sweeps.engine.cluster import address, nodes, ray_running  # Ray is imported only where a study may run
-
     where = address(flags.address)
+    from sweeps.cluster.waiting import wait_for_machines
+    from sweeps.engine.cluster import nodes, ray_running  # Ray is imported only where a study may run
+
     away = where != "local"
     place = data_place(flags.data_root, flags.stage, away)
     needs_gpu = (flags.preset or CIFAR100) in GPU_PRESETS

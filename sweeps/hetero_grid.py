@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "570b358d64ab"
+CODE = "d7e0e81cd672"
 COPY = Path.home() / "pat-sweeps"
 
 
