@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "d7e0e81cd672"
+CODE = "5b62f7444949"
 COPY = Path.home() / "pat-sweeps"
 
 

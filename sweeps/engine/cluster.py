@@ -37,16 +37,19 @@ from sweeps.version import PACKAGES, ROOT  # noqa: E402
 
 logging.getLogger("ray.tune").setLevel(logging.ERROR)  # Tune misses the files of the loggers that are off
 OBJECT_STORE_BYTES = 128 * 1024**2
+MODEL = "accelerator_type:"
+"""What the resource begins with by which Ray tells the model of a machine's GPUs."""
 JOIN_SECONDS = 45
 """How long a study waits for a cluster on which a run would fit, before it says that none does."""
 
 
 @dataclass(frozen=True)
 class Node:
-    """The devices of one machine of the cluster."""
+    """The devices of one machine of the cluster. `model`: of its GPUs, as Ray names it; empty where it does not."""
 
     cpus: float
     gpus: float
+    model: str = ""
 
 
 @contextmanager
@@ -95,8 +98,20 @@ def ray_running(where: str, verbose: bool = False) -> Iterator[None]:
 
 def nodes() -> list[Node]:
     """The living machines of the cluster."""
-    found = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return [Node(resources.get("CPU", 0.0), resources.get("GPU", 0.0)) for resources in found]
+    return list(machines().values())
+
+
+def machines() -> dict[str, Node]:
+    """The same by their ids."""
+    found = {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
+    return {
+        name: Node(resources.get("CPU", 0.0), resources.get("GPU", 0.0), next(filter(None, map(_model, resources)), ""))
+        for name, resources in found.items()
+    }
+
+
+def _model(resource: str) -> str:
+    return resource.removeprefix(MODEL) if resource.startswith(MODEL) else ""
 
 
 def slots(cluster: list[Node], threads: int, gpu_share: float) -> int:

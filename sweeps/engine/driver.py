@@ -93,6 +93,7 @@ class Driver:
         view = read_view(folder, rungs_of(study), ended)
         self.planner = Planner(study, view, unsynced_models(study, gpus), asked, speeds)
         self.progress = Progress(self.planner, ended, stream, verbose=verbose)
+        self.progress.since = self._since
         self._matrix_due, self._ended = 0.0, 0
         (folder / STOP).unlink(missing_ok=True)
         self._settle()

@@ -92,6 +92,17 @@ def test_teachers_go_first_and_then_the_longest_chain() -> None:
     assert [segment.cell.method for segment in planner.ready() if segment.cell.teacher][:4] == ["kd"] * 4
 
 
+def test_baselines_go_right_after_the_teachers() -> None:
+    """However short they are: a gain can be shown as soon as a cell has a confirmed run."""
+    study = small_study()
+    planner = Planner(study, {}, speeds=Speeds(probed={Key("cell", cell): 9.0 for cell in study.cells()}))
+    ended = [
+        segment.phase
+        for segment in steps(planner, Timeline(1), lambda segment, done: 1.0, lambda run, e: fake_score(run.config, e))
+    ]
+    assert ended[:6] == ["teacher"] * 2 + ["scratch"] * 4 and "scratch" not in ended[6:]
+
+
 def test_kinds_of_segments_are_served_apart() -> None:
     study = small_study(workers={"pat": 2}, methods=("pat",), teachers={n: TeacherFile(n, "c" * 64) for n in TEACHERS})
     planner = Planner(study, {}, speeds=Speeds(probed={Key("cell", cell): 0.01 for cell in study.cells()}))
