@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "5b62f7444949"
+CODE = "136c24fad783"
 COPY = Path.home() / "pat-sweeps"
 
 
