@@ -75,6 +75,7 @@ def _stop(number: int, frame: Any) -> NoReturn:
 def _main(flags: argparse.Namespace) -> int:
     asked = select(preset(flags.preset or CIFAR100), flags)
     at_most = limits(flags)
+    signal.signal(signal.SIGUSR2, lambda *_: at_most.end("signal USR2 came"))  # Tune has uses of its own for USR1
     if flags.devices is not None and flags.devices < 1:
         raise ConfigError(f"--devices {flags.devices}: a positive number")
     if flags.wait is not None and not flags.wait >= 0:

@@ -20,6 +20,7 @@ class Limits:
         self._hours, self._device_hours, self._words, self._clock = hours, device_hours, words, clock
         self._start = clock()
         self._spent = 0.0
+        self._ended = ""
         self._flying: dict[str, tuple[float, float]] = {}
 
     @property
@@ -41,8 +42,14 @@ class Limits:
         now = self._clock()
         return (self._spent + sum((now - since) * devices for since, devices in list(self._flying.values()))) / 3600
 
+    def end(self, reason: str) -> None:
+        """No more from now on."""
+        self._ended = reason
+
     def reached(self) -> str:
         """Which limit is reached, in words; empty where none is."""
+        if self._ended:
+            return self._ended
         hours, spent = (self._clock() - self._start) / 3600, self.spent()
         if self._hours is not None and hours >= self._hours:
             return f"{self._words[0]} is reached"

@@ -62,6 +62,8 @@ def test_hours_pass_whether_anything_runs_or_not() -> None:
     assert not found.reached()
     clock.now += 1
     assert found.reached() == "--max-hours is reached" and not Limits(clock=clock).reached()
+    found.end("it is over")
+    assert found.reached() == "it is over"
 
 
 @pytest.mark.usefixtures("replayed")
