@@ -22,6 +22,7 @@ from pat.data import load
 from sweeps.cluster.bootstrap import farewell, read_cluster
 from sweeps.cluster.places import DataPlace, data_place, storage_place
 from sweeps.costs.devices import Devices, agree, cluster_devices, local_devices
+from sweeps.costs.expect import images_of
 from sweeps.costs.plan_text import plan_text
 from sweeps.costs.predicted import predicted_against_actual
 from sweeps.engine.driver import Driver, Fatal, Paused
@@ -29,6 +30,7 @@ from sweeps.engine.keep import retry
 from sweeps.engine.limits import Limits
 from sweeps.engine.lock import locked
 from sweeps.engine.siblings import provide_initial_runs
+from sweeps.fitting import check_settings, settings_to_try
 from sweeps.flags import limits, parser, select
 from sweeps.presets import CIFAR100, DIGITS, GPU_PRESETS, preset
 from sweeps.started import address, in_job
@@ -92,6 +94,8 @@ def _plan(asked: Study, flags: argparse.Namespace) -> int:
     stored = read_study(folder)
     study = recorded(grow(stored, asked, folder) if stored else asked, folder)
     root = data_place(flags.data_root, flags.stage, where != "local").unstaged()
+    if images := images_of(study.data, root):
+        _check_fit(stored, asked, folder, images.classes, _whisper)
     for_gpus = (flags.preset or CIFAR100) in GPU_PRESETS
     devices = Devices("", for_gpus, 0, study.gpu_share or 1.0)
     with ExitStack() as stack:
@@ -130,7 +134,9 @@ def _run(asked: Study, flags: argparse.Namespace, at_most: Limits) -> int:
     if not away:
         _check_gpu(asked, needs_gpu, torch.cuda.is_available())
     num_classes = _check_data(asked, place)
-    folder, study = open_study(storage_place(flags.storage, away), asked)
+    folder = study_folder(storage_place(flags.storage, away), asked)
+    _check_fit(read_study(folder), asked, folder, num_classes, _tell)
+    folder, study = open_study(folder.parent, asked)
     with ExitStack() as stack:
         pulse = stack.enter_context(locked(folder))
         if flags.retry:
@@ -161,6 +167,15 @@ def _run(asked: Study, flags: argparse.Namespace, at_most: Limits) -> int:
             signal.signal(signal.SIGTERM, _stop)
             _launch(driver, asked, flags)
     return _close(driver, folder)
+
+
+def _check_fit(stored: Study | None, asked: Study, folder: Path, num_classes: int, say: Callable[[str], None]) -> None:
+    """Raises ConfigError where options that are new to a study's folder do not suit their models."""
+    if stored is not None and grow(stored, asked, folder) == stored:
+        return
+    if settings := settings_to_try(asked):
+        say(f"trying {len(settings)} settings on their models")
+        check_settings(settings, num_classes)
 
 
 def _tell(line: str) -> None:
