@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "17ca71763223"
+CODE = "583c62c36ebb"
 COPY = Path.home() / "pat-sweeps"
 
 

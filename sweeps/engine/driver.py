@@ -15,7 +15,6 @@ from analysis import ledger
 from pat.models import family, has_batchnorm
 from pat.starting import RUN
 from pat.tasks import create_task
-from sweeps.costs.speeds import Speeds
 from sweeps.engine.jobs import STOP, WHERE, Job, run_folder, student_path
 from sweeps.engine.keep import Keep, drop_students, outlives, set_aside_superseded
 from sweeps.engine.limits import Limits
@@ -26,6 +25,7 @@ from sweeps.engine.runs import STOPS_STUDY, execute
 from sweeps.engine.siblings import adopt, adoptable, initial_name
 from sweeps.planning.matrix import matrix_rows
 from sweeps.planning.planner import Planner, rungs_of
+from sweeps.planning.speeds import Speeds
 from sweeps.planning.units import Segment, keys, trained_data
 from sweeps.planning.view import RUN_COLUMNS, read_state, read_view
 from sweeps.study import Study, TeacherFile

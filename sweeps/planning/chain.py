@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sweeps.costs.speeds import Speeds
 from sweeps.planning.anchors import anchors_of
 from sweeps.planning.planner import Planner
+from sweeps.planning.speeds import Speeds
 from sweeps.planning.units import Key
 
 

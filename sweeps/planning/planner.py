@@ -13,11 +13,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sweeps.costs.speeds import Speeds
 from sweeps.planning.anchors import anchors_of, is_anchor
 from sweeps.planning.cells import plan_cell, plan_needed, plan_scratch
 from sweeps.planning.halving import Draw
 from sweeps.planning.search import Result, draw_wave
+from sweeps.planning.speeds import Speeds
 from sweeps.planning.units import ENDED, Key, Row, Runs, Segment, Unit, keys
 from sweeps.planning.urgency import Queue, Urgency
 from sweeps.planning.view import RunState, View

@@ -61,7 +61,7 @@ MUTANTS = [
         ("self._score(row) - self._score(base)", "self._score(base) - self._score(row)"),
     ),
     *of(
-        "sweeps/costs/speeds.py",
+        "sweeps/planning/speeds.py",
         ("self._over_counted.add(seconds, self.counted[key] * epochs)", "self._over_counted.add(seconds, epochs)"),
         ("return expected[key] * total.ratio", "return total.ratio"),
         ("self._own[key].add(seconds, epochs)", "self._own[key].add(seconds / epochs, 1)"),

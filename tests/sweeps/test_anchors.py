@@ -16,11 +16,11 @@ from small import CNN_STUDENT, CNN_TEACHER, MLP_STUDENT, RECIPE, VIT_TEACHER, si
 
 from pat.config import ConfigError, RunConfig
 from sweeps.configs import default_options
-from sweeps.costs.speeds import Speeds
 from sweeps.planning.anchors import anchors_of
 from sweeps.planning.planner import Key, Planner, plan
 from sweeps.planning.search import draw_wave
 from sweeps.planning.spaces import lies_in_space
+from sweeps.planning.speeds import Speeds
 from sweeps.planning.units import Runs
 from sweeps.store import open_study
 from sweeps.study import Cell, Search, Study, TeacherFile

@@ -17,10 +17,10 @@ from sweeps.costs.forecast import Forecast, Phase, forecast, gpu_share, needs_co
 from sweeps.costs.predicted import FILE, predicted_against_actual, remember
 from sweeps.costs.probe_file import Probe, write_probes
 from sweeps.costs.probing import Kind, kind_here
-from sweeps.costs.speeds import Speeds
 from sweeps.engine.cluster import Node
 from sweeps.engine.driver import Driver, run_here
 from sweeps.planning.planner import Planner
+from sweeps.planning.speeds import Speeds
 from sweeps.planning.units import keys
 from sweeps.store import open_study
 from sweeps.study import Search, Study

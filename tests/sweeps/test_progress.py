@@ -16,9 +16,9 @@ from small import CNN_TEACHER, simulate, small_study
 from analysis import read_runs
 from pat.config import Task
 from sweeps.configs import default_options
-from sweeps.costs.speeds import Speeds
 from sweeps.engine.progress import COLUMNS, Progress
 from sweeps.planning.planner import Planner
+from sweeps.planning.speeds import Speeds
 from sweeps.planning.units import Key, Run, Segment, keys
 from sweeps.planning.view import NOT_STARTED
 from sweeps.study import SEARCH_SEED
