@@ -20,7 +20,6 @@ from analysis.schema import LedgerError
 from pat.config import ConfigError
 from pat.data import load
 from sweeps.cluster.bootstrap import farewell, read_cluster
-from sweeps.cluster.places import DataPlace, data_place, storage_place
 from sweeps.costs.devices import Devices, agree, cluster_devices, local_devices
 from sweeps.costs.expect import images_of
 from sweeps.costs.plan_text import plan_text
@@ -32,6 +31,7 @@ from sweeps.engine.lock import locked
 from sweeps.engine.siblings import provide_initial_runs
 from sweeps.fitting import check_settings, settings_to_try
 from sweeps.flags import limits, parser, select
+from sweeps.places import DataPlace, data_place, storage_place
 from sweeps.presets import CIFAR100, DIGITS, GPU_PRESETS, preset
 from sweeps.started import address, in_job
 from sweeps.store import grow, open_study, read_study, study_folder, write_study

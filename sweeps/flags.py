@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Any, NoReturn
 
 from pat.config import ConfigError
-from sweeps.cluster.places import IN_PLACE, SHARED, STAGE
 from sweeps.costs.forecast import ASK_ABOVE
 from sweeps.engine.keep import KEEP
 from sweeps.engine.limits import Limits
+from sweeps.places import IN_PLACE, SHARED, STAGE
 from sweeps.presets import CIFAR100, PRESETS
 from sweeps.study import Study
 

@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "583c62c36ebb"
+CODE = "9f14579cf413"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -18,8 +18,8 @@ from analysis.schema import LedgerError
 from analysis.storage import open_folder
 from pat.config import ConfigError
 from pat.io import CHECKPOINT
-from sweeps.cluster.places import SHARED
 from sweeps.flags import Parser
+from sweeps.places import SHARED
 from sweeps.store import FILE
 
 LEFT_OUT = ("_*", ".*", CHECKPOINT)
