@@ -5,26 +5,24 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
 
 import torch
 
 from analysis.report import PLACE as REPORT
 from analysis.report import place, write_report
-from analysis.schema import LedgerError
 from pat.config import ConfigError
 from pat.data import load
 from sweeps.cluster.bootstrap import farewell, read_cluster
+from sweeps.command import guarded, interrupt
 from sweeps.costs.devices import Devices, agree, cluster_devices, local_devices
 from sweeps.costs.expect import images_of
 from sweeps.costs.plan_text import plan_text
 from sweeps.costs.predicted import predicted_against_actual
-from sweeps.engine.driver import Driver, Fatal, Paused
+from sweeps.engine.driver import Driver
 from sweeps.engine.keep import retry
 from sweeps.engine.limits import Limits
 from sweeps.engine.lock import locked
@@ -49,29 +47,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     if in_job() and (cluster := read_cluster()):
         print(farewell(cluster, ROOT), flush=True)
     return code
-
-
-def guarded(command: Callable[[], int], verbose: bool) -> int:
-    """Run a command; whatever goes wrong becomes one line on stderr and an exit code."""
-    signal.signal(signal.SIGTERM, _stop)
-    try:
-        return command()
-    except (ConfigError, LedgerError, Fatal) as error:
-        code, line = 2, f"error: {error}"
-    except Paused as pause:
-        code, line = 3, f"paused: {pause}"
-    except KeyboardInterrupt:
-        code, line = 130, "stopped; nothing finished is lost, the same command goes on from here"
-    except Exception as error:
-        code, line = 1, f"internal error: {type(error).__name__}: {str(error).splitlines()[:1]}; --verbose shows where"
-    if verbose and code != 130:
-        traceback.print_exc()
-    print(line, file=sys.stderr)
-    return code
-
-
-def _stop(number: int, frame: Any) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def _main(flags: argparse.Namespace) -> int:
@@ -146,7 +121,7 @@ def _run(asked: Study, flags: argparse.Namespace, at_most: Limits) -> int:
         gpus = torch.cuda.is_available()
         if away:
             stack.enter_context(ray_running(where, flags.verbose))
-            signal.signal(signal.SIGTERM, _stop)  # Ray has put its own handler there
+            signal.signal(signal.SIGTERM, interrupt)  # Ray has put its own handler there
             wait_for_machines(asked, read_cluster(), flags.devices, flags.wait, needs_gpu, _tell)
             gpus = any(node.gpus for node in nodes())
             _check_gpu(asked, needs_gpu, gpus)
@@ -164,7 +139,7 @@ def _run(asked: Study, flags: argparse.Namespace, at_most: Limits) -> int:
             provide_used(asked, folder, num_classes)
             provide_initial_runs(folder, driver.planner)
             stack.enter_context(ray_running(where, flags.verbose))
-            signal.signal(signal.SIGTERM, _stop)
+            signal.signal(signal.SIGTERM, interrupt)
             _launch(driver, asked, flags)
     return _close(driver, folder)
 

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
-from typing import Any, NoReturn
+from typing import Any
 
 from pat.config import ConfigError
+from sweeps.command import Parser
 from sweeps.costs.forecast import ASK_ABOVE
 from sweeps.engine.keep import KEEP
 from sweeps.engine.limits import Limits
 from sweeps.places import IN_PLACE, SHARED, STAGE
 from sweeps.presets import CIFAR100, PRESETS
 from sweeps.study import Study
-
-
-class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{message} (see {self.prog} --help)")
 
 
 def parser() -> Parser:

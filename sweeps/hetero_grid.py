@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "9f14579cf413"
+CODE = "fc3851d3bbaf"
 COPY = Path.home() / "pat-sweeps"
 
 

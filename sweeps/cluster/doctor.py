@@ -9,10 +9,10 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from sweeps.cli import guarded
 from sweeps.cluster.bootstrap import read_cluster
 from sweeps.cluster.verdict import Problem, table
-from sweeps.flags import Parser, add_places, select
+from sweeps.command import Parser, guarded
+from sweeps.flags import add_places, select
 from sweeps.places import data_place, storage_place
 from sweeps.presets import CIFAR100, PRESETS, preset
 from sweeps.started import address

@@ -20,7 +20,8 @@ from small import small_study
 import pat
 import sweeps.cli
 from sweeps.__main__ import main as train_main
-from sweeps.cli import guarded, main
+from sweeps.cli import main
+from sweeps.command import guarded
 from sweeps.costs.devices import Devices, agree
 from sweeps.engine.driver import Driver, run_here
 from sweeps.engine.jobs import STOP

@@ -13,7 +13,7 @@ from test_driver import drive, same
 import sweeps.engine.runs
 from analysis import read_epochs, read_runs
 from pat.config import ConfigError
-from sweeps.cli import guarded
+from sweeps.command import guarded
 from sweeps.engine.driver import Driver, Paused, run_here
 from sweeps.engine.jobs import STOP, Job
 from sweeps.engine.launch import launch
