@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "7278a85ec441"
+CODE = "f4265b37c955"
 COPY = Path.home() / "pat-sweeps"
 
 

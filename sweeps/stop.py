@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pat.config import ConfigError
-from sweeps.cli import guarded
+from sweeps.command import Parser, guarded
 from sweeps.engine.jobs import STOP
 from sweeps.engine.lock import read_pulse
-from sweeps.flags import Parser
 
 
 def main(argv: Sequence[str]) -> int:

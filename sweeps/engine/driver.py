@@ -15,9 +15,9 @@ from analysis import ledger
 from pat.models import family, has_batchnorm
 from pat.starting import RUN
 from pat.tasks import create_task
-from sweeps.costs.speeds import Speeds
 from sweeps.engine.jobs import STOP, WHERE, Job, run_folder, student_path
 from sweeps.engine.keep import Keep, drop_students, outlives, set_aside_superseded
+from sweeps.engine.limits import Limits
 from sweeps.engine.lock import Pulse
 from sweeps.engine.progress import COLUMNS, Progress
 from sweeps.engine.records import first_line, record_end
@@ -25,6 +25,7 @@ from sweeps.engine.runs import STOPS_STUDY, execute
 from sweeps.engine.siblings import Found, adopt, adoptable, initial_name
 from sweeps.planning.matrix import matrix_rows
 from sweeps.planning.planner import Planner, rungs_of
+from sweeps.planning.speeds import Speeds
 from sweeps.planning.units import Key, Segment, keys, trained_data
 from sweeps.planning.view import RUN_COLUMNS, read_state, read_view
 from sweeps.study import Study, TeacherFile
@@ -41,6 +42,10 @@ MATRIX_SHARE = 0.02
 
 class Fatal(RuntimeError):
     """Nothing more can be written or run; the message is one line."""
+
+
+class Paused(RuntimeError):
+    """The study is to go on another time: a limit is reached, or somebody asked for it; the message is one line."""
 
 
 @dataclass
@@ -79,6 +84,7 @@ class Driver:
         self.folder, self.study, self.data_root, self.gpus, self.keep = folder, study, data_root, gpus, keep
         self.pulse, self.data_source = pulse, data_source
         self.price: float | None = None
+        self.limits = Limits()
         if pulse is not None:
             pulse.facts = self.live
         self._losses: dict[str, Losses] = defaultdict(Losses)
@@ -88,6 +94,7 @@ class Driver:
         view = read_view(folder, rungs_of(study), ended)
         self.planner = Planner(study, view, unsynced_models(study, gpus), asked, speeds, read_waves(folder))
         self.progress = Progress(self.planner, ended, stream, verbose=verbose)
+        self.progress.since = self._since
         self.elsewhere: list[tuple[Key, Found]] = []
         self._matrix_due, self._ended = 0.0, 0
         (folder / STOP).unlink(missing_ok=True)
@@ -119,6 +126,19 @@ class Driver:
         """The most urgent segment for that many workers; it counts as in flight until `ended` or `lost` is told."""
         self._settle()
         return self._begun(self.planner.take(workers))
+
+    def pausing(self) -> str:
+        """Why nothing more is to be handed out; empty while the study goes on. Runs in flight end their epoch."""
+        if reason := self.limits.reached():
+            (self.folder / STOP).touch()
+            return reason
+        return "the study was asked to stop" if (self.folder / STOP).exists() else ""
+
+    def check_pause(self) -> None:
+        """Raises Paused where work is left that is not to be handed out."""
+        if self.kind() is not None and (reason := self.pausing()):
+            done, total = self.planner.counts()
+            raise Paused(f"{reason}; {done} of {total} runs are done, the same command goes on from here")
 
     def reached(self, run_id: str) -> Job | None:
         """A segment is done, and its workers wait: the run's next segment where the plan wants it at once."""
@@ -244,11 +264,13 @@ class Driver:
         if segment is None:
             return None
         self._since[segment.run_id] = time.time()
+        self.limits.began(segment.run_id, self._devices(segment))
         self.progress.began(segment)
         return self.job(segment)
 
     def _refresh(self, segment: Segment) -> None:
         self._since.pop(segment.run_id, None)
+        self.limits.over(segment.run_id)
         state = read_state(self.folder, segment.run_id)
         self.planner.update(segment.run_id, state)
         if state.status:
@@ -259,6 +281,11 @@ class Driver:
             self._ended += 1
             if self._ended % GATHER_EVERY == 0:
                 ledger.gather(self.folder)
+
+    def _devices(self, segment: Segment) -> float:
+        """How many devices a segment takes."""
+        workers = self.study.workers_of(segment.config.method.name)
+        return (self.study.gpu_share or 1.0) if self.gpus and workers == 1 else float(workers)
 
     def _settle(self) -> None:
         """Record the waves that the plan has drawn, what it gave up as pruned, and now and then the matrix."""
@@ -284,10 +311,11 @@ def unsynced_models(study: Study, gpus: bool) -> frozenset[str]:
 def run_here(driver: Driver) -> None:
     """Drive the study to its end in this process, one segment after the other, each on one worker.
 
-    Raises Fatal, naming the file, for what concerns every run.
+    Raises Fatal, naming the file, for what concerns every run, and Paused.
     """
     with driver.progress.ticking():
         while (kind := driver.kind()) is not None:
+            driver.check_pause()
             job = driver.next_job(kind)
             assert job is not None
             try:

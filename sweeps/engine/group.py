@@ -146,7 +146,5 @@ def _judge(values: dict[str, Any], error: Exception) -> str:
 
 def _of_a_lost_peer(cause: Exception) -> bool:
     """Whether a worker was lost itself, or only noticed that another one was."""
-    from ray.train.v2._internal.exceptions import RayTrainError
-
-    text = str(cause).lower()
-    return isinstance(cause, RayTrainError) or any(word in text for word in ("by peer", "gloo", "nccl", "socket"))
+    text, by_ray = str(cause).lower(), type(cause).__module__.startswith("ray.")
+    return by_ray or any(word in text for word in ("by peer", "gloo", "nccl", "socket"))

@@ -7,8 +7,8 @@ import zlib
 from functools import cache
 
 from sweeps import published
-from sweeps.costs.speeds import Speeds
 from sweeps.planning.planner import Planner
+from sweeps.planning.speeds import Speeds
 from sweeps.planning.units import Key, Run, Segment, keys
 from sweeps.presets import preset
 from sweeps.study import SCRATCH, Cell, Study

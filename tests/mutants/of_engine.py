@@ -55,12 +55,13 @@ MUTANTS = [
     *of("sweeps/engine/launch.py", ("return gpu_share if workers == 1 else 1.0", "return gpu_share")),
     *of(
         "sweeps/engine/progress.py",
-        ("return seconds / max(1, self.slots)", "return seconds"),
+        ("return max(work / max(1, self.slots), ", "return max(work, "),
+        ("for key, epochs in left.items()) - sum(passed.values())", "for key, epochs in left.items())"),
         ("key=lambda item: fmean(item[1]))", "key=lambda item: max(item[1]))"),
         ("self._score(row) - self._score(base)", "self._score(base) - self._score(row)"),
     ),
     *of(
-        "sweeps/costs/speeds.py",
+        "sweeps/planning/speeds.py",
         ("self._over_counted.add(seconds, self.counted[key] * epochs)", "self._over_counted.add(seconds, epochs)"),
         ("return expected[key] * total.ratio", "return total.ratio"),
         ("self._own[key].add(seconds, epochs)", "self._own[key].add(seconds / epochs, 1)"),
@@ -80,7 +81,13 @@ MUTANTS = [
         ("return hours > ASK_ABOVE", "return hours >= ASK_ABOVE"),
         ("(max(known) * MARGIN + CONTEXT_BYTES)", "(max(known) * MARGIN)"),
         ("return share if workers == 1 else workers", "return share * workers"),
-        ("return unit.longest * speeds.seconds(key) + max(needed)", "return unit.longest * speeds.seconds(key)"),
+    ),
+    *of(
+        "sweeps/planning/chain.py",
+        (" - passed.get(segment.run_id, 0.0) for", " for"),
+        ("known[key] = own + max((of(other)", "known[key] = max((of(other)"),
+        ("max(known[key], own + max((before(other)", "max(known[key], max((before(other)"),
+        ("return of(anchor) - confirmation", "return of(anchor)"),
     ),
     *of(
         "sweeps/costs/disk.py",
