@@ -11,13 +11,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from analysis import ledger
+from analysis import ledger, storage
+from analysis.points import reached
 from pat.models import family, has_batchnorm
 from pat.starting import RUN
 from pat.tasks import create_task
 from sweeps.costs.speeds import Speeds
 from sweeps.engine.jobs import STOP, WHERE, Job, run_folder, student_path
-from sweeps.engine.keep import Keep, drop_students, outlives, set_aside_superseded
+from sweeps.engine.keep import (
+    SET_ASIDE,
+    Keep,
+    drop_students,
+    outlives,
+    set_aside_superseded,
+    set_aside_unreadable,
+    tidy_up,
+)
 from sweeps.engine.lock import Pulse
 from sweeps.engine.progress import COLUMNS, Progress
 from sweeps.engine.records import first_line, record_end
@@ -88,7 +97,7 @@ class Driver:
         self.planner = Planner(study, view, unsynced_models(study, gpus), asked, speeds)
         self.progress = Progress(self.planner, ended, stream, verbose=verbose)
         self._matrix_due, self._ended = 0.0, 0
-        (folder / STOP).unlink(missing_ok=True)
+        storage.remove_file(folder, STOP)
         self._settle()
 
     def adopt(self) -> None:
@@ -121,6 +130,7 @@ class Driver:
     def ended(self, run_id: str) -> None:
         """A segment is over, and the ledger says how."""
         segment = self.planner.flying[run_id]
+        reached("segment ended")
         self._refresh(segment)
         self._settle()
 
@@ -131,9 +141,10 @@ class Driver:
         has failed.
         """
         segment, losses = self.planner.flying[run_id], self._losses[run_id]
-        where = run_folder(self.folder, run_id) / WHERE
-        begun, epochs = where.exists(), len(ledger.read_run_epochs(self.folder, run_id))
-        where.unlink(missing_ok=True)
+        own = run_folder(self.folder, run_id)
+        storage.refresh(own)
+        begun, epochs = storage.exists(own, WHERE), len(ledger.read_run_epochs(self.folder, run_id))
+        storage.remove_file(own, WHERE)
         if epochs > losses.epochs:
             losses.begun, losses.unbegun, losses.epochs = 0, 0, epochs
         losses.preemptions += preempted
@@ -219,6 +230,7 @@ class Driver:
         set_aside_superseded(self.folder, self.planner.superseded())
         self.write_matrix()
         if self.planner.complete:
+            tidy_up(self.folder, self.planner)
             drop_students(self.folder, self.planner, self.keep)
 
     def write_matrix(self) -> None:
@@ -235,12 +247,19 @@ class Driver:
             return None
         self._since[segment.run_id] = time.time()
         self.progress.began(segment)
+        reached("segment handed out")
         return self.job(segment)
 
     def _refresh(self, segment: Segment) -> None:
         self._since.pop(segment.run_id, None)
+        storage.refresh(run_folder(self.folder, segment.run_id))
         state = read_state(self.folder, segment.run_id)
         self.planner.update(segment.run_id, state)
+        for name in set_aside_unreadable(self.folder, segment.run_id):
+            self.progress.say(
+                f"run {segment.run_id}: a checkpoint could not be read, the run went on from the one before"
+            )
+            self.progress.say(f"  it, or anew; set aside as {SET_ASIDE}/{name}")
         if state.status:
             self._losses.pop(segment.run_id, None)
             row = ledger.read_run(self.folder, segment.run_id)

@@ -14,6 +14,7 @@ from typing import Any
 
 from ray import tune
 
+from analysis import storage
 from sweeps.engine.segments import STORAGE
 
 FAILURES = 6
@@ -23,10 +24,7 @@ ANSWER, PATIENCE, POLL = "_next", 30.0, 0.05
 
 def answer(folder: Path, run_id: str, until: int) -> None:
     """Tell the workers of a run how far to go on; 0: no further now."""
-    place = folder / "runs" / run_id
-    partial = place / f"{ANSWER}.{until}"
-    partial.write_text(str(until))
-    partial.replace(place / ANSWER)
+    storage.write_file(folder, f"runs/{run_id}/{ANSWER}", str(until).encode())
 
 
 def run_group(values: dict[str, Any], name: str, threads: int, root: str, gpus: bool) -> None:
@@ -84,28 +82,27 @@ def train_in_group(values: dict[str, Any]) -> None:
     from sweeps.engine.runs import Job, execute
 
     job = Job.from_dict(values)
-    answered = Path(job.folder) / "runs" / job.run.run_id / ANSWER
+    own = Path(job.folder) / "runs" / job.run.run_id
     first = ray.train.get_context().get_world_rank() == 0
     while execute(job, TrainWorkerIO, record_errors=False) == "paused":
-        if first:
-            answered.unlink(missing_ok=True)
+        if first:  # NFS sees at once that a file has changed, but for a minute not that one has come
+            storage.write_file(own, ANSWER, b"")
         ray.train.report({"epochs": job.until, "asks": True})
-        until = _shared(_answer(answered) if first else 0)
+        until = _shared(_answer(own) if first else 0)
         if until <= job.until:
             break
         job = replace(job, until=until)
     if first:
-        answered.unlink(missing_ok=True)
+        storage.remove_file(own, ANSWER)
 
 
-def _answer(path: Path) -> int:
+def _answer(own: Path) -> int:
     """How far to go on; 0 where nobody answers in time: then the driver hands the run out again."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
-        try:
-            return int(path.read_text())
-        except (FileNotFoundError, ValueError):
-            time.sleep(POLL)
+        if text := storage.read_file(own, ANSWER):
+            return int(text)
+        time.sleep(POLL)
     return 0
 
 

@@ -32,7 +32,7 @@ def run_one(values: dict[str, Any], log: bool = False) -> None:
         tune.report({"epochs": values["until"]})
 
 
-def _telling(folder: Path, on_epoch: Any, stop: Any) -> LocalIO:
+def _telling(folder: Path, on_epoch: Any, stop: Any, files: Any) -> LocalIO:
     """A `LocalIO` that also reports each epoch to Tune."""
     from pat.io import LocalIO
 
@@ -40,4 +40,4 @@ def _telling(folder: Path, on_epoch: Any, stop: Any) -> LocalIO:
         on_epoch(history)
         tune.report({"epochs": history[-1]["epoch"], **history[-1]})
 
-    return LocalIO(folder, tell, stop)
+    return LocalIO(folder, tell, stop, files)

@@ -16,7 +16,7 @@ from timm.models import get_arch_name
 from analysis import ledger, storage
 from analysis.schema import LedgerError
 from pat.config import ConfigError
-from pat.io import CHECKPOINT, STUDENT
+from pat.io import CHECKPOINT, PREVIOUS, STUDENT
 from pat.starting import RUN
 from pat.tasks import create_task
 from sweeps.engine.jobs import run_folder
@@ -77,7 +77,8 @@ def adopt(folder: Path, study: str, found: Found) -> str:
     storage.write_file(own, STUDENT, student)
     ledger.write_epochs(folder, found.run_id, epochs)
     ledger.write_run(folder, {**found.row, "study": study})
-    (own / CHECKPOINT).unlink(missing_ok=True)
+    for name in (CHECKPOINT, PREVIOUS):
+        storage.remove_file(own, name)
     return ""
 
 
