@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import sys
+import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -36,6 +37,12 @@ class IO(Protocol):
 
     def report(self, history: list[dict[str, Any]], state: dict[str, Any]) -> None:
         """Called by every worker after each epoch, with all epochs so far and what a continuation needs."""
+
+    def due(self) -> bool:
+        """Asked of every worker now and then within an epoch; all get the same answer. True: `keep` is wanted."""
+
+    def keep(self, state: dict[str, Any]) -> None:
+        """Called by every worker within an epoch, with what a continuation needs."""
 
     def asked_to_stop(self) -> bool:
         """Asked of every worker after each epoch; all get the same answer. True: the run pauses where it is."""
@@ -114,6 +121,8 @@ class LocalIO:
     """
 
     rank, world_size = 0, 1
+    every = 600.0
+    """Seconds from one checkpoint to the next, where an epoch takes longer."""
 
     def __init__(
         self,
@@ -126,6 +135,7 @@ class LocalIO:
         self.folder, self.on_epoch, self.stop = Path(folder), on_epoch, stop
         self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.files = files or LocalFiles(self.folder)
+        self._kept = time.monotonic()
 
     def load(self) -> dict[str, Any] | None:
         for name in (CHECKPOINT, PREVIOUS):
@@ -139,10 +149,17 @@ class LocalIO:
         return None
 
     def report(self, history: list[dict[str, Any]], state: dict[str, Any]) -> None:
+        self.keep(state)
+        if self.rank == 0 and self.on_epoch:
+            self.on_epoch(history)
+
+    def due(self) -> bool:
+        return time.monotonic() - self._kept >= self.every
+
+    def keep(self, state: dict[str, Any]) -> None:
         if self.rank == 0:
             self.files.save(CHECKPOINT, lambda file: torch.save(state, file), PREVIOUS)
-            if self.on_epoch:
-                self.on_epoch(history)
+        self._kept = time.monotonic()
 
     def asked_to_stop(self) -> bool:
         return self.stop is not None and self.stop()

@@ -32,10 +32,11 @@ class TrainWorkerIO(LocalIO):
     def load(self) -> dict[str, Any] | None:
         """Raises OSError where a mounted disk shows another checkpoint to one worker than to rank 0."""
         state = super().load()
-        own = torch.tensor(-1 if state is None else state["epoch"], device=self.device)
+        place = (-1, 0) if state is None else (state["epoch"], state.get("step", 0))
+        own = torch.tensor(place, device=self.device)
         first = own.clone()
         dist.broadcast(first, src=0)
-        agreed = (own == first).int()
+        agreed = (own == first).all().int()
         dist.all_reduce(agreed, dist.ReduceOp.MIN)
         if not agreed:
             raise OSError(errno.ESTALE, f"the workers see different checkpoints in {str(self.folder)!r}")
@@ -45,8 +46,14 @@ class TrainWorkerIO(LocalIO):
         super().report(history, state)
         ray.train.report({"epochs": history[-1]["epoch"], **history[-1]})
 
+    def due(self) -> bool:
+        return self._as_rank_0(super().due())
+
     def asked_to_stop(self) -> bool:
+        return self._as_rank_0(self.rank == 0 and super().asked_to_stop())
+
+    def _as_rank_0(self, own: bool) -> bool:
         """Rank 0 asks, and all do as it was told."""
-        answer = torch.tensor(float(self.rank == 0 and super().asked_to_stop()), device=self.device)
+        answer = torch.tensor(float(own), device=self.device)
         dist.broadcast(answer, src=0)
         return bool(answer)

@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "6cc6d1ed3f58"
+CODE = "d190c0f21a43"
 COPY = Path.home() / "pat-sweeps"
 
 

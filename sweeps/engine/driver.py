@@ -17,12 +17,12 @@ from pat.models import family, has_batchnorm
 from pat.starting import RUN
 from pat.tasks import create_task
 from sweeps.costs.speeds import Speeds
-from sweeps.engine.jobs import STOP, WHERE, Job, run_folder, student_path
+from sweeps.engine.jobs import STOP, Job, student_path
 from sweeps.engine.keep import (
-    SET_ASIDE,
     Keep,
     drop_students,
     outlives,
+    set_aside,
     set_aside_superseded,
     set_aside_unreadable,
     tidy_up,
@@ -31,11 +31,12 @@ from sweeps.engine.lock import Pulse
 from sweeps.engine.progress import COLUMNS, Progress
 from sweeps.engine.records import first_line, record_end
 from sweeps.engine.runs import STOPS_STUDY, execute
+from sweeps.engine.seen import given_up, seen
 from sweeps.engine.siblings import adopt, adoptable, initial_name
 from sweeps.planning.matrix import matrix_rows
 from sweeps.planning.planner import Planner, rungs_of
 from sweeps.planning.units import Segment, keys
-from sweeps.planning.view import RUN_COLUMNS, read_state, read_view
+from sweeps.planning.view import NOT_STARTED, RUN_COLUMNS, read_state, read_view
 from sweeps.study import Study, TeacherFile
 from sweeps.teachers import initial_file, initial_sha256, local_file
 
@@ -141,10 +142,7 @@ class Driver:
         has failed.
         """
         segment, losses = self.planner.flying[run_id], self._losses[run_id]
-        own = run_folder(self.folder, run_id)
-        storage.refresh(own)
-        begun, epochs = storage.exists(own, WHERE), len(ledger.read_run_epochs(self.folder, run_id))
-        storage.remove_file(own, WHERE)
+        begun, epochs = given_up(self.folder, run_id)
         if epochs > losses.epochs:
             losses.begun, losses.unbegun, losses.epochs = 0, 0, epochs
         losses.preemptions += preempted
@@ -245,6 +243,9 @@ class Driver:
     def _begun(self, segment: Segment | None) -> Job | None:
         if segment is None:
             return None
+        if self.planner.view.get(segment.run_id, NOT_STARTED).status == "pruned":
+            self.progress.say(f"run {segment.run_id} was pruned and goes on after all: another one was made again")
+            set_aside(self.folder, segment.run_id)
         self._since[segment.run_id] = time.time()
         self.progress.began(segment)
         reached("segment handed out")
@@ -252,14 +253,10 @@ class Driver:
 
     def _refresh(self, segment: Segment) -> None:
         self._since.pop(segment.run_id, None)
-        storage.refresh(run_folder(self.folder, segment.run_id))
-        state = read_state(self.folder, segment.run_id)
+        state = seen(self.folder, segment.run_id)
         self.planner.update(segment.run_id, state)
-        for name in set_aside_unreadable(self.folder, segment.run_id):
-            self.progress.say(
-                f"run {segment.run_id}: a checkpoint could not be read, the run went on from the one before"
-            )
-            self.progress.say(f"  it, or anew; set aside as {SET_ASIDE}/{name}")
+        for line in set_aside_unreadable(self.folder, segment.run_id):
+            self.progress.say(line)
         if state.status:
             self._losses.pop(segment.run_id, None)
             row = ledger.read_run(self.folder, segment.run_id)

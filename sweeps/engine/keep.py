@@ -38,13 +38,14 @@ def set_aside_superseded(folder: Path, run_ids: Iterable[str]) -> None:
 
 
 def set_aside_unreadable(folder: Path, run_id: str) -> list[str]:
-    """The checkpoints of a run that could not be read go to `set_aside/`; their names there."""
-    own, moved = run_folder(folder, run_id), []
+    """The checkpoints of a run that could not be read go to `set_aside/`; a line for each."""
+    own, lines = run_folder(folder, run_id), []
     for name in storage.list_temporary(own):
         if name.startswith(UNREADABLE):
-            moved.append(f"{run_id}{name}")
-            storage.move_file(own, name, folder / SET_ASIDE, moved[-1])
-    return moved
+            storage.move_file(own, name, folder / SET_ASIDE, f"{run_id}{name}")
+            fate = "the run went on from the one before it, or anew"
+            lines.append(f"run {run_id}: a checkpoint could not be read, {fate}; it is {SET_ASIDE}/{run_id}{name}")
+    return lines
 
 
 def tidy_up(folder: Path, planner: Planner) -> None:
@@ -65,11 +66,11 @@ def retry(folder: Path, what: str) -> list[str]:
     if not wanted and what not in RETRIED:
         raise ConfigError(f"--retry {what!r}: failed, diverged, or the id of a run that has ended in {str(folder)!r}")
     for run_id in wanted:
-        _set_aside(folder, run_id)
+        set_aside(folder, run_id)
     return wanted
 
 
-def _set_aside(folder: Path, run_id: str) -> None:
+def set_aside(folder: Path, run_id: str) -> None:
     """The record goes first: from then on the run has not ended. Without a checkpoint its epochs are of no use."""
     own, aside = run_folder(folder, run_id), folder / SET_ASIDE
     number = len(list(aside.glob(f"{run_id}-*"))) + 1

@@ -71,9 +71,10 @@ class Server:
     def put(self, path: str, content: bytes | None, writer: str) -> None:
         """A new version of a file; may be undone until its folder is synced."""
         before = list(self.files.get(path, ()))
+        seen = [number for number, version in enumerate(before) if version.visible <= self.now]
         delay = self.late * self.rng.random() if self.late else 0.0
         version = Version(content, writer, self.now + delay, int((self.clock + self.now) * 1e9))
-        self.files[path] = [*before[-3:], version]
+        self.files[path] = [*before[max(seen, default=0) :], version]
         self.unsynced.append(({os.path.dirname(path)}, lambda: self.files.__setitem__(path, before)))
 
     def make(self, folder: str) -> None:

@@ -87,7 +87,7 @@ class Cluster:
     def _installed(self) -> Iterator[None]:
         with (
             mock.patch.object(storage, "disk", storage.disk),
-            mock.patch.object(storage.time, "sleep", self.server.sleep),
+            mock.patch("time.sleep", self.server.sleep),
             mock.patch.object(sweeps.engine.runs, "train", stored_train),
             mock.patch.object(sweeps.engine.driver, "GATHER_EVERY", 2),
             mock.patch.object(analysis.bulk, "_WORTH", 1),
