@@ -1,6 +1,6 @@
 """Named points at which a process can be made to die as `kill -9` ends it, for the tests that kill it there.
 
-    PAT_FAIL_AT=NAME:N[:FILE]
+    PAT_FAIL_AT=NAME:N[:FILE][;NAME:N[:FILE]…]
 
 The process that passes NAME for the N-th time dies. With FILE it dies only where there is no such file yet, and leaves
 it: of all processes of a study, and of those that go on with it, one dies. Off where the variable is not set.
@@ -26,26 +26,27 @@ NAMES = (
 """What is passed by `reached`; and for each file of a study there is `write FILE`, before it gets its name."""
 WRITE = "write "
 
-_at: tuple[str, int, str] = "", 0, ""
+_armed: dict[str, tuple[int, str]] = {}
 
 
 def arm(text: str) -> None:
     """As if PAT_FAIL_AT had been `text`; empty: off. Raises ValueError for a point that does not exist."""
-    global _at
-    name, _, rest = text.partition(":")
-    count, _, file = rest.partition(":")
-    if text and (not count.isdecimal() or not (name in NAMES or name.startswith(WRITE))):
-        raise ValueError(f"PAT_FAIL_AT = {text!r}: NAME:N or NAME:N:FILE, NAME one of {', '.join(NAMES)}, write FILE")
-    _at = name, int(count or 0), file
+    _armed.clear()
+    for part in text.split(";") if text else ():
+        name, _, rest = part.partition(":")
+        count, _, file = rest.partition(":")
+        if not count.isdecimal() or not (name in NAMES or name.startswith(WRITE)):
+            known = f"NAME one of {', '.join(NAMES)}, write FILE"
+            raise ValueError(f"PAT_FAIL_AT = {part!r}: NAME:N or NAME:N:FILE, {known}")
+        _armed[name] = int(count), file
 
 
 def reached(name: str) -> None:
     """The process is at the point `name`."""
-    global _at
-    if name != _at[0]:
+    if name not in _armed:
         return
-    _, left, file = _at
-    _at = name, left - 1, file
+    left, file = _armed[name]
+    _armed[name] = left - 1, file
     if left == 1 and (not file or _first(file)):
         os.kill(os.getpid(), signal.SIGKILL)
 

@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "d190c0f21a43"
+CODE = "a1560eee303a"
 COPY = Path.home() / "pat-sweeps"
 
 

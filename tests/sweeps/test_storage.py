@@ -39,7 +39,7 @@ class Failing(Disk):
     """Fails so often at each kind of operation, with that error."""
 
     def __init__(self, times: int, error: OSError) -> None:
-        self.left = dict.fromkeys(("write", "open", "rename", "remove", "make", "sync", "exists", "names"), times)
+        self.left = dict.fromkeys(("write", "open", "rename", "make", "sync", "exists", "names", "refresh"), times)
         self.error = error
 
     def __getattribute__(self, name: str) -> Any:
@@ -54,7 +54,7 @@ class Failing(Disk):
 def test_what_passes_is_waited_for(
     number: int, tmp_path: Path, slept: list[float], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(storage, "disk", Failing(4, OSError(number, os.strerror(number))))
+    monkeypatch.setattr(storage, "disk", Failing(2, OSError(number, os.strerror(number))))
     storage.write_file(tmp_path / "a", "b", b"content")
     assert storage.read_file(tmp_path / "a", "b") == b"content" and storage.exists(tmp_path / "a", "b")
     storage.move_file(tmp_path / "a", "b", tmp_path / "c", "d")
@@ -90,15 +90,15 @@ def test_minutes_and_then_one_line(
 
 def test_an_answer_that_is_lost_is_no_error(slept: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
     """The server has renamed the file and is asked to do so again."""
-    plan = {number: ("answer", 1) for number in range(1, 60, 3)}
-    server = Server(plan, None, folders={"/", "/s"})  # type: ignore[arg-type]
+    plan = {number: ("answer", 1) for number in range(5, 200, 9)}
+    server = Server(plan, None, folders={"/", "/d", "/d/s"})  # type: ignore[arg-type]
     monkeypatch.setattr(storage, "disk", Client(server, "a"))
-    storage.write_file("/s", "a", b"1")
-    storage.save_file("/s", "a", lambda file: file.write(b"2"), "b")
-    assert storage.read_file("/s", "a") == b"2"
-    storage.move_file("/s", "a", "/s", "c")
-    storage.remove_file("/s", "b")
-    assert storage.list_files("/", "s") == ["c"] and storage.read_file("/s", "c") == b"2" and slept
+    storage.write_file("/d/s", "a", b"1")
+    storage.save_file("/d/s", "a", lambda file: file.write(b"2"), "b")
+    assert storage.read_file("/d/s", "a") == b"2"
+    storage.move_file("/d/s", "a", "/d/s", "c")
+    storage.remove_file("/d/s", "b")
+    assert storage.list_files("/d", "s") == ["c"] and storage.read_file("/d/s", "c") == b"2" and slept
 
 
 Make = Callable[[], Driver]
@@ -125,7 +125,7 @@ def test_a_study_outlasts_its_storage(tmp_path: Path, make: Make, slept: list[fl
     job = driver.next_job(1)
     assert job is not None
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(storage, "disk", Failing(10, OSError(errno.ESTALE, "Stale file handle")))
+        patch.setattr(storage, "disk", Failing(2, OSError(errno.ESTALE, "Stale file handle")))
         sweeps.engine.runs.execute(job)
         driver.ended(job.run.run_id)
     assert slept and len(read_runs(folder)) == 1
