@@ -2,6 +2,7 @@
 
     <storage>/<study>/study.json              what the study is
                       matrix.parquet          every cell, setting and seed with its state
+                      searches/               what searches have drawn, a file a wave (`sweeps.waves`)
                       driver.json             the driver's sign of life (`analysis.live`)
                       gathered/               a copy of many runs' files, for reading them at once (`analysis.bulk`)
                       runs/<run_id>/run.parquet      written last: a run has ended when it exists

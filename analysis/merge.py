@@ -24,7 +24,7 @@ from analysis.versions import JOINED_COLUMNS
 from analysis.words import markdown
 
 CHECKPOINT, PREVIOUS = "checkpoint.pt", "_previous.pt"
-CONFLICTS, SET_ASIDE = "conflicts", "set_aside"
+CONFLICTS, SET_ASIDE, SEARCHES = "conflicts", "set_aside", "searches"
 _COLUMNS = [name for name in RUN_SCHEMA.names if name not in RUN_VOLATILE]
 _EPOCH_COLUMNS = [name for name in EPOCH_SCHEMA.names if name not in EPOCH_VOLATILE]
 _THREADS, _LISTED, _WIDTH = 4, 5, 24
@@ -100,6 +100,7 @@ def merge(folders: Sequence[Folder], into: Folder) -> Merged:
         storage.write_file(into, STUDY, (json.dumps(reduce(unite, studies), indent=1) + "\n").encode())
         for source in sources:
             _copy_teachers(source, into)
+            _copy_waves(source, into)
             found = _merge_runs(source, into)
             merged.counts[str(source)] = Counter(what for what, _ in found if what)
             merged.conflicts += [conflict for _, conflicts in found for conflict in conflicts]
@@ -238,6 +239,13 @@ def _copy_teachers(source: Folder, into: Folder) -> None:
         _copy_file(source, f"{TEACHERS}/{name}", into, f"{TEACHERS}/{name}")
     if tags := {**read_tags(source), **read_tags(into)}:
         storage.write_file(into, f"{TEACHERS}/{TAGS}", (json.dumps(tags, indent=1, sort_keys=True) + "\n").encode())
+
+
+def _copy_waves(source: Folder, into: Folder) -> None:
+    """What searches have drawn. Of a wave that two drew differently the one that is here stays: with it go the runs
+    that the study asks for."""
+    for name in sorted(set(storage.list_files(source, SEARCHES)) - set(storage.list_files(into, SEARCHES))):
+        _copy_file(source, f"{SEARCHES}/{name}", into, f"{SEARCHES}/{name}")
 
 
 def _merge_matrix(parts: Sequence[Folder], into: Folder) -> None:

@@ -16,6 +16,7 @@ NAMES = (
     "checkpoint between renames",
     "epochs without summary",
     "summary before tidying",
+    "wave drawn",
     "segment handed out",
     "segment ended",
     "gather",

@@ -22,16 +22,18 @@ from pat.data import load
 from sweeps.cluster.bootstrap import farewell, read_cluster
 from sweeps.cluster.places import DataPlace, data_place, storage_place
 from sweeps.costs.devices import Devices, agree, cluster_devices, local_devices
+from sweeps.costs.expect import images_of
 from sweeps.costs.plan_text import plan_text
 from sweeps.costs.predicted import predicted_against_actual
 from sweeps.engine.driver import Driver, Fatal
 from sweeps.engine.keep import retry
 from sweeps.engine.lock import locked
 from sweeps.engine.siblings import provide_initial_runs
+from sweeps.fitting import check_settings, settings_to_try
 from sweeps.flags import parser, select
 from sweeps.presets import CIFAR100, DIGITS, GPU_PRESETS, preset
 from sweeps.started import in_job
-from sweeps.store import grow, open_study, read_study, study_folder, write_study
+from sweeps.store import grown_study, read_study, study_folder, write_study
 from sweeps.study import Study
 from sweeps.teachers import provide_used, recorded, resolve_used
 from sweeps.version import ROOT
@@ -86,9 +88,11 @@ def _plan(asked: Study, flags: argparse.Namespace) -> int:
 
     where = address(flags.address)
     folder = study_folder(storage_place(flags.storage, where != "local"), asked)
-    stored = read_study(folder)
-    study = recorded(grow(stored, asked, folder) if stored else asked, folder)
+    grown = grown_study(folder, asked)
+    study = recorded(grown, folder)
     root = data_place(flags.data_root, flags.stage, where != "local").unstaged()
+    if images := images_of(study.data, root):
+        _check_fit(grown, asked, folder, images.classes, _whisper)
     for_gpus = (flags.preset or CIFAR100) in GPU_PRESETS
     devices = Devices("", for_gpus, 0, study.gpu_share or 1.0)
     with ExitStack() as stack:
@@ -127,13 +131,15 @@ def _run(asked: Study, flags: argparse.Namespace) -> int:
     if not away:
         _check_gpu(asked, needs_gpu, torch.cuda.is_available())
     num_classes = _check_data(asked, place)
-    folder, study = open_study(storage_place(flags.storage, away), asked)
+    folder = study_folder(storage_place(flags.storage, away), asked)
+    _check_fit(grown_study(folder, asked), asked, folder, num_classes, _tell)  # what is refused leaves no lock either
     with ExitStack() as stack:
         pulse = stack.enter_context(locked(folder))
+        definition = grown_study(folder, asked)
         if flags.retry:
             _retry(folder, flags.retry)
         resolve_used(asked, folder, num_classes)
-        study = recorded(study, folder)
+        study = recorded(definition, folder)
         gpus = torch.cuda.is_available()
         if away:
             stack.enter_context(ray_running(where, flags.verbose))
@@ -147,17 +153,27 @@ def _run(asked: Study, flags: argparse.Namespace) -> int:
             keep=flags.keep, verbose=flags.verbose, pulse=pulse, data_source=place.source,
         )  # fmt: skip
         driver.price = flags.price
-        driver.adopt()
+        driver.foresee()
         driver.progress.say(f"study {study.name} in {folder}: {driver.progress.status()}")
-        if driver.kind() is None:
+        if driver.kind() is None and not driver.elsewhere:
+            write_study(folder, definition)
             driver.finish()
         else:
-            provide_used(asked, folder, num_classes)
+            provide_used(asked, folder, num_classes, [found.run_id for _, found in driver.elsewhere])
             provide_initial_runs(folder, driver.planner)
             stack.enter_context(ray_running(where, flags.verbose))
             signal.signal(signal.SIGTERM, _stop)
-            _launch(driver, asked, flags)
+            _launch(driver, definition, asked, flags, num_classes)
     return _close(driver, folder)
+
+
+def _check_fit(grown: Study, asked: Study, folder: Path, num_classes: int, say: Callable[[str], None]) -> None:
+    """Raises ConfigError where options that are new to a study's folder do not suit their models."""
+    if grown == read_study(folder):
+        return
+    if settings := settings_to_try(asked):
+        say(f"trying {len(settings)} settings on their models")
+        check_settings(settings, num_classes)
 
 
 def _tell(line: str) -> None:
@@ -175,8 +191,8 @@ def _check_machines(study: Study, folder: Path, place: DataPlace) -> None:
         raise ConfigError(f"the cluster cannot run study {study.name!r}:\n{table(problems)}")
 
 
-def _launch(driver: Driver, asked: Study, flags: argparse.Namespace) -> None:
-    """Once it is known what it costs and nobody objects."""
+def _launch(driver: Driver, definition: Study, asked: Study, flags: argparse.Namespace, num_classes: int) -> None:
+    """Once it is known what it costs and nobody objects; only then `definition` is what the folder holds."""
     from sweeps.cluster.waiting import growth
     from sweeps.engine.callbacks import callbacks
     from sweeps.engine.launch import launch
@@ -186,7 +202,9 @@ def _launch(driver: Driver, asked: Study, flags: argparse.Namespace) -> None:
     devices = cluster_devices(study, folder, driver.data_root, say, probing=driver.gpus)
     agree(driver.planner, folder, driver.data_root, devices, flags.price, flags.keep, flags.yes, say)
     driver.study = replace(study, gpu_share=devices.share if devices.gpus else None)
-    write_study(folder, driver.study)
+    write_study(folder, replace(definition, gpu_share=driver.study.gpu_share))
+    if not driver.adopt():
+        provide_used(asked, folder, num_classes)
     most = growth(read_cluster() if in_job() else None, study.threads, devices.share)
     launch(driver, most, flags.devices, callbacks=callbacks(flags.log, study.name) if flags.log else ())
     if table := predicted_against_actual(folder, driver.planner):

@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "a1560eee303a"
+CODE = "3cb3cc9ada02"
 COPY = Path.home() / "pat-sweeps"
 
 

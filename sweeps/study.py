@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from math import isclose
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from pat.config import NUMERICS, ConfigError, Data, Part, Recipe, Task, later, plain, unknown
@@ -16,6 +15,8 @@ from pat.starting import RUN
 from pat.tasks import check_data, create_task
 from pat.views.randaugment import parse
 from pat.weights import SCHEMES, is_url
+from sweeps.search import Search
+from sweeps.spaces import BEFORE, SPACES, Log, Space, read_space, write_space
 
 SCRATCH, TIMM, CLASSIFICATION = "scratch", "timm:", "classification"
 SEARCH_SEED = 0
@@ -59,39 +60,6 @@ class TeacherFile(Part):
 
 
 @dataclass(frozen=True)
-class Search(Part):
-    """The search of one cell: `trials` settings in waves of `wave` by successive halving; 0 trials: no search.
-
-    After each rung (a share of the full-length run, the last one is 1) the best 1/`eta` of those that began it go on.
-    The search is closed at the end of the wave with which `failures` of its runs have failed (not diverged).
-    """
-
-    trials: int = 4
-    wave: int = 4
-    eta: int = 2
-    rungs: tuple[float, ...] = (1 / 3, 1.0)
-    failures: int = 3
-
-    def __post_init__(self) -> None:
-        if self.wave < 1:
-            raise ConfigError(f"search.wave = {self.wave}: a positive number")
-        if self.trials < 0 or self.trials % self.wave:
-            above = max(1, -(-self.trials // self.wave)) * self.wave
-            raise ConfigError(f"search.trials = {self.trials}: 0, or whole waves of {self.wave}, for instance {above}")
-        if self.eta < 2:
-            raise ConfigError(f"search.eta = {self.eta}: 2 or more")
-        if self.failures < 1:
-            raise ConfigError(f"search.failures = {self.failures}: a positive number")
-        ascending = all(low < high for low, high in zip(self.rungs, self.rungs[1:], strict=False))
-        if not self.rungs or not ascending or self.rungs[0] <= 0 or not isclose(self.rungs[-1], 1):
-            raise ConfigError(f"search.rungs = {self.rungs}: ascending shares of the run, the last one 1")
-
-    def epochs(self, full: int) -> tuple[int, ...]:
-        """The rungs of a run of `full` epochs, in epochs."""
-        return tuple(sorted({max(1, round(share * full)) for share in self.rungs}))
-
-
-@dataclass(frozen=True)
 class Study(Part):
     """Everything that a study computes.
 
@@ -99,6 +67,7 @@ class Study(Part):
     recipe. `initial`: a teacher ("name") or a student (":name") -> the weights that its training starts from,
     `timm:<name.tag>`, or `run:<run_id>` for the student that another run has exported (of a study under the same
     storage; a teacher of this one is waited for). A student's are those of all of its runs, its baselines too.
+    `teacher_sizes`: teacher -> its own input size in pixels (0: that of `data`), for its training and scores too.
     `options`: method -> options that replace the method's defaults throughout; they are searched only where `choices`
     (method -> option -> values) says so. `corrections`: a student (":name") or a pair ("teacher:student") -> method ->
     options whose published value differs there; only the default setting is theirs, a search goes over them.
@@ -107,9 +76,9 @@ class Study(Part):
     A method that takes no teacher is a cell of each student, searched and confirmed once whatever its pairs.
     `seeds` confirmation seeds follow the search. `confirm_validation` is the validation share of scratch and
     confirmation runs (None = that of `data`). `threads` per worker and `workers` per run (a number, or one for each
-    method, teachers and scratch being "scratch") belong to the study.
-    `task`: what is learnt; the data set must say what it needs to know of its images.
-    `gpu_share` of one GPU is asked for by a one-worker run where the cluster has GPUs; None: as probes allow.
+    method, teachers and scratch being "scratch") belong to the study. `gpu_share` of one GPU is asked for by a
+    one-worker run where the cluster has GPUs; None: as probes allow. `task`: what is learnt; the data set must say
+    what it needs to know of its images.
     """
 
     name: str
@@ -130,8 +99,14 @@ class Study(Part):
     workers: int | Mapping[str, int] = 1
     gpu_share: float | None = None
     task: Task = later(default_factory=Task)
+    teacher_sizes: Mapping[str, int] = later(default_factory=dict)
+    spaces: Mapping[str, Space] = later(default_factory=dict)
 
     def __post_init__(self) -> None:
+        own = {
+            name: space for name, space in self.spaces.items() if [*space.items()] != [*SPACES.get(name, {}).items()]
+        }
+        object.__setattr__(self, "spaces", own)
         if SCRATCH in self.methods:
             object.__setattr__(self, "methods", tuple(name for name in self.methods if name != SCRATCH))
         _check_names(self)
@@ -157,9 +132,27 @@ class Study(Part):
         """The students of the pairs in order of appearance."""
         return list(dict.fromkeys(student for _, student in self.pairs))
 
+    def teacher_data(self, teacher: str) -> Data:
+        """The data as a teacher has it: at its own size."""
+        return replace(self.data, image_size=self.teacher_sizes.get(teacher) or self.data.image_size)
+
     def recipe(self, student: str) -> Recipe:
         """The recipe of a student."""
         return self.students[student]
+
+    def space(self, method: str) -> Space:
+        """What the searches of a method change: the choices of the study come before its space, fixed options after."""
+        choices, fixed = self.choices.get(method, {}), self.fixed(method)
+        left = {name: kind for name, kind in self._whole_space(method).items() if name in choices or name not in fixed}
+        return {**left, **choices}
+
+    def fixed(self, method: str) -> dict[str, Any]:
+        """Options of the method's space that the study sets instead: a search has them, corrections or not."""
+        space = self._whole_space(method)
+        return {name: value for name, value in self.options.get(method, {}).items() if name in space}
+
+    def _whole_space(self, method: str) -> Space:
+        return self.spaces.get(method, SPACES.get(method, {}))
 
     def workers_of(self, method: str) -> int:
         """How many workers share a run of `method`."""
@@ -170,8 +163,10 @@ class Study(Part):
         return "ema" if self.students[student].ema_decay > 0 else "raw"
 
     def to_dict(self) -> dict[str, Any]:
-        """The study as plain JSON values, with the numerics of `pat`."""
-        return {**super().to_dict(), "numerics": NUMERICS}
+        """The study as plain JSON values, with the spaces of all of its methods and the numerics of `pat`."""
+        spaces = {**{name: SPACES[name] for name in self.methods if name in SPACES}, **self.spaces}
+        written = {name: write_space(space) for name, space in spaces.items()}
+        return {**super().to_dict(), "spaces": written, "numerics": NUMERICS}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Study:
@@ -182,20 +177,23 @@ class Study(Part):
                 **{
                     **values,
                     "data": Data.from_dict(values["data"]),
-                    "teachers": {name: _read_teacher(value) for name, value in values["teachers"].items()},
+                    "teachers": {
+                        name: (TeacherFile if "sha256" in value else Recipe).from_dict(value)
+                        for name, value in values["teachers"].items()
+                    },
                     "students": {name: value and Recipe.from_dict(value) for name, value in values["students"].items()},
                     "pairs": tuple((teacher, student) for teacher, student in values["pairs"]),
                     "anchors": tuple((teacher, student) for teacher, student in values.get("anchors", ())),
                     "search": Search.from_dict(values["search"]),
                     "task": Task.from_dict(values.get("task", {})),
+                    "spaces": {
+                        **{name: BEFORE[name] for name in values["methods"] if name in BEFORE},
+                        **{name: read_space(space) for name, space in values.get("spaces", {}).items()},
+                    },
                 }
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ConfigError(f"not a study: {error}") from error
-
-
-def _read_teacher(value: Mapping[str, Any]) -> Recipe | TeacherFile:
-    return TeacherFile.from_dict(value) if "sha256" in value else Recipe.from_dict(value)
 
 
 def _check_names(study: Study) -> None:
@@ -222,9 +220,14 @@ def _check_names(study: Study) -> None:
             check_tag(study.task.name, name, source.tag)
     for key, weights in study.initial.items():
         _check_initial(study, key, weights)
+    for name in study.teacher_sizes:
+        if name not in study.teachers:
+            raise unknown("teacher", name, study.teachers, of=f" of study {study.name!r} with a size of its own")
     for method in study.methods:
         check_task(method, study.task.name)
         method_options(method, {**study.options.get(method, {}), **study.choices.get(method, {})})
+    for method, space in study.spaces.items():
+        method_options(method, {name: kind.low if isinstance(kind, Log) else kind[0] for name, kind in space.items()})
     for key, corrected in study.corrections.items():
         teacher, colon, student = key.partition(":")
         if not colon or student not in study.students or (teacher and teacher not in study.teachers):
@@ -276,7 +279,8 @@ def _check_numbers(study: Study) -> None:
     for recipe in recipes.values():
         if isinstance(recipe, Recipe) and recipe.auto_augment and recipe.views == "batched":
             parse(recipe.auto_augment)
-    task = create_task(study.task, study.data, num_classes=1)
+    for size in (*study.teacher_sizes.values(), 0):
+        task = create_task(study.task, study.data, num_classes=1, teacher_size=size)
     for colon, models in (("", study.teachers), (":", study.students)):
         for name, one in models.items():
             if isinstance(one, Recipe):

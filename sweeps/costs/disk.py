@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isclose
 
 from sweeps.costs.expect import Size
 from sweeps.engine.keep import KEEP, Keep, outlives
@@ -65,9 +66,9 @@ def _students(planner: Planner, key: Key, keep: Keep) -> dict[str, int]:
     study, found = planner.scope, _runs(planner, key)
     search = study.search
     if search.trials and key.kind == "cell":
-        last = len(search.epochs(study.recipe(key.cell.student).epochs)) - 1
-        finalists = max(1, search.wave // search.eta**last) * (search.trials // search.wave)
-        found["search"] = min(found["search"], finalists)
+        rungs = search.epochs(study.recipe(key.cell.student).epochs)
+        finalists = [search.finalists(rungs, wave) for wave in range(search.trials // search.wave)]
+        found["search"] = min(found["search"], sum(finalists))
     return {phase: count for phase, count in found.items() if outlives(keep, phase)}
 
 
@@ -85,4 +86,5 @@ def _paused(planner: Planner, key: Key) -> int:
     search, unit = planner.scope.search, planner.units[key]
     rungs = search.epochs(planner.scope.recipe(key.cell.student).epochs) if key.kind == "cell" else ()
     searching = len(rungs) > 1 and unit.confirmations()[1] > 0
-    return min(search.wave, search.trials, _runs(planner, key)["search"]) if searching else 0
+    at_once = search.wave if isclose(search.ahead, 1) else search.trials
+    return min(at_once, search.trials, _runs(planner, key)["search"]) if searching else 0

@@ -16,6 +16,7 @@ from sweeps.planning.planner import Planner, rungs_of
 from sweeps.planning.units import ENDED, Key, keys, trained_teachers
 from sweeps.planning.view import read_state, read_view
 from sweeps.study import CLASSIFICATION, SCRATCH, Cell, Study
+from sweeps.waves import read_waves
 
 CLUSTERS = (1, 8, 64)
 """Numbers of devices for which the days are said where there is no cluster yet."""
@@ -40,7 +41,8 @@ def plan_text(
     it is, or would be, a GPU. `slots`: runs of one worker at a time (0: unknown), each on `share` of a device. `price`:
     money for a device-hour.
     """
-    planner = Planner(study, read_view(folder, rungs_of(study)), unsynced_models(study, gpus), asked)
+    view, waves = read_view(folder, rungs_of(study)), read_waves(folder)
+    planner = Planner(study, view, unsynced_models(study, gpus), asked, waves=waves)
     adopted = list(adoptable(folder, planner))
     for _, run in adopted:
         planner.update(run.run_id, read_state(run.folder, run.run_id))
@@ -72,12 +74,15 @@ def _head(study: Study) -> list[str]:
     rungs = ", ".join(f"{share:.3g}" for share in search.rungs)
     halving = (
         f"{search.trials} trials a cell in waves of {search.wave}, "
-        f"1/{search.eta} kept after each rung ({rungs} of a run)"
+        f"1/{search.eta} kept after each rung ({rungs} of a run), proposed by {search.sampler}"
+        f"{' around the default, which is never pruned' if search.prior and search.keep_default else ''}"
     )
     learnt = "" if study.task.name == CLASSIFICATION else f"{study.task.name}, "
     methods = ", ".join((SCRATCH, *study.methods))
+    sizes = ", ".join(f"{name} {size} px" for name, size in study.teacher_sizes.items())
+    own = f" (teachers of their own size: {sizes})" if sizes else ""
     return [
-        f"study {study.name}: {learnt}data {data.name} at {data.image_size} px, methods {methods}",
+        f"study {study.name}: {learnt}data {data.name} at {data.image_size} px{own}, methods {methods}",
         f"search: {halving if search.trials else 'none'}",
         f"confirmation: {'best and default setting' if search.trials else 'default setting'} on {study.seeds} fresh "
         f"seeds; workers per run: {study.workers}",

@@ -32,13 +32,14 @@ from sweeps.engine.progress import COLUMNS, Progress
 from sweeps.engine.records import first_line, record_end
 from sweeps.engine.runs import STOPS_STUDY, execute
 from sweeps.engine.seen import given_up, seen
-from sweeps.engine.siblings import adopt, adoptable, initial_name
+from sweeps.engine.siblings import Found, adopt, adoptable, initial_name
 from sweeps.planning.matrix import matrix_rows
 from sweeps.planning.planner import Planner, rungs_of
-from sweeps.planning.units import Segment, keys
+from sweeps.planning.units import Key, Segment, keys, trained_data
 from sweeps.planning.view import NOT_STARTED, RUN_COLUMNS, read_state, read_view
 from sweeps.study import Study, TeacherFile
 from sweeps.teachers import initial_file, initial_sha256, local_file
+from sweeps.waves import read_waves, write_wave
 
 LOST_LIMIT, UNBEGUN_LIMIT = 3, 20
 GATHER_EVERY = 1000
@@ -95,23 +96,30 @@ class Driver:
         self._families = {name: family(name) for pair in study.pairs for name in pair}
         ended = ledger.read_runs(folder, columns=tuple(dict.fromkeys((*RUN_COLUMNS, *COLUMNS))))
         view = read_view(folder, rungs_of(study), ended)
-        self.planner = Planner(study, view, unsynced_models(study, gpus), asked, speeds)
+        self.planner = Planner(study, view, unsynced_models(study, gpus), asked, speeds, read_waves(folder))
         self.progress = Progress(self.planner, ended, stream, verbose=verbose)
+        self.elsewhere: list[tuple[Key, Found]] = []
         self._matrix_due, self._ended = 0.0, 0
         storage.remove_file(folder, STOP)
-        self._settle()
 
-    def adopt(self) -> None:
-        """Take over the finished teachers that studies under the same storage hold, and say so."""
+    def foresee(self) -> None:
+        """Count on the finished teachers that studies under the same storage hold, without taking them over yet."""
+        self.elsewhere = list(adoptable(self.folder, self.planner))
+        for _, found in self.elsewhere:
+            self.planner.update(found.run_id, read_state(found.folder, found.run_id))
+
+    def adopt(self) -> bool:
+        """Take over what was foreseen, and say so. Returns whether all of it could be."""
         counts: Counter[tuple[str, str]] = Counter()
-        for key, found in list(adoptable(self.folder, self.planner)):
+        for key, found in self.elsewhere:
             if problem := adopt(self.folder, self.study.name, found):
                 self.progress.say(f"not adopted: {problem}")
-                continue
+            else:
+                counts[key.kind, found.folder.name] += 1
             self.planner.update(found.run_id, read_state(self.folder, found.run_id))
-            counts[key.kind, found.folder.name] += 1
         for (kind, study), count in counts.items():
             self.progress.say(f"adopted {count} finished {kind}{'s' if count > 1 else ''} from study {study!r}")
+        return counts.total() == len(self.elsewhere)
 
     def kind(self) -> int | None:
         """How many workers the most urgent segment needs; None if none is ready."""
@@ -119,6 +127,7 @@ class Driver:
 
     def next_job(self, workers: int) -> Job | None:
         """The most urgent segment for that many workers; it counts as in flight until `ended` or `lost` is told."""
+        self._settle()
         return self._begun(self.planner.take(workers))
 
     def reached(self, run_id: str) -> Job | None:
@@ -225,6 +234,7 @@ class Driver:
 
     def finish(self) -> None:
         """The last matrix; what a longer search replaced is set aside, and students that are not kept are removed."""
+        self._settle()
         set_aside_superseded(self.folder, self.planner.superseded())
         self.write_matrix()
         if self.planner.complete:
@@ -267,10 +277,12 @@ class Driver:
                 ledger.gather(self.folder)
 
     def _settle(self) -> None:
-        """Record what the plan gave up as pruned, and now and then the matrix."""
+        """Record the waves that the plan has drawn, what it gave up as pruned, and now and then the matrix."""
         for segment in self.planner.prune():
             record_end(self.job(segment), "pruned")
             self._refresh(segment)
+        for wave in self.planner.drawn():
+            write_wave(self.folder, self.study, wave)
         if time.monotonic() >= self._matrix_due:
             self.write_matrix()
 
@@ -280,9 +292,9 @@ def unsynced_models(study: Study, gpus: bool) -> frozenset[str]:
     several = not isinstance(study.workers, int) or study.workers > 1
     if gpus or not several:
         return frozenset()
-    models = {key.cell.student for key in keys(study)}
-    task = create_task(study.task, study.data, num_classes=2)
-    return frozenset(name for name in models if has_batchnorm(task.student(name, seed=0)))
+    models = {(key.cell.student, trained_data(study, key)) for key in keys(study)}
+    made = ((name, create_task(study.task, data, num_classes=2).student(name, seed=0)) for name, data in models)
+    return frozenset(name for name, model in made if has_batchnorm(model))
 
 
 def run_here(driver: Driver) -> None:

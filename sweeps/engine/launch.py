@@ -47,7 +47,7 @@ class PlannerSearcher(Searcher):
         """The next segment; None while all that is ready is in flight; FINISHED when this Tuner has done its part."""
         if self.fatal or not self._left or self.stopping:
             return Searcher.FINISHED
-        job = self._driver.next_job(self._workers)
+        job = self._guarded(lambda: self._driver.next_job(self._workers))
         if job is None:
             return None if self._runs else Searcher.FINISHED
         run = job.run

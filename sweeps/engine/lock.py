@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from analysis import storage
 from analysis.live import FILE, LOCK
@@ -81,9 +81,9 @@ class Pulse:
 def locked(folder: Path) -> Iterator[Pulse]:
     """The folder for one driver alone, and its sign of life. Ends with the process.
 
-    Raises ConfigError, naming host and pid, while another one works in it.
+    Raises ConfigError, naming host and pid, while another one works in it, and where it cannot be written.
     """
-    with open(folder / LOCK, "w") as file:
+    with _opened(folder) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -94,6 +94,14 @@ def locked(folder: Path) -> Iterator[Pulse]:
         pulse = Pulse(folder)
         with pulse.beating():
             yield pulse
+
+
+def _opened(folder: Path) -> IO[str]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return open(folder / LOCK, "w")
+    except OSError as error:
+        raise ConfigError(f"storage {str(folder)!r} cannot be written: {error.strerror}") from error
 
 
 def read_pulse(folder: Path) -> dict[str, Any]:

@@ -39,10 +39,10 @@ def plan_scratch(runs: Runs, student: str, view: View) -> Unit:
     return _judge(_held(runs, unit, key, view))
 
 
-def plan_cell(runs: Runs, cell: Cell, view: View, draw: Draw | None) -> Unit:
+def plan_cell(runs: Runs, cell: Cell, view: View, draw: Draw) -> Unit:
     """A cell: its search, then its best and the paper's default setting on the same fresh seeds.
 
-    Without a search there is the default setting alone. `draw` is None while the search waits for others.
+    Without a search there is the default setting alone.
     """
     searched, key = bool(runs.study.search.trials), Key("cell", cell)
     unit = Unit(cell, "search" if searched else "confirm")
@@ -54,7 +54,7 @@ def plan_cell(runs: Runs, cell: Cell, view: View, draw: Draw | None) -> Unit:
     return _judge(_held(runs, unit, key, view))
 
 
-def _tune(runs: Runs, unit: Unit, view: View, draw: Draw | None) -> None:
+def _tune(runs: Runs, unit: Unit, view: View, draw: Draw) -> None:
     """The search, and the confirmation of what it found."""
     found = search_cell(runs, unit, view, draw)
     if found.best is not None:

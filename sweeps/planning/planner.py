@@ -11,17 +11,17 @@ import json
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from sweeps.costs.speeds import Speeds
 from sweeps.planning.anchors import anchors_of, is_anchor
 from sweeps.planning.cells import plan_cell, plan_needed, plan_scratch
-from sweeps.planning.halving import Draw
-from sweeps.planning.search import Result, draw_wave
+from sweeps.planning.search import Result, Wave, Waves, draw_wave
 from sweeps.planning.units import ENDED, Key, Row, Runs, Segment, Unit, keys
 from sweeps.planning.urgency import Queue, Urgency
 from sweeps.planning.view import RunState, View
-from sweeps.study import Cell, Study
+from sweeps.study import Study
 
 FIRST_RESORT = 16
 """After so many updates all units are ordered anew by what is known of their speeds, then after twice as many."""
@@ -52,8 +52,9 @@ def plan(study: Study, view: View, unsynced: frozenset[str] = frozenset()) -> Pl
 class Planner:
     """The same plan kept up to date: a run that has got on recomputes its own units, and those that waited for it.
 
-    `asked` limits everything to the pairs, methods and seeds of another study (a part of this one). `speeds` tell
-    how long an epoch of a unit takes; they are read whenever a unit is looked at, and for all units now and then.
+    `asked` limits everything to the pairs, methods, seeds and trials of another study (a part of this one). `speeds`
+    tell how long an epoch of a unit takes; they are read whenever a unit is looked at, and for all units now and then.
+    `waves` are those on record; what the planner draws itself `drawn` gives, to be recorded before its runs begin.
     `flying` are the segments that have been handed out, by run_id; `runs` are those of `scope`.
     """
 
@@ -64,9 +65,10 @@ class Planner:
         unsynced: frozenset[str] = frozenset(),
         asked: Study | None = None,
         speeds: Speeds | None = None,
+        waves: Waves | None = None,
     ) -> None:
         self.study = study
-        self.scope = replace(study, pairs=asked.pairs, methods=asked.methods, seeds=asked.seeds) if asked else study
+        self.scope = _part(study, asked) if asked else study
         self.speeds = speeds or Speeds()
         self.rungs = rungs_of(study)
         self.view = {run_id: state.at(self.rungs) for run_id, state in view.items()}
@@ -86,7 +88,8 @@ class Planner:
         self._left: Counter[Key] = Counter()
         self._pruned: deque[Segment] = deque()
         self._pruning: set[str] = set()
-        self._waves: dict[tuple[Cell, int], tuple[str, list[dict[str, Any]]]] = {}
+        self.waves = dict(waves or {})
+        self._drawn: deque[Wave] = deque()
         self._updates, self._resort_at = 0, FIRST_RESORT
         self.units: dict[Key, Unit] = {}
         for key in sorted(self._order, key=lambda key: len(self._anchors[key])):  # anchors before those that have some
@@ -145,6 +148,11 @@ class Planner:
         while self._pruned:
             yield self._pruned.popleft()
 
+    def drawn(self) -> Iterator[Wave]:
+        """Waves that have been drawn and are to be recorded; each is given once."""
+        while self._drawn:
+            yield self._drawn.popleft()
+
     def rows(self) -> list[Row]:
         """The matrix: scratch once per student and seed, then every cell."""
         return [row for key in self._order for row in self.units[key].rows]
@@ -167,10 +175,11 @@ class Planner:
 
     def superseded(self) -> set[str]:
         """Runs that a complete study does not ask for: confirmations of a best that a longer search replaced."""
-        whole = self if self.scope == self.study else Planner(self.study, self.view, self._unsynced)
+        whole = self if self.scope == self.study else Planner(self.study, self.view, self._unsynced, waves=self.waves)
         if not whole.complete:
             return set()
-        return self.view.keys() - {run_id for unit in whole.units.values() for run_id in unit.runs}
+        wanted = [unit.runs for planner in (self, whole) for unit in planner.units.values()]
+        return self.view.keys() - set().union(*wanted)
 
     @property
     def problems(self) -> list[str]:
@@ -209,15 +218,7 @@ class Planner:
             return plan_needed(self.runs, key, self.view)
         if key.kind == "scratch":
             return plan_scratch(self.runs, key.cell.student, self.view)
-        return plan_cell(self.runs, key.cell, self.view, self._drawing(key))
-
-    def _drawing(self, key: Key) -> Draw | None:
-        """How the waves of a cell are drawn, once the best settings of its anchors are known."""
-        outcomes = [self.units[anchor].outcome for anchor in self._anchors[key]]
-        if None in outcomes:
-            return None
-        warm = [json.loads(outcome) for outcome in outcomes if outcome]
-        return lambda wave, earlier: self._draw(key.cell, wave, earlier, warm)
+        return plan_cell(self.runs, key.cell, self.view, partial(self._draw, key))
 
     def _queue(self, workers: int) -> Queue[Key]:
         return self._queues.setdefault(workers, Queue())
@@ -257,11 +258,20 @@ class Planner:
             anchored, longest = anchored or further[0], max(longest, seconds)
         return anchored, longest
 
-    def _draw(
-        self, cell: Cell, wave: int, earlier: Sequence[Result], warm: Sequence[Mapping[str, Any]]
-    ) -> list[dict[str, Any]]:
-        """`draw_wave`, remembered: drawing is a function of what has been found."""
-        found = json.dumps([[[r.options, r.status, r.scores] for r in earlier], warm], sort_keys=True)
-        if self._waves.get((cell, wave), ("",))[0] != found:
-            self._waves[cell, wave] = found, draw_wave(self.scope, cell, wave, earlier, warm)
-        return self._waves[cell, wave][1]
+    def _draw(self, key: Key, wave: int, earlier: Sequence[Result]) -> Sequence[Mapping[str, Any]] | None:
+        """A wave as it is recorded, else drawn once the best settings of the cell's anchors are known."""
+        if (key.cell, wave) not in self.waves:
+            outcomes = [self.units[anchor].outcome for anchor in self._anchors[key]]
+            if None in outcomes:
+                return None
+            warm = [json.loads(outcome) for outcome in outcomes if outcome]
+            settings = draw_wave(self.scope, key.cell, wave, earlier, warm)
+            self.waves[key.cell, wave] = settings
+            self._drawn.append(Wave(key.cell, wave, settings))
+        return self.waves[key.cell, wave]
+
+
+def _part(study: Study, asked: Study) -> Study:
+    """As much of a study as is asked for. Waves are drawn one after the other, so that fewer trials are the first."""
+    search = replace(study.search, trials=asked.search.trials)
+    return replace(study, pairs=asked.pairs, methods=asked.methods, seeds=asked.seeds, search=search)

@@ -17,6 +17,7 @@ from sweeps.engine.driver import Driver, run_here
 from sweeps.planning.planner import plan
 from sweeps.planning.units import Segment
 from sweeps.planning.view import RunState
+from sweeps.spaces import BEFORE
 from sweeps.store import open_study
 from sweeps.study import Search, Study
 from tests import tiny
@@ -38,6 +39,7 @@ def golden_study() -> Study:
         seeds=2,
         options={"pat": tiny.SMALL_PAT},
         choices={"kd": {"weight": (1.0, 1e38)}, "pat": {"prompt_depth": (4, 2, 9)}},
+        spaces=BEFORE,
     )
 
 

@@ -37,7 +37,11 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "analysis/tables/published.py": ("tests/analysis/test_published.py",),
     "analysis/tables/transfer.py": ("tests/analysis/tables/test_transfer.py",),
     **PAT,
-    "sweeps/configs.py": ("tests/sweeps/test_search.py", "tests/sweeps/test_planner.py"),
+    "sweeps/configs.py": (
+        "tests/sweeps/test_teacher_sizes.py",
+        "tests/sweeps/test_search.py",
+        "tests/sweeps/test_planner.py",
+    ),
     "sweeps/costs/": ("tests/sweeps/test_forecast.py",),
     "sweeps/costs/disk.py": ("tests/sweeps/test_forecast.py", "tests/sweeps/test_needed.py"),
     "sweeps/costs/expect.py": ("tests/sweeps/test_plan_text.py",),
@@ -97,20 +101,24 @@ ANSWERS: dict[str, tuple[str, ...]] = {
         "tests/sweeps/test_needed.py",
         "tests/sweeps/test_both_sides.py",
     ),
-    "sweeps/planning/spaces.py": (
-        "tests/sweeps/test_search.py",
-        "tests/sweeps/test_store.py",
-        "tests/sweeps/test_anchors.py",
-    ),
+    "sweeps/planning/search.py": ("tests/sweeps/test_search.py", "tests/sweeps/test_waves.py"),
     "sweeps/planning/urgency.py": ("tests/sweeps/test_handing_out.py",),
     "sweeps/planning/view.py": ("tests/sweeps/test_view.py",),
     "sweeps/published.py": ("tests/analysis/test_published.py", "tests/sweeps/test_store.py"),
+    "sweeps/search.py": ("tests/sweeps/test_search.py", "tests/sweeps/test_store.py", "tests/sweeps/test_cli.py"),
+    "sweeps/spaces.py": (
+        "tests/sweeps/test_search.py",
+        "tests/sweeps/test_store.py",
+        "tests/sweeps/test_anchors.py",
+        "tests/sweeps/test_waves.py",
+    ),
     "sweeps/store.py": ("tests/sweeps/test_store.py",),
     "sweeps/study.py": (
         "tests/sweeps/test_search.py",
         "tests/sweeps/test_store.py",
         "tests/sweeps/test_teacherless.py",
     ),
+    "sweeps/waves.py": ("tests/sweeps/test_waves.py",),
     "sweeps/teachers.py": ("tests/sweeps/test_teachers.py",),
 }
 """A source file, or a folder that ends in "/", and its tests; of several that fit a file the longest counts."""

@@ -25,7 +25,7 @@ from sweeps.study import Study  # noqa: E402
 FILES = ("study.json", "_where.json", "checkpoint.pt", "epochs.parquet", "run.parquet", "student.safetensors",
          "matrix.parquet")  # fmt: skip
 POINTS = (*points.NAMES, *(points.WRITE + name for name in FILES))
-ONCE = ("half set aside",)
+ONCE = ("half set aside", "wave drawn")
 CALM = "calm"
 
 

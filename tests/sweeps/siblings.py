@@ -41,6 +41,7 @@ def drive(storage: Path, study: Study, keep: Keep = "all") -> tuple[Path, str]:
     folder, grown = open_study(storage, study)
     said = io.StringIO()
     driver = Driver(folder, grown, study, storage, stream=said, keep=keep)
+    driver.foresee()
     driver.adopt()
     provide_initial_runs(folder, driver.planner)
     run_here(driver)

@@ -19,8 +19,7 @@ from sweeps.configs import default_options
 from sweeps.costs.speeds import Speeds
 from sweeps.planning.anchors import anchors_of
 from sweeps.planning.planner import Key, Planner, plan
-from sweeps.planning.search import draw_wave
-from sweeps.planning.spaces import lies_in_space
+from sweeps.planning.search import draw_wave, lies_in_space
 from sweeps.planning.units import Runs
 from sweeps.store import open_study
 from sweeps.study import Cell, Search, Study, TeacherFile
@@ -49,7 +48,7 @@ def undisturbed() -> Planner:
 
 def first_wave(planner: Planner, pair: tuple[str, str]) -> list[dict[str, Any]]:
     """The settings of a cell's first wave, those of its search runs in the order of their drawing."""
-    return planner._waves[Cell(*pair, "kd"), 0][1]
+    return [dict(options) for options in planner.waves[Cell(*pair, "kd"), 0]]
 
 
 def best_of_first_wave(planner: Planner, pair: tuple[str, str]) -> dict[str, Any]:
@@ -149,7 +148,6 @@ def test_a_wave_never_consists_of_anchors_alone() -> None:
     assert draw_wave(study, cell, 1, [], warm) == draw_wave(study, cell, 1, [])
 
 
-@pytest.mark.filterwarnings("ignore:The value 99.0")
 def test_settings_outside_the_space_are_dropped() -> None:
     cell = Cell(*SAME, "pat")
     study = anchored(methods=("pat",), choices={"pat": {"regions": (8, 16)}}, options={"pat": {"region_dim": 64}})

@@ -27,7 +27,7 @@ ELSEWHERE = ("merge", "merge without the row", "half set aside")
 """Points that a study which is not merged and has nothing to retry does not come to: `test_points` does."""
 
 
-OF_DRIVERS = ("write study.json", "segment handed out", "segment ended", "write matrix.parquet", "gather")
+OF_DRIVERS = ("write study.json", "wave drawn", "segment handed out", "segment ended", "write matrix.parquet", "gather")
 
 
 class Points:
