@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from analysis.storage import Folder, read_file
+from analysis.words import duration
 
 FILE, LOCK = "driver.json", "_driver.lock"
 SILENT_SECONDS = 60.0
@@ -37,6 +38,15 @@ class Driver:
     @property
     def alive(self) -> bool:
         return not self.ended and self.silence() <= SILENT_SECONDS
+
+    def closed(self) -> list[str]:
+        """A line for each device or host that gets no work for now."""
+        silence, lines = self.silence(), list[str]()
+        for entry in self.facts.get("closed") or ():
+            if (left := float(entry["seconds"]) - silence) > 0:
+                why = f"after {entry['failures']} failures in a row, the last: {entry['last']}"
+                lines.append(f"{entry['place']} gets no work for {duration(left)}, {why}")
+        return lines
 
 
 def read_driver(folder: Folder) -> Driver | None:

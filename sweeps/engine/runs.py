@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -18,11 +17,14 @@ import torch
 
 from analysis import ledger, storage
 from analysis.schema import LedgerError
-from pat.config import DataError, StorageError
+from pat.config import ConfigError, DataError, StorageError
 from pat.io import LocalIO
 from pat.memory import Measures, OutOfMemory
+from pat.surroundings import SurroundingsError, of_surroundings
 from pat.train import Outcome, train
-from sweeps.engine.jobs import MEASURES, STOP, WHERE, Job, run_folder
+from sweeps.engine.health import here
+from sweeps.engine.jobs import MEASURES, WHERE, Job, asked_to_pause, run_folder
+from sweeps.engine.patience import Watchdog
 from sweeps.engine.records import epoch_rows, first_line, record_end, write_end
 from sweeps.engine.staging import stage
 
@@ -37,9 +39,10 @@ def execute(job: Job, make_io: MakeIO = LocalIO, record_errors: bool = True) -> 
 
     The epochs are written after each one, the run's row last, when nothing more will be trained. Where the memory does
     not suffice, the segment is tried again with the measures that are left, which are kept for the run's later
-    segments. Another error ends the run as failed: `oom` or `bug`. With `record_errors` off errors are raised
-    instead, but for a last `oom`: one of several workers is started again by others, or only lost a peer.
-    Raises one of STOPS_STUDY for what concerns every run.
+    segments. Another error ends the run as failed, `oom` or `bug`, unless it is one of the surroundings. With
+    `record_errors` off these are raised: others decide whether it was the run; of one worker what its configuration
+    says is still recorded, of several nothing is tried again.
+    Raises one of STOPS_STUDY for what concerns every run, and SurroundingsError for what does not concern this one.
     """
     started = datetime.now(UTC)
     ended = ledger.read_run(job.folder, job.run.run_id)
@@ -53,17 +56,20 @@ def execute(job: Job, make_io: MakeIO = LocalIO, record_errors: bool = True) -> 
         except STOPS_STUDY:
             raise
         except OutOfMemory as problem:
-            if problem.measures is None:
-                record_end(job, "failed", "oom", first_line(problem), started)
-            else:
+            if problem.measures is not None:
                 storage.write_file(run_folder(job.folder, job.run.run_id), MEASURES, str(problem.measures).encode())
+                if record_errors or job.workers == 1:
+                    continue
             if not record_errors:
                 raise
-            if problem.measures is None:
-                return "failed"
+            record_end(job, "failed", "oom", first_line(problem), started)
+            return "failed"
         except Exception as error:
-            if not record_errors:
+            outside = of_surroundings(error)
+            if not record_errors and (outside or job.workers > 1 or not isinstance(error, ConfigError)):
                 raise
+            if outside:
+                raise SurroundingsError(f"{first_line(error)} ({type(error).__name__} on {here()})") from error
             record_end(job, "failed", "bug", first_line(error), started)
             return "failed"
 
@@ -71,12 +77,17 @@ def execute(job: Job, make_io: MakeIO = LocalIO, record_errors: bool = True) -> 
 def _attempt(job: Job, make_io: MakeIO, started: datetime) -> str:
     config, folder = job.run, run_folder(job.folder, job.run.run_id)
 
-    def on_epoch(history: list[dict[str, Any]]) -> None:
+    def keep(history: list[dict[str, Any]]) -> None:
         ledger.write_epochs(job.folder, config.run_id, epoch_rows(config, history))
 
-    io = make_io(folder, on_epoch, (Path(job.folder) / STOP).exists)
+    def on_epoch(history: list[dict[str, Any]]) -> None:
+        keep(history)
+        watchdog.again()
+
+    io = make_io(folder, on_epoch, lambda: asked_to_pause(job.folder))
+    watchdog = Watchdog(job.patience if io.rank == 0 else 0.0)
     kept = storage.read_file(folder, MEASURES)
-    with _seen(io, folder):
+    with _seen(io, folder), watchdog:
         outcome: Outcome = train(
             config,
             io,
@@ -89,7 +100,7 @@ def _attempt(job: Job, make_io: MakeIO, started: datetime) -> str:
             measures=Measures.parse(kept.decode()) if kept else Measures(),
         )
     if io.rank == 0:
-        on_epoch(outcome.history)
+        keep(outcome.history)
         if outcome.status != "paused":
             write_end(job, outcome, started)
     return outcome.status
@@ -102,7 +113,8 @@ def _seen(io: LocalIO, folder: Path) -> Iterator[None]:
         yield
         return
     device = torch.cuda.get_device_name(io.device) if io.device.type == "cuda" else "cpu"
-    where = {"host": socket.gethostname(), "pid": os.getpid(), "device": device}
+    host, slot = here()
+    where = {"host": host, "slot": slot, "pid": os.getpid(), "device": device}
     storage.write_file(folder, WHERE, json.dumps(where).encode())
     try:
         yield
