@@ -72,7 +72,6 @@ class Driver:
         self.pulse, self.data_source = pulse, data_source
         self.price: float | None = None
         self.health = Health()
-        self.aside: set[str] = set()
         self.since: dict[str, float] = {}
         self._families = {name: family(name) for pair in study.pairs for name in pair}
         ended = ledger.read_runs(folder, columns=tuple(dict.fromkeys((*RUN_COLUMNS, *COLUMNS))))
@@ -100,14 +99,11 @@ class Driver:
 
     def kind(self) -> int | None:
         """How many workers the most urgent segment needs; None if none is ready."""
-        if self.aside and self.aside == self.planner.flying.keys():
-            self._take_back()
         return self.planner.kind()
 
     def next_job(self, workers: int) -> Job | None:
         """The most urgent segment for that many workers; it counts as in flight until `ended`, `declined` or `lost` is
         told."""
-        self.kind()
         return self._begun(self.planner.take(workers))
 
     def declined(self, run_id: str, place: Place) -> None:
@@ -120,12 +116,7 @@ class Driver:
             self.planner.release(run_id)
         else:
             self.health.declined(run_id)
-            self.aside.add(run_id)
-
-    def _take_back(self) -> None:
-        for run_id in self.aside:
-            self.planner.release(run_id)
-        self.aside.clear()
+            self.planner.set_aside(run_id)
 
     def reached(self, run_id: str) -> Job | None:
         """A segment is done, and its workers wait: the run's next segment where the plan wants it at once."""
@@ -139,7 +130,7 @@ class Driver:
         segment = self.planner.flying[run_id]
         if place is not None:
             self.health.well(place)
-            self._take_back()
+            self.planner.take_back()
         self._refresh(segment)
         self._settle()
 

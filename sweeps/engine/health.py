@@ -148,7 +148,7 @@ class Health:
             return []
         rows = [place for place, row in list(self._rows.items()) if row.failures and (place.device or self.hosts > 1)]
         suspects = own | {self._unit(place) for place in rows}
-        return sorted(suspects if 2 * len(suspects) < self._units else own)
+        return sorted(suspects if len(suspects) < self._units else own)
 
     @property
     def _units(self) -> int:

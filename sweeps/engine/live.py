@@ -30,6 +30,6 @@ def live(driver: Driver) -> dict[str, Any]:
                 "epochs": segment.config.recipe.epochs,
             }
             for segment in flying
-            if segment.run_id not in driver.aside
+            if segment.run_id not in driver.planner.aside
         ],
     }
