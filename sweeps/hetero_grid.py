@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "3cb3cc9ada02"
+CODE = "da5404694d82"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -12,6 +12,7 @@ from pat.config import RunConfig
 from sweeps.costs.expect import configs
 from sweeps.costs.probe import device_name, probe
 from sweeps.costs.probe_file import Probe, read_probes, write_probes
+from sweeps.engine.records import first_line
 from sweeps.planning.units import Key
 from sweeps.study import Cell, Study, TeacherFile
 from sweeps.teachers import local_file
@@ -38,12 +39,17 @@ def probe_here(study: Study, folder: Path, data_root: Path, say: Say) -> str:
 def probe_on_ray(study: Study, folder: Path, data_root: Path, gpus: bool, say: Say) -> tuple[str, int]:
     """The same as tasks of the Ray that is running, side by side, each with a whole GPU where there are GPUs.
 
-    Returns the kind of device and its memory in bytes (0 on CPUs). All machines are taken to have the same kind.
+    Returns the kind of device and its memory in bytes (0 on CPUs). All machines are taken to have the same kind. What
+    cannot be probed is said, and expected from other figures.
     """
     from sweeps.engine.cluster import ray
 
     remote = ray.remote(num_cpus=study.threads, num_gpus=1 if gpus else 0, max_retries=2)
-    kind, memory = ray.get(remote(_look).remote())
+    try:
+        kind, memory = ray.get(remote(_look).remote())
+    except Exception as error:
+        say(f"no probes: {_reason(error)}")
+        return "", 0
     missing = _missing(study, folder, kind)
     one = remote(_probe)
     waiting = {}
@@ -53,9 +59,19 @@ def probe_on_ray(study: Study, folder: Path, data_root: Path, gpus: bool, say: S
     while waiting:
         (done,), _ = ray.wait(list(waiting), num_returns=1)
         key = waiting.pop(done)
-        write_probes(folder, [replace(ray.get(done), kind=key.kind)])
+        try:
+            found = ray.get(done)
+        except Exception as error:  # its runs will say the same, where it is theirs
+            say(f"not probed: {key}: {_reason(error)}")
+            continue
+        write_probes(folder, [replace(found, kind=key.kind)])
         say(f"probed {len(missing) - len(waiting)} of {len(missing)}: {key}")
     return kind, memory
+
+
+def _reason(error: Exception) -> str:
+    """In one line, what a task raised; or why it came to no end, as Ray words it."""
+    return first_line(getattr(error, "cause", None) or error)
 
 
 def _missing(study: Study, folder: Path, kind: str) -> list[tuple[Key, RunConfig, int]]:

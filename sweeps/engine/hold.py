@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from analysis import storage
+from sweeps.engine.health import here
 from sweeps.engine.jobs import WHERE
 
 T = TypeVar("T")
 
 
-class Superseded(RuntimeError):
+class Superseded(OSError):
     """Another process has taken the run, or the driver has given this one up: nothing more may be written."""
 
 
@@ -35,7 +35,8 @@ class Hold:
 
     def take(self, device: str) -> None:
         """From now on no earlier attempt may write."""
-        where = {"host": socket.gethostname(), "pid": os.getpid(), "device": device, "attempt": self.attempt}
+        host, slot = here()
+        where = {"host": host, "slot": slot, "pid": os.getpid(), "device": device, "attempt": self.attempt}
         storage.write_file(self.folder, WHERE, json.dumps(where).encode())
         self.taken = True
 

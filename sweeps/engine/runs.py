@@ -16,12 +16,15 @@ import torch
 from analysis import ledger, storage
 from analysis.points import reached
 from analysis.schema import LedgerError
-from pat.config import DataError, StorageError
+from pat.config import ConfigError, DataError, StorageError
 from pat.io import PREVIOUS, Files, LocalIO
 from pat.memory import Measures, OutOfMemory
+from pat.surroundings import SurroundingsError, of_surroundings
 from pat.train import Outcome, train
+from sweeps.engine.health import here
 from sweeps.engine.hold import Hold, Superseded
-from sweeps.engine.jobs import MEASURES, STOP, Job, run_folder
+from sweeps.engine.jobs import MEASURES, Job, asked_to_pause, run_folder
+from sweeps.engine.patience import Watchdog
 from sweeps.engine.records import epoch_rows, first_line, record_end, write_end
 from sweeps.engine.staging import stage
 
@@ -36,9 +39,11 @@ def execute(job: Job, make_io: MakeIO = LocalIO, record_errors: bool = True) -> 
 
     The epochs are written after each one, the run's row last, when nothing more will be trained. Where the memory does
     not suffice, the segment is tried again with the measures that are left, which are kept for the run's later
-    segments. Another error ends the run as failed: `oom` or `bug`. With `record_errors` off errors are raised
-    instead, but for a last `oom`: one of several workers is started again by others, or only lost a peer.
-    Raises one of STOPS_STUDY for what concerns every run, and Superseded where another process has taken the run.
+    segments. Another error ends the run as failed, `oom` or `bug`, unless it is one of the surroundings. With
+    `record_errors` off these are raised: others decide whether it was the run; of one worker what its configuration
+    says is still recorded, of several nothing is tried again.
+    Raises one of STOPS_STUDY for what concerns every run, SurroundingsError for what does not concern this one, and
+    Superseded where another process has taken it.
     """
     started, folder = datetime.now(UTC), run_folder(job.folder, job.run.run_id)
     storage.refresh(folder)
@@ -56,17 +61,20 @@ def execute(job: Job, make_io: MakeIO = LocalIO, record_errors: bool = True) -> 
                 raise
             except OutOfMemory as problem:
                 hold.check()
-                if problem.measures is None:
-                    record_end(job, "failed", "oom", first_line(problem), started)
-                else:
+                if problem.measures is not None:
                     storage.write_file(folder, MEASURES, str(problem.measures).encode())
+                    if record_errors or job.workers == 1:
+                        continue
                 if not record_errors:
                     raise
-                if problem.measures is None:
-                    return "failed"
+                record_end(job, "failed", "oom", first_line(problem), started)
+                return "failed"
             except Exception as error:
-                if not record_errors:
+                outside = of_surroundings(error)
+                if not record_errors and (outside or job.workers > 1 or not isinstance(error, ConfigError)):
                     raise
+                if outside:
+                    raise SurroundingsError(f"{first_line(error)} ({type(error).__name__} on {here()})") from error
                 hold.check()
                 record_end(job, "failed", "bug", first_line(error), started)
                 return "failed"
@@ -78,28 +86,34 @@ def execute(job: Job, make_io: MakeIO = LocalIO, record_errors: bool = True) -> 
 def _attempt(job: Job, make_io: MakeIO, started: datetime, hold: Hold) -> str:
     config, folder = job.run, hold.folder
 
-    def on_epoch(history: list[dict[str, Any]]) -> None:
-        reached("checkpoint without epochs")
+    def keep(history: list[dict[str, Any]]) -> None:
         hold.check()
         ledger.write_epochs(job.folder, config.run_id, epoch_rows(config, history))
 
-    io = make_io(folder, on_epoch, lambda: storage.exists(job.folder, STOP), hold)
+    def on_epoch(history: list[dict[str, Any]]) -> None:
+        reached("checkpoint without epochs")
+        keep(history)
+        watchdog.again()
+
+    io = make_io(folder, on_epoch, lambda: asked_to_pause(job.folder), hold)
     if io.rank == 0:
         hold.take(torch.cuda.get_device_name(io.device) if io.device.type == "cuda" else "cpu")
+    watchdog = Watchdog(job.patience if io.rank == 0 else 0.0)
     kept = storage.read_file(folder, MEASURES)
-    outcome: Outcome = train(
-        config,
-        io,
-        until=job.until,
-        data_root=Path(job.data_root),
-        teacher_file=Path(job.teacher_file) if job.teacher_file else None,
-        teacher_sha256=job.teacher_sha256 or None,
-        initial_file=Path(job.initial_file) if job.initial_file else None,
-        initial_sha256=job.initial_sha256 or None,
-        measures=Measures.parse(kept.decode()) if kept else Measures(),
-    )
+    with watchdog:
+        outcome: Outcome = train(
+            config,
+            io,
+            until=job.until,
+            data_root=Path(job.data_root),
+            teacher_file=Path(job.teacher_file) if job.teacher_file else None,
+            teacher_sha256=job.teacher_sha256 or None,
+            initial_file=Path(job.initial_file) if job.initial_file else None,
+            initial_sha256=job.initial_sha256 or None,
+            measures=Measures.parse(kept.decode()) if kept else Measures(),
+        )
     if io.rank == 0:
-        on_epoch(outcome.history)
+        keep(outcome.history)
         if outcome.status != "paused":
             reached("epochs without summary")
             hold.check()

@@ -23,11 +23,17 @@ def seen(folder: Path, run_id: str) -> RunState:
     return read_state(folder, run_id)
 
 
-def given_up(folder: Path, run_id: str) -> tuple[bool, int]:
-    """Whether a run had begun whose process is gone, and the epochs that it had done. Whoever may still train it writes
-    no more."""
+def given_up(folder: Path, run_id: str) -> tuple[bytes | None, int]:
+    """Of a run whose process is gone, where it said to be, None if it had not begun; and the epochs that it had done.
+    Whoever may still train it writes no more."""
     own = run_folder(folder, run_id)
     storage.refresh(own)
-    begun, epochs = storage.exists(own, WHERE), len(ledger.read_run_epochs(folder, run_id))
+    where, epochs = storage.read_file(own, WHERE), len(ledger.read_run_epochs(folder, run_id))
     storage.remove_file(own, WHERE)
-    return begun, epochs
+    return where, epochs
+
+
+def last_epoch(folder: Path, run_id: str) -> float:
+    """When a run last told of an epoch, by the storage's clock; 0 where it has not."""
+    files = storage.stamped(*storage.open_folder(run_folder(folder, run_id)))
+    return max((found.mtime_ns / 1e9 for found in files if found.path == "epochs.parquet"), default=0.0)

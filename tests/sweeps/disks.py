@@ -29,6 +29,7 @@ from analysis.schema import LedgerError
 from pat.config import ConfigError
 from pat.io import LocalIO
 from sweeps.engine.driver import Driver, Fatal
+from sweeps.engine.health import Failure
 from sweeps.engine.hold import Superseded
 from sweeps.engine.jobs import Job
 from sweeps.engine.runs import STOPS_STUDY, execute
@@ -142,7 +143,7 @@ class Cluster:
             return  # its successor has ended it
         if lost:
             self.counts["workers killed"] += 1
-            driver.lost(run_id, lost, preempted=True)
+            driver.lost(run_id, Failure(lost, preempted=True))
         else:
             driver.ended(run_id)
 
@@ -152,7 +153,7 @@ class Cluster:
             return
         self._cut_off = ""
         storage.disk = own
-        driver.lost(run_id, "no answer", preempted=True)
+        driver.lost(run_id, Failure("no answer", preempted=True))
         segment = driver.planner.take_on(run_id)
         if segment is not None:
             successor = driver.job(segment)
@@ -163,7 +164,7 @@ class Cluster:
                 raise Fatal(str(error)) from error
             except Killed:
                 storage.disk = own
-                driver.lost(run_id, "killed", preempted=True)
+                driver.lost(run_id, Failure("killed", preempted=True))
             else:
                 storage.disk = own
                 driver.ended(run_id)

@@ -20,7 +20,8 @@ from analysis import read_runs, storage
 from analysis.disk import Disk
 from analysis.schema import LedgerError
 from pat.io import CHECKPOINT, PREVIOUS, UNREADABLE, LocalIO
-from sweeps.engine.driver import LOST_LIMIT, UNBEGUN_LIMIT, Driver, Fatal, run_here
+from sweeps.engine.driver import Driver, Fatal, run_here
+from sweeps.engine.health import LOST_LIMIT, UNBEGUN_LIMIT, Failure
 from sweeps.engine.hold import Hold, Superseded
 from sweeps.engine.jobs import WHERE, run_folder
 from sweeps.engine.keep import SET_ASIDE, retry
@@ -171,7 +172,7 @@ def test_a_process_that_was_taken_for_dead_writes_nothing_more(make: Make) -> No
     zombie, successor = Hold(own), Hold(own)
     zombie.take("cpu")
     zombie.save(CHECKPOINT, lambda file: file.write(b"1"))
-    driver.lost(job.run.run_id, "no answer", preempted=True)
+    driver.lost(job.run.run_id, Failure("no answer", preempted=True))
     for take in (lambda: None, lambda: successor.take("cpu")):
         take()
         with pytest.raises(Superseded, match="another process has taken the run"):
@@ -218,5 +219,5 @@ def test_nfs_does_not_hide_that_a_run_had_begun(begun: bool, make: Make, monkeyp
                 patch.setattr(storage, "disk", Client(server, f"worker {count}"))
                 storage.write_file(own, WHERE, b"{}")
             assert not storage.exists(own, WHERE) and server.now < ABSENT_SECONDS
-        driver.lost(job.run.run_id, "killed")
+        driver.lost(job.run.run_id, Failure("killed"))
     assert driver.planner.view[job.run.run_id].message == f"its process was lost {count} times: killed"
