@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "f4265b37c955"
+CODE = "c29421dbb2f8"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -7,6 +7,7 @@ not changed is not fetched again, and a running study may be pulled: files there
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,7 @@ def _from_storage(source: str, target: Path) -> None:
         wanted = not any(part[0] in "_." or part == CHECKPOINT for part in name.split("/"))
         if info.is_file and wanted and not _same(info, target / name):
             (target / name).parent.mkdir(parents=True, exist_ok=True)
-            partial = (target / name).with_name(f"_{os.getpid()}")
+            partial = (target / name).with_name(f"_{uuid.uuid4().hex}")
             fs.copy_files(info.path, str(partial), filesystem, fs.LocalFileSystem())
             partial.replace(target / name)
             os.utime(target / name, ns=(info.mtime_ns, info.mtime_ns))

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from analysis.live import read_driver
 from sweeps.costs.disk import Disk
 from sweeps.costs.expect import Expected, expect
 from sweeps.costs.forecast import Forecast, forecast
-from sweeps.engine.driver import unsynced_models
 from sweeps.engine.keep import KEEP, Keep
 from sweeps.engine.siblings import Found, adoptable
 from sweeps.looking.words import number, size, span
 from sweeps.planning.planner import Planner, rungs_of
 from sweeps.planning.units import ENDED, Key, keys, trained_teachers
+from sweeps.planning.unsynced import unsynced_models
 from sweeps.planning.view import read_state, read_view
 from sweeps.study import CLASSIFICATION, SCRATCH, Cell, Study
 from sweeps.waves import read_waves
@@ -59,9 +60,16 @@ def plan_text(
         _clock(found, word),
         _disk(found.disk, keep),
         _unfit(found),
+        _closed(folder),
         [summary(found, word, price, keep)],
     ]
     return "\n".join(line for part in parts for line in part)
+
+
+def _closed(folder: Path) -> list[str]:
+    """What a driver that works on the study now says of its devices."""
+    driver = read_driver(folder)
+    return driver.closed() if driver is not None and driver.alive else []
 
 
 def device_word(study: Study, gpus: bool) -> str:

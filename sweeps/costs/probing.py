@@ -80,7 +80,7 @@ def probe_on_ray(study: Study, folder: Path, data_root: Path, say: Say) -> list[
     """
     from sweeps.engine.cluster import MODEL, ray
 
-    kinds, waiting = kinds_on_ray(), {}
+    kinds, waiting = _kinds_said(say), {}
     for kind in kinds if all(kind.model for kind in kinds) else kinds[:1]:
         place = {"num_gpus": 1, "resources": {MODEL + kind.model: LOOK}} if kind.model else {}
         place = place or {"num_gpus": 1 if kind.memory else 0}
@@ -93,11 +93,27 @@ def probe_on_ray(study: Study, folder: Path, data_root: Path, say: Say) -> list[
         (done,), _ = ray.wait(list(waiting), num_returns=1)
         key = waiting.pop(done)
         try:
-            write_probes(folder, [replace(ray.get(done), kind=key.kind)])
-            say(f"probed {total - len(waiting)} of {total}: {key}")
-        except ray.exceptions.RayError as error:
-            say(f"not probed: {key}: {first_line(getattr(error, 'cause', None) or error)}")
+            found = ray.get(done)
+        except Exception as error:  # its runs will say the same, where it is theirs
+            say(f"not probed: {key}: {_reason(error)}")
+            continue
+        write_probes(folder, [replace(found, kind=key.kind)])
+        say(f"probed {total - len(waiting)} of {total}: {key}")
     return kinds
+
+
+def _kinds_said(say: Say) -> list[Kind]:
+    """`kinds_on_ray`; where they cannot be asked for, that is said, and there are none."""
+    try:
+        return kinds_on_ray()
+    except Exception as error:
+        say(f"no probes: {_reason(error)}")
+        return []
+
+
+def _reason(error: Exception) -> str:
+    """In one line, what a task raised; or why it came to no end, as Ray words it."""
+    return first_line(getattr(error, "cause", None) or error)
 
 
 def _missing(study: Study, folder: Path, kind: str) -> list[tuple[Key, RunConfig, int]]:

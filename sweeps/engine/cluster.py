@@ -124,6 +124,12 @@ def slots(cluster: list[Node], threads: int, gpu_share: float) -> int:
     )
 
 
+def places(threads: int, gpus: bool) -> tuple[int, int]:
+    """How many machines have room for a run, and their devices: GPUs, else the machines themselves."""
+    found = [node for node in nodes() if node.cpus >= threads and (node.gpus or not gpus)]
+    return max(1, len(found)), max(1, int(sum(node.gpus for node in found)) if gpus else len(found))
+
+
 def room(workers: int, threads: int, gpu_share: float) -> int:
     """The number of slots. Raises ConfigError, one line, where a run would wait for ever."""
     cluster = nodes()

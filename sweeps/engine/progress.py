@@ -60,9 +60,10 @@ class Progress:
         if self.verbose:
             self._event("started", segment, f" to epoch {segment.until} of {segment.config.recipe.epochs}")
 
-    def lost(self, segment: Segment, reason: str, count: int, limit: int) -> None:
+    def lost(self, segment: Segment, reason: str, count: int, limit: int, place: str = "") -> None:
         """The process of a segment is gone, for the `count`-th time of `limit` without progress (0: not counted)."""
-        self._event("lost", segment, f": {reason} ({f'{count} of {limit}' if count else 'does not count'})")
+        where = f" on {place}" if place else ""
+        self._event("lost", segment, f": {reason}{where} ({f'{count} of {limit}' if count else 'does not count'})")
 
     def ended(self, segment: Segment, row: Mapping[str, Any]) -> None:
         """A run has ended: its row of the ledger."""

@@ -8,7 +8,7 @@ import sys
 import time
 from contextlib import AbstractContextManager
 
-from sweeps.engine.cluster import nodes, ray, slots
+from sweeps.engine.cluster import nodes, places, ray, slots
 from sweeps.engine.driver import Driver
 from sweeps.engine.repeat import repeating
 
@@ -30,6 +30,7 @@ def watching(driver: Driver, workers: int, threads: int, gpu_share: float) -> Ab
             _leave(f"another driver ({driver.pulse.usurper}) took this study over")
         if answers(head):
             seen = now
+            driver.health.hosts, driver.health.devices = places(threads, driver.gpus)
             if now - said > SAY_SECONDS and slots(nodes(), threads, gpu_share) < workers:
                 said = now
                 driver.progress.say("  waiting: no machine of the cluster has room for a run at present")

@@ -55,7 +55,7 @@ class Planner:
     `asked` limits everything to the pairs, methods, seeds and trials of another study (a part of this one). `speeds`
     tell how long an epoch of a unit takes; they are read whenever a unit is looked at, and for all units now and then.
     `waves` are those on record; what the planner draws itself `drawn` gives, to be recorded before its runs begin.
-    `flying` are the segments that have been handed out, by run_id; `runs` are those of `scope`.
+    `flying` are the segments that have been handed out, by run_id, `aside` among them; `runs` are those of `scope`.
     """
 
     def __init__(
@@ -73,6 +73,7 @@ class Planner:
         self.rungs = rungs_of(study)
         self.view = {run_id: state.at(self.rungs) for run_id, state in view.items()}
         self.flying: dict[str, Segment] = {}
+        self.aside: set[str] = set()
         self._unsynced = unsynced
         self.runs = Runs(self.scope, unsynced)
         self._order = {key: place for place, key in enumerate(keys(self.scope))}
@@ -115,6 +116,7 @@ class Planner:
 
     def take(self, workers: int) -> Segment | None:
         """Hand out the most urgent segment for that many workers; None where there is none."""
+        self.kind()
         first = self._queue(workers).first()
         if first is None:
             return None
@@ -132,8 +134,19 @@ class Planner:
         for key in self._owners[run_id] if segment is not None else ():
             self._line_up(key)
 
+    def set_aside(self, run_id: str) -> None:
+        """Hand a segment out to nobody until `take_back`, or until nothing else is in flight."""
+        self.aside.add(run_id)
+
+    def take_back(self) -> None:
+        """What was set aside may be handed out again."""
+        while self.aside:
+            self.release(self.aside.pop())
+
     def kind(self) -> int | None:
         """How many workers the most urgent segment needs; None if there is none."""
+        if len(self.aside) == len(self.flying):
+            self.take_back()
         firsts = [(first, workers) for workers, queue in self._queues.items() if (first := queue.first()) is not None]
         return min(firsts)[1] if firsts else None
 

@@ -19,7 +19,7 @@ MUTANTS = [
         "sweeps/engine/keep.py",
         ('(keep == "best" and phase != "search")', 'keep == "best"'),
         ("best = {max(runs, key", "best = {min(runs, key"),
-        ("if not (own / CHECKPOINT).exists():", "if (own / CHECKPOINT).exists():"),
+        ("if not any(storage.exists(own, name)", "if any(storage.exists(own, name)"),
         ('for weights in ("ema", "raw")]', 'for weights in ("raw", "ema")]'),
     ),
     *of(
@@ -49,7 +49,7 @@ MUTANTS = [
         ("if place != folder)", "if place == folder)"),
         ('if row["status"] != "finished":', 'if row["status"] == "failed":'),
         ("for key, unit in planner.units.items() if unit.left}", "for key, unit in planner.units.items()}"),
-        ("    (own / CHECKPOINT).unlink(missing_ok=True)\n", ""),
+        ("        storage.remove_file(own, name)\n", "        pass\n"),
         ('        _check_architecture(what, key, found.row["student"])\n', ""),
     ),
     *of("sweeps/engine/launch.py", ("return gpu_share if workers == 1 else 1.0", "return gpu_share")),
@@ -91,7 +91,7 @@ MUTANTS = [
     ),
     *of(
         "sweeps/costs/disk.py",
-        ("running = 2 * max(1, slots) * largest", "running = max(1, slots) * largest"),
+        ("running = 3 * max(1, slots) * largest", "running = max(1, slots) * largest"),
         ("return min(at_once, search.trials, ", "return min(search.trials, "),
         ("unit = planner.counted(key)", "unit = planner.units[key]"),
     ),

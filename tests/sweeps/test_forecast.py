@@ -119,7 +119,7 @@ def test_a_teacher_that_failed_leaves_only_what_does_not_need_it() -> None:
 def test_disk_by_what_is_kept() -> None:
     found = foresee(Planner(small_study(), {}), slots=3).disk
     assert found is not None
-    records, running, waiting = 38 * 40_000, 2 * 3 * 10**6, 4 * 4 * 10**6
+    records, running, waiting = 38 * 40_000, 3 * 3 * 10**6, 4 * 4 * 10**6
     end = {"all": 2 + 4 + 4 * 2 + 16, "best": 2 + 2 + 4 * 2, "none": 2}
     most = {"all": end["all"], "best": 2 + 4 + 16, "none": 2}
     assert found.end == {keep: count * 1000 + records for keep, count in end.items()}
