@@ -265,7 +265,7 @@ def _finish(training: Training, dataset: Dataset) -> Outcome:
     own = sum(p.numel() for p in training.student.parameters())
     taught_by = NO_SCORE
     if teacher is not None:
-        taught_by = training.task.score(teacher, dataset.test, io.rank, io.world_size)
+        taught_by = training.task.for_teacher.score(teacher, dataset.test, io.rank, io.world_size)
     return _outcome(
         "finished",
         training,

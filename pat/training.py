@@ -51,7 +51,7 @@ class Training:
         if io.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(io.device)
         self.initial_sha256 = checked_sha256(initial_file, initial_sha256)
-        self.task = task_on(config.task, config.data, dataset)
+        self.task = task_on(config.task, config.data, dataset, config.teacher.image_size if config.teacher else 0)
         self.task.check(config.student, recipe, config.initial)
         student = self.task.student(config.student, config.seed, config.initial, initial_file)
         shared = io.world_size > 1 and io.device.type == "cuda"
@@ -62,7 +62,8 @@ class Training:
             student.set_grad_checkpointing(True)  # type: ignore[operator]
         teacher, self.teacher_sha256 = None, ""
         if config.teacher is not None:
-            teacher, self.teacher_sha256 = load_teacher(config, self.task, teacher_file, teacher_sha256)
+            own = self.task.for_teacher
+            teacher, self.teacher_sha256 = load_teacher(config, own, teacher_file, teacher_sha256)
         built = create_method(method.name, student, teacher, self.task, config.seed, **method.options)
         if shared:
             share_batchnorm(built)

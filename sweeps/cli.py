@@ -22,16 +22,18 @@ from pat.data import load
 from sweeps.cluster.bootstrap import farewell, read_cluster
 from sweeps.cluster.places import DataPlace, data_place, storage_place
 from sweeps.costs.devices import Devices, agree, cluster_devices, local_devices
+from sweeps.costs.expect import images_of
 from sweeps.costs.plan_text import plan_text
 from sweeps.costs.predicted import predicted_against_actual
 from sweeps.engine.driver import Driver, Fatal
 from sweeps.engine.keep import retry
 from sweeps.engine.lock import locked
 from sweeps.engine.siblings import provide_initial_runs
+from sweeps.fitting import check_settings, settings_to_try
 from sweeps.flags import parser, select
 from sweeps.presets import CIFAR100, DIGITS, GPU_PRESETS, preset
 from sweeps.started import in_job
-from sweeps.store import grown_study, study_folder, write_study
+from sweeps.store import grown_study, read_study, study_folder, write_study
 from sweeps.study import Study
 from sweeps.teachers import provide_used, recorded, resolve_used
 from sweeps.version import ROOT
@@ -86,8 +88,11 @@ def _plan(asked: Study, flags: argparse.Namespace) -> int:
 
     where = address(flags.address)
     folder = study_folder(storage_place(flags.storage, where != "local"), asked)
-    study = recorded(grown_study(folder, asked), folder)
+    grown = grown_study(folder, asked)
+    study = recorded(grown, folder)
     root = data_place(flags.data_root, flags.stage, where != "local").unstaged()
+    if images := images_of(study.data, root):
+        _check_fit(grown, asked, folder, images.classes, _whisper)
     for_gpus = (flags.preset or CIFAR100) in GPU_PRESETS
     devices = Devices("", for_gpus, 0, study.gpu_share or 1.0)
     with ExitStack() as stack:
@@ -127,7 +132,7 @@ def _run(asked: Study, flags: argparse.Namespace) -> int:
         _check_gpu(asked, needs_gpu, torch.cuda.is_available())
     num_classes = _check_data(asked, place)
     folder = study_folder(storage_place(flags.storage, away), asked)
-    grown_study(folder, asked)  # what is refused leaves no lock either
+    _check_fit(grown_study(folder, asked), asked, folder, num_classes, _tell)  # what is refused leaves no lock either
     with ExitStack() as stack:
         pulse = stack.enter_context(locked(folder))
         definition = grown_study(folder, asked)
@@ -160,6 +165,15 @@ def _run(asked: Study, flags: argparse.Namespace) -> int:
             signal.signal(signal.SIGTERM, _stop)
             _launch(driver, definition, asked, flags, num_classes)
     return _close(driver, folder)
+
+
+def _check_fit(grown: Study, asked: Study, folder: Path, num_classes: int, say: Callable[[str], None]) -> None:
+    """Raises ConfigError where options that are new to a study's folder do not suit their models."""
+    if grown == read_study(folder):
+        return
+    if settings := settings_to_try(asked):
+        say(f"trying {len(settings)} settings on their models")
+        check_settings(settings, num_classes)
 
 
 def _tell(line: str) -> None:

@@ -27,7 +27,7 @@ def teacher_run(study: Study, teacher: str, unsynced: int = 1) -> RunConfig | No
     initial = study.initial.get(teacher, "")
     return RunConfig(
         student=teacher,
-        data=study.data,
+        data=study.teacher_data(teacher),
         recipe=recipe,
         seed=SEARCH_SEED,
         threads=study.threads,
@@ -55,7 +55,7 @@ def student_run(
         data=data,
         recipe=study.recipe(cell.student),
         method=Method(cell.method, options),
-        teacher=Teacher(name, weights) if cell.teacher else None,
+        teacher=Teacher(name, weights, study.teacher_sizes.get(cell.teacher, 0)) if cell.teacher else None,
         seed=seed,
         threads=study.threads,
         initial=study.initial.get(f":{cell.student}", ""),

@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "53936d8d9815"
+CODE = "ca4629c95332"
 COPY = Path.home() / "pat-sweeps"
 
 

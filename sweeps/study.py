@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from pat.config import NUMERICS, ConfigError, Data, Part, Recipe, Task, later, plain, unknown
@@ -67,6 +67,7 @@ class Study(Part):
     recipe. `initial`: a teacher ("name") or a student (":name") -> the weights that its training starts from,
     `timm:<name.tag>`, or `run:<run_id>` for the student that another run has exported (of a study under the same
     storage; a teacher of this one is waited for). A student's are those of all of its runs, its baselines too.
+    `teacher_sizes`: teacher -> its own input size in pixels (0: that of `data`), for its training and scores too.
     `options`: method -> options that replace the method's defaults throughout; they are searched only where `choices`
     (method -> option -> values) says so. `corrections`: a student (":name") or a pair ("teacher:student") -> method ->
     options whose published value differs there; only the default setting is theirs, a search goes over them.
@@ -75,9 +76,9 @@ class Study(Part):
     A method that takes no teacher is a cell of each student, searched and confirmed once whatever its pairs.
     `seeds` confirmation seeds follow the search. `confirm_validation` is the validation share of scratch and
     confirmation runs (None = that of `data`). `threads` per worker and `workers` per run (a number, or one for each
-    method, teachers and scratch being "scratch") belong to the study.
-    `task`: what is learnt; the data set must say what it needs to know of its images.
-    `gpu_share` of one GPU is asked for by a one-worker run where the cluster has GPUs; None: as probes allow.
+    method, teachers and scratch being "scratch") belong to the study. `gpu_share` of one GPU is asked for by a
+    one-worker run where the cluster has GPUs; None: as probes allow. `task`: what is learnt; the data set must say
+    what it needs to know of its images.
     """
 
     name: str
@@ -98,6 +99,7 @@ class Study(Part):
     workers: int | Mapping[str, int] = 1
     gpu_share: float | None = None
     task: Task = later(default_factory=Task)
+    teacher_sizes: Mapping[str, int] = later(default_factory=dict)
     spaces: Mapping[str, Space] = later(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -129,6 +131,10 @@ class Study(Part):
     def used_students(self) -> list[str]:
         """The students of the pairs in order of appearance."""
         return list(dict.fromkeys(student for _, student in self.pairs))
+
+    def teacher_data(self, teacher: str) -> Data:
+        """The data as a teacher has it: at its own size."""
+        return replace(self.data, image_size=self.teacher_sizes.get(teacher) or self.data.image_size)
 
     def recipe(self, student: str) -> Recipe:
         """The recipe of a student."""
@@ -171,7 +177,10 @@ class Study(Part):
                 **{
                     **values,
                     "data": Data.from_dict(values["data"]),
-                    "teachers": {name: _read_teacher(value) for name, value in values["teachers"].items()},
+                    "teachers": {
+                        name: (TeacherFile if "sha256" in value else Recipe).from_dict(value)
+                        for name, value in values["teachers"].items()
+                    },
                     "students": {name: value and Recipe.from_dict(value) for name, value in values["students"].items()},
                     "pairs": tuple((teacher, student) for teacher, student in values["pairs"]),
                     "anchors": tuple((teacher, student) for teacher, student in values.get("anchors", ())),
@@ -185,10 +194,6 @@ class Study(Part):
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ConfigError(f"not a study: {error}") from error
-
-
-def _read_teacher(value: Mapping[str, Any]) -> Recipe | TeacherFile:
-    return TeacherFile.from_dict(value) if "sha256" in value else Recipe.from_dict(value)
 
 
 def _check_names(study: Study) -> None:
@@ -215,6 +220,9 @@ def _check_names(study: Study) -> None:
             check_tag(study.task.name, name, source.tag)
     for key, weights in study.initial.items():
         _check_initial(study, key, weights)
+    for name in study.teacher_sizes:
+        if name not in study.teachers:
+            raise unknown("teacher", name, study.teachers, of=f" of study {study.name!r} with a size of its own")
     for method in study.methods:
         check_task(method, study.task.name)
         method_options(method, {**study.options.get(method, {}), **study.choices.get(method, {})})
@@ -271,7 +279,8 @@ def _check_numbers(study: Study) -> None:
     for recipe in recipes.values():
         if isinstance(recipe, Recipe) and recipe.auto_augment and recipe.views == "batched":
             parse(recipe.auto_augment)
-    task = create_task(study.task, study.data, num_classes=1)
+    for size in (*study.teacher_sizes.values(), 0):
+        task = create_task(study.task, study.data, num_classes=1, teacher_size=size)
     for colon, models in (("", study.teachers), (":", study.students)):
         for name, one in models.items():
             if isinstance(one, Recipe):

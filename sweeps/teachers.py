@@ -26,24 +26,23 @@ FOLDER, RECORD = "teachers", "tags.json"
 
 def recorded(study: Study, folder: Path) -> Study:
     """The study with the SHA-256 of every tag that its folder has recorded. Reads one small file, needs no network."""
-    given = {name: _known(source, folder, study.data.image_size) for name, source in study.given_teachers().items()}
-    return replace(study, teachers={**study.teachers, **given})
+    given = study.given_teachers().items()
+    known = {name: _known(source, folder, study.teacher_data(name).image_size) for name, source in given}
+    return replace(study, teachers={**study.teachers, **known})
 
 
 def resolve_used(study: Study, folder: Path, num_classes: int) -> None:
     """`resolve` for every teacher that the pairs of the study use."""
-    task = create_task(study.task, study.data, num_classes)
-    for source in _used(study).values():
-        resolve(source, folder, task)
+    for name, source in _used(study).items():
+        resolve(source, folder, create_task(study.task, study.teacher_data(name), num_classes))
 
 
 def provide_used(study: Study, folder: Path, num_classes: int, elsewhere: Collection[str] = ()) -> None:
     """`provide` for every teacher that the pairs of the study use, which are resolved; and timm's weights that the
     training of the others and of the students starts from, a teacher's as long as it has not ended, here or (its
     run_id) `elsewhere`."""
-    task = create_task(study.task, study.data, num_classes)
     for name, source in _used(recorded(study, folder)).items():
-        provide(name, source, folder, task)
+        provide(name, source, folder, create_task(study.task, study.teacher_data(name), num_classes))
     teachers = {name: teacher_run(study, name) for name in study.used_teachers()}
     trained = {name: run.run_id for name, run in teachers.items() if run is not None}
     left = [name for name, run in trained.items() if run not in elsewhere and ledger.read_run(folder, run) is None]

@@ -49,6 +49,8 @@ def _facts(definition: Mapping[str, Any]) -> list[tuple[str, str]]:
     for key in ("options", "choices", "corrections"):
         for name, value in _mapping(definition.get(key)).items():
             facts.append((f"{key} of {name}", ", ".join(_fields(_mapping(value))) or str(value)))
+    for name, size in _mapping(definition.get("teacher_sizes")).items():
+        facts.append((f"teacher {name} sees images of", f"{size} px"))
     for key in ("confirm_validation", "threads", "workers", "gpu_share", "numerics"):
         if definition.get(key) is not None:
             facts.append((key.replace("_", " "), str(definition[key])))

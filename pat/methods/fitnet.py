@@ -61,7 +61,7 @@ class FitNet(Method):
         self.weight, self.kd_weight, self.temperature, self.distance = weight, kd_weight, temperature, distance
         self.feature_norm = feature_norm
         self.couples_samples = feature_norm != "none"
-        self.student_taps, self.teacher_taps = (task.taps(model) for model in (student, teacher))
+        self.student_taps, self.teacher_taps = task.taps(student), task.for_teacher.taps(teacher)
         levels = task.levels(self.student_taps), task.levels(self.teacher_taps)
         self.align: Any = (project or partial(Aligners, build=ALIGNERS[aligner]))(*levels, task.common_maps)
 

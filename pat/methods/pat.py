@@ -12,6 +12,7 @@ from pat.align import Aligner, TokenAligner, pair_stages, resize
 from pat.attention import RegionAttention
 from pat.config import ConfigError
 from pat.errors import check_choice
+from pat.groups import Group
 from pat.losses import NORMS, hcl_loss, kd_loss, over_stages
 from pat.methods.base import Losses, Method, register_method
 from pat.models import family_of
@@ -54,6 +55,8 @@ class PAT(Method):
         feature_warmup: steps in which feature_weight rises linearly from 0.
         restandardise: the target is the prompted map with the plain one's mean and variance in each channel, so that
             nothing is gained by shrinking it.
+        prompt_lr: the prompts learn at so many times the recipe's rate, through its whole schedule; their weight decay,
+            optimiser and clipping are the recipe's.
 
     Where there are more maps than stages (the levels of a feature pyramid), map i answers the prompt of stage i. Every
     stage says what the prompts did: `kept_i`, the variance of the prompted map over the plain one's, and `explained_i`,
@@ -64,6 +67,7 @@ class PAT(Method):
     step: Tensor
     tasks = ()
     variants = {"paper": {}, "balanced": {"feature_norm": "variance", "feature_weight": 0.1}}
+    later = ("prompt_lr",)
 
     def __init__(
         self,
@@ -87,6 +91,7 @@ class PAT(Method):
         feature_stages: int | tuple[int, ...] = 0,
         feature_warmup: int = 0,
         restandardise: bool = False,
+        prompt_lr: float = 1.0,
     ) -> None:
         super().__init__(student, teacher, task)
         check_choice("feedback", feedback, FEEDBACK)
@@ -95,10 +100,12 @@ class PAT(Method):
         check_choice("feature_size", feature_size, SIZES)
         if feature_warmup < 0:
             raise ConfigError(f"feature_warmup = {feature_warmup!r}: a number of steps, or 0")
+        if prompt_lr < 0:
+            raise ConfigError(f"prompt_lr = {prompt_lr!r}: a multiple of the recipe's rate, not negative")
         self.kd_weight, self.feature_weight, self.drift_weight = kd_weight, feature_weight, drift_weight
         self.regularisation_weight, self.temperature, self.feedback = regularisation_weight, temperature, feedback
         self.feature_norm, self.feature_size, self.restandardise = feature_norm, feature_size, restandardise
-        self.student_taps, self.teacher_taps = (task.taps(model) for model in (student, teacher))
+        self.student_taps, self.teacher_taps = task.taps(student), task.for_teacher.taps(teacher)
         self.attention = RegionAttention(task.levels(self.student_taps), regions, region_dim, heads)
         stages, levels = self.teacher_taps.stages, task.levels(self.teacher_taps)
         self.grids = pair_stages(self.attention.grids, len(levels))
@@ -121,7 +128,7 @@ class PAT(Method):
             self.per_sample = tuple(f"feedback_{i}" for i in fed)
             for i, shape in fed.items():
                 self.register_buffer(f"feedback_{i}", torch.zeros(0, *shape))
-        self.feature_warmup = feature_warmup
+        self.prompt_lr, self.feature_warmup = prompt_lr, feature_warmup
         if feature_warmup:
             self.register_buffer("step", torch.zeros((), dtype=torch.int64))
 
@@ -151,6 +158,9 @@ class PAT(Method):
         stages = {f"kept_{i + 1}": stage.kept for i, stage in compared.items()}
         stages |= {f"explained_{i + 1}": stage.explained for i, stage in compared.items()}
         return {**losses, "prompted_top1": 100 * hits.float().mean(), **stages}
+
+    def groups(self) -> Sequence[Group]:
+        return () if self.prompt_lr == 1 else (Group("prompts", lr_scale=self.prompt_lr),)
 
     def _aligned(self, maps: Sequence[Tensor], like: Sequence[Tensor]) -> dict[int, Tensor]:
         """The student's regions in the shape of each of the teacher's compared maps, paired from the last one

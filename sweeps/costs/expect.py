@@ -203,7 +203,9 @@ def _fetched_bytes(study: Study) -> int:
         if name in study.used_teachers() and (source.tag or is_url(source.path)):
             with torch.device("meta"):
                 model = create_model(
-                    name, timm.get_pretrained_cfg(source.tag or name).num_classes, study.data.image_size
+                    name,
+                    timm.get_pretrained_cfg(source.tag or name).num_classes,
+                    study.teacher_data(name).image_size,
                 )
             total += sum(4 * parameter.numel() for parameter in model.parameters())
     return total

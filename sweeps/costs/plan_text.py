@@ -79,8 +79,10 @@ def _head(study: Study) -> list[str]:
     )
     learnt = "" if study.task.name == CLASSIFICATION else f"{study.task.name}, "
     methods = ", ".join((SCRATCH, *study.methods))
+    sizes = ", ".join(f"{name} {size} px" for name, size in study.teacher_sizes.items())
+    own = f" (teachers of their own size: {sizes})" if sizes else ""
     return [
-        f"study {study.name}: {learnt}data {data.name} at {data.image_size} px, methods {methods}",
+        f"study {study.name}: {learnt}data {data.name} at {data.image_size} px{own}, methods {methods}",
         f"search: {halving if search.trials else 'none'}",
         f"confirmation: {'best and default setting' if search.trials else 'default setting'} on {study.seeds} fresh "
         f"seeds; workers per run: {study.workers}",

@@ -25,7 +25,7 @@ from sweeps.engine.runs import STOPS_STUDY, execute
 from sweeps.engine.siblings import Found, adopt, adoptable, initial_name
 from sweeps.planning.matrix import matrix_rows
 from sweeps.planning.planner import Planner, rungs_of
-from sweeps.planning.units import Key, Segment, keys
+from sweeps.planning.units import Key, Segment, keys, trained_data
 from sweeps.planning.view import RUN_COLUMNS, read_state, read_view
 from sweeps.study import Study, TeacherFile
 from sweeps.teachers import initial_file, initial_sha256, local_file
@@ -276,9 +276,9 @@ def unsynced_models(study: Study, gpus: bool) -> frozenset[str]:
     several = not isinstance(study.workers, int) or study.workers > 1
     if gpus or not several:
         return frozenset()
-    models = {key.cell.student for key in keys(study)}
-    task = create_task(study.task, study.data, num_classes=2)
-    return frozenset(name for name in models if has_batchnorm(task.student(name, seed=0)))
+    models = {(key.cell.student, trained_data(study, key)) for key in keys(study)}
+    made = ((name, create_task(study.task, data, num_classes=2).student(name, seed=0)) for name, data in models)
+    return frozenset(name for name, model in made if has_batchnorm(model))
 
 
 def run_here(driver: Driver) -> None:

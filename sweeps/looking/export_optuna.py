@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from analysis import ledger
 from pat.config import ConfigError
+from pat.methods import method_options
 from sweeps.planning.planner import Planner
 from sweeps.planning.units import Unit
 from sweeps.planning.view import RunState, read_view
@@ -88,7 +89,7 @@ def _trials(study: Study, folder: Path) -> dict[Cell, list[Trial]]:
             found[key.cell] = [
                 Trial(
                     run_id,
-                    json.loads(options[run_id]),
+                    method_options(key.cell.method, json.loads(options[run_id])),
                     view[run_id],
                     *(_moment(rows.get(run_id, {}).get(name)) for name in ("started", "ended")),
                 )

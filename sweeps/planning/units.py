@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from pat.config import RunConfig
+from pat.config import Data, RunConfig
 from pat.starting import RUN
 from sweeps.configs import student_run, teacher_run
 from sweeps.planning.view import RunState
@@ -54,6 +54,11 @@ def keys(study: Study) -> list[Key]:
         *(Key("scratch", Cell("", name, SCRATCH)) for name in study.used_students()),
         *(Key("cell", cell) for cell in study.cells()),
     ]
+
+
+def trained_data(study: Study, key: Key) -> Data:
+    """What the model that a unit trains sees."""
+    return study.teacher_data(key.cell.student) if key.kind == "teacher" else study.data
 
 
 def trained_teachers(study: Study) -> list[str]:

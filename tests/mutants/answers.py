@@ -37,7 +37,11 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "analysis/tables/published.py": ("tests/analysis/test_published.py",),
     "analysis/tables/transfer.py": ("tests/analysis/tables/test_transfer.py",),
     **PAT,
-    "sweeps/configs.py": ("tests/sweeps/test_search.py", "tests/sweeps/test_planner.py"),
+    "sweeps/configs.py": (
+        "tests/sweeps/test_teacher_sizes.py",
+        "tests/sweeps/test_search.py",
+        "tests/sweeps/test_planner.py",
+    ),
     "sweeps/costs/": ("tests/sweeps/test_forecast.py",),
     "sweeps/costs/disk.py": ("tests/sweeps/test_forecast.py", "tests/sweeps/test_needed.py"),
     "sweeps/costs/expect.py": ("tests/sweeps/test_plan_text.py",),

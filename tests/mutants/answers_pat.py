@@ -33,6 +33,7 @@ PAT: dict[str, tuple[str, ...]] = {
     ),
     "pat/areas.py": ("tests/pat/test_areas.py", "tests/pat/test_sokd.py"),
     "pat/clock.py": ("tests/pat/test_reviewkd.py", "tests/pat/test_newer_methods.py", "tests/pat/test_sokd.py"),
+    "pat/canonical.py": ("tests/pat/test_config.py", GOLDEN),
     "pat/config.py": ("tests/pat/test_config.py", GOLDEN),
     "pat/counter.py": ("tests/pat/test_counter.py", "tests/pat/test_views.py"),
     "pat/data/annotations.py": ("tests/pat/test_annotations.py", "tests/pat/test_boxes.py"),
@@ -108,6 +109,7 @@ PAT: dict[str, tuple[str, ...]] = {
         *_of("methods", "method_modules_have_a_generator_of_their_own"),
         *_of("dense_methods", "the_teacher_s_padding_is_its_own_zero"),
         *_of("dense_methods", "methods_of_classification_are_refused_elsewhere"),
+        *_of("teacher_size", "a_smaller_size_averages_what_it_cannot_show"),
         "tests/pat/test_methods.py",
     ),
     "pat/methods/crd.py": (*_golden("crd"), "tests/pat/test_crd.py"),
@@ -151,6 +153,7 @@ PAT: dict[str, tuple[str, ...]] = {
         "tests/pat/test_train.py::test_what_a_step_draws_depends_on_seed_and_step_alone",
         "tests/pat/test_train.py::test_the_bits_that_are_kept_are_those_of_the_chosen_epoch",
         "tests/pat/test_memory.py",
+        *_of("teacher_size", "a_run_with_a_larger_teacher"),
     ),
     "pat/tasks/base.py": (
         *_of("tasks", "a_share_scales_a_mean", "a_module_of_one_s_own_meets_the_same_refusals"),
@@ -185,6 +188,7 @@ PAT: dict[str, tuple[str, ...]] = {
     ),
     "pat/training.py": (
         *_of("recipe", "the_rate_of_every_step"),
+        *_of("teacher_size", "a_run_with_a_larger_teacher"),
         "tests/pat/test_groups.py",
         *_of("train", "the_average_of_every_step"),
         *_of("workers", "shared_statistics_leave_the_activations"),

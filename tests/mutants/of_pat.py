@@ -8,10 +8,11 @@ MUTANTS = [
     *of(
         "pat/config.py",
         ("return json.dumps(self.to_dict(), sort_keys=True,", "return json.dumps(self.to_dict(),"),
-        ("    if _LATER not in f.metadata:\n        return False\n", ""),
     ),
+    *of("pat/canonical.py", ("    if _LATER not in f.metadata:\n        return False\n", "")),
     *of(
         "pat/training.py",
+        ("config.teacher.image_size if config.teacher else 0", "0"),
         ("lr=recipe.lr,", "lr=recipe.lr * 0.9,"),
         ("weight_decay=recipe.weight_decay,", "weight_decay=recipe.weight_decay * 0.5,"),
         ("if recipe.warmup_steps else recipe.warmup_epochs,", "if recipe.warmup_steps else 0,"),
@@ -36,6 +37,7 @@ MUTANTS = [
             "torch.manual_seed(int(hash64(config.seed, _STEP)))",
         ),
         ("if chosen_epoch(training.history, rule, weights) is row:", "if True:"),
+        ("training.task.for_teacher.score(teacher,", "training.task.score(teacher,"),
     ),
     *of(
         "pat/evaluate.py",
@@ -52,11 +54,13 @@ MUTANTS = [
             "return {VARIANT: variant, **self.defaults, **self.variants[variant]}",
             "return {VARIANT: variant, **self.variants[variant], **self.defaults}",
         ),
+        ("complete[name] == usual[name] == self.defaults[name]", "complete[name] == self.defaults[name]"),
     ),
     *of(
         "pat/methods/base.py",
         ("sum(own.values()) + sum(weight * part for weight, part", "sum(weight * part for weight, part"),
         ("            self.teacher.eval()\n", "            self.teacher.train(mode)\n"),
+        ("antialias=True)", "antialias=False)"),
         ('return {f"student.{name}" for name in names()}', "return set(names())"),
     ),
     *of(
@@ -158,6 +162,7 @@ MUTANTS = [
         ("reached = (self.step + 1) / self.feature_warmup", "reached = self.step / self.feature_warmup"),
         ("        if self.training:\n            self.step += 1\n", "        self.step += 1\n"),
         ("len(levels) if feature_stages == 0 else feature_stages", "len(levels)"),
+        ("lr_scale=self.prompt_lr", "lr_scale=self.prompt_lr**2"),
         ('"feature_norm": "variance", "feature_weight": 0.1', '"feature_norm": "variance"'),
         (
             "kd_loss(prompted.logits, plain.logits, temperature=1.0)",

@@ -26,6 +26,7 @@ MUTANTS = [
     *of(
         "sweeps/configs.py",
         ("if seed != SEARCH_SEED and study.confirm", "if seed == SEARCH_SEED and study.confirm"),
+        ("data=study.teacher_data(teacher),", "data=study.data,"),
         ("seed=SEARCH_SEED,", "seed=SEARCH_SEED + 1,"),
         ("        seed=seed,\n", "        seed=max(1, seed),\n"),
         (

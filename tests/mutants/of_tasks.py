@@ -12,7 +12,7 @@ MUTANTS = [
         ('self.refuse(recipe, ("sizes", "scale"))', 'self.refuse(recipe, ("sizes",))'),
         ("            torch.manual_seed(seed)\n", "            torch.manual_seed(0)\n"),
         ("(stage.channels, *stage.size) for stage", "(stage.channels, *stage.size[::-1]) for stage"),
-        ("dataset.num_classes, dataset.train.strata.cpu())", "dataset.num_classes)"),
+        ("dataset.num_classes, dataset.train.strata.cpu(), ", "dataset.num_classes, None, "),
         ('if needed not in ("", known):', "if needed != known:"),
         (
             "return epoch_batches(len(split), batch_size, seed, epoch)",

@@ -21,6 +21,7 @@ from small import small_study
 
 import pat
 import sweeps.cli
+from analysis.live import FILE, LOCK
 from sweeps.__main__ import main as train_main
 from sweeps.cli import guarded, main
 from sweeps.costs.devices import Devices, agree
@@ -95,8 +96,9 @@ def test_the_script_by_itself(tmp_path: Path) -> None:
 
 @pytest.fixture
 def uncounted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Plans neither count FLOPs nor probe, which takes minutes."""
-    monkeypatch.setattr("sweeps.costs.expect.images_of", lambda data, root: None)
+    """Plans neither count FLOPs nor probe nor try settings, which takes minutes."""
+    for place in ("sweeps.costs.expect", "sweeps.cli"):
+        monkeypatch.setattr(f"{place}.images_of", lambda data, root: None)
     monkeypatch.setattr("sweeps.cli.local_devices", lambda *rest: Devices("a small box", False, 2, 1.0))
 
 
@@ -217,6 +219,13 @@ def test_what_does_not_suit_masks_is_said_before_any_work(
             ],
             "cannot be read",
         ),
+        (
+            [
+                *("train", "--student", "vit_nano_patch8_32", "--teacher", "vit_micro_patch8_32", "--data", "digits"),
+                *("--option", "prompt_depth=[0, 3]"),
+            ],
+            "prompt_depth = (0, 3): different stages from 1 to 4",
+        ),
     ],
 )
 def test_bad_single_runs_are_one_line(
@@ -224,8 +233,9 @@ def test_bad_single_runs_are_one_line(
 ) -> None:
     given = [*arguments, "--storage", str(tmp_path)] if arguments else arguments
     assert train_main(given) == 2
-    error = capsys.readouterr().err
-    assert words in error and error.count("\n") == 1
+    said = capsys.readouterr()
+    assert words in said.err and said.err.count("\n") == 1
+    assert "run " not in said.out and not list(tmp_path.glob("**/run.parquet")), "before any work"
 
 
 @pytest.mark.usefixtures("small_preset", "uncounted")
@@ -267,7 +277,7 @@ def _answer(monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
 def _kept(folder: Path) -> dict[str, bytes]:
     """What a study's folder says, without the lock and the sign of life."""
     found = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()}
-    return {name: path.read_bytes() for name, path in found.items() if name not in ("_driver.lock", "driver.json")}
+    return {name: path.read_bytes() for name, path in found.items() if name not in (LOCK, FILE)}
 
 
 @pytest.mark.usefixtures("replayed", "small_preset", "uncounted", "without_ray")
