@@ -9,7 +9,6 @@ good as none.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -18,8 +17,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from analysis.points import reached
 from analysis.schema import LedgerError
-from analysis.storage import get, put
+from analysis.storage import get, names, put, stamped
 from analysis.versions import as_current, check_schema, stored_names
 
 KEPT = "gathered"
@@ -50,12 +50,7 @@ def read_table(filesystem: fs.FileSystem, path: str, schema: pa.Schema, wanted: 
 
 def run_folders(filesystem: fs.FileSystem, root: str) -> list[str]:
     """The sorted names under runs/ that are not temporary."""
-    if isinstance(filesystem, fs.LocalFileSystem):
-        names = os.listdir(f"{root}/runs") if os.path.isdir(f"{root}/runs") else []
-    else:
-        selector = fs.FileSelector(f"{root}/runs", allow_not_found=True)
-        names = [info.base_name for info in filesystem.get_file_info(selector)]
-    return sorted(name for name in names if not name.startswith("_"))
+    return names(filesystem, f"{root}/runs")
 
 
 def read_every(
@@ -91,15 +86,17 @@ def read_every(
     return table
 
 
-def read_each(filesystem: fs.FileSystem, one: Callable[[str], pa.Table | None], names: Sequence[str]) -> list[pa.Table]:
-    """What `one` gives for each of `names`, in order, joined by the hundreds: thousands of small tables take several
+def read_each(
+    filesystem: fs.FileSystem, one: Callable[[str], pa.Table | None], run_ids: Sequence[str]
+) -> list[pa.Table]:
+    """What `one` gives for each of `run_ids`, in order, joined by the hundreds: thousands of small tables take several
     times the memory of their rows. Threads hide the latency of an object store."""
 
     def some(chunk: Sequence[str]) -> pa.Table | None:
         tables = [table for table in map(one, chunk) if table is not None and len(table)]
         return pa.concat_tables(tables).combine_chunks() if tables else None
 
-    chunks = [names[start : start + _CHUNK] for start in range(0, len(names), _CHUNK)]
+    chunks = [run_ids[start : start + _CHUNK] for start in range(0, len(run_ids), _CHUNK)]
     with ThreadPoolExecutor(_READERS[isinstance(filesystem, fs.LocalFileSystem)]) as pool:
         return [table for table in pool.map(some, chunks) if table is not None]
 
@@ -110,11 +107,12 @@ def _joined(tables: Sequence[pa.Table], wanted: pa.Schema) -> pa.Table:
 
 def _stamps(filesystem: fs.FileSystem, root: str, name: str) -> tuple[dict[str, tuple[int, int]], set[str]]:
     """Size and time of change of that file of each run that has it, in order; and the runs that have ended."""
-    found = filesystem.get_file_info(fs.FileSelector(f"{root}/runs", allow_not_found=True, recursive=True))
-    files = {(*info.path.rsplit("/", 2)[1:],): info for info in found if info.is_file}
-    shown = sorted(run_id for run_id, file in files if file == name and not run_id.startswith("_"))
-    stamps = {run_id: (files[run_id, name].size, files[run_id, name].mtime_ns) for run_id in shown}
-    return stamps, {run_id for run_id in shown if (run_id, "run.parquet") in files}
+    files = {found.path: found for found in stamped(filesystem, f"{root}/runs")}
+    shown = sorted(
+        path.removesuffix(f"/{name}") for path in files if path.count("/") == 1 and path.endswith(f"/{name}")
+    )
+    stamps = {run_id: (files[f"{run_id}/{name}"].size, files[f"{run_id}/{name}"].mtime_ns) for run_id in shown}
+    return stamps, {run_id for run_id in shown if f"{run_id}/run.parquet" in files}
 
 
 def _kept(filesystem: fs.FileSystem, path: str, schema: pa.Schema, wanted: pa.Schema) -> tuple[pa.Table | None, Stamps]:
@@ -137,4 +135,5 @@ def _keep(filesystem: fs.FileSystem, path: str, table: pa.Table, stamps: Stamps)
     sink = pa.BufferOutputStream()
     facts = {**table.schema.metadata, b"stamps": json.dumps(stamps).encode()}
     pq.write_table(table.replace_schema_metadata(facts), sink, compression="lz4", write_statistics=False)
+    reached("gather")
     put(filesystem, path, sink.getvalue().to_pybytes())

@@ -15,7 +15,6 @@ begin with "_" are never read.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,7 +25,7 @@ from pyarrow import fs
 
 from analysis.bulk import read_each, read_every, read_table, run_folders
 from analysis.schema import CORRECT_COLUMNS, EPOCH_SCHEMA, MATRIX_SCHEMA, RUN_SCHEMA, LedgerError, to_table
-from analysis.storage import Folder, open_folder, write_file
+from analysis.storage import Folder, exists, open_folder, stamped, write_file
 
 
 def write_run(folder: Folder, run: Mapping[str, Any]) -> None:
@@ -124,10 +123,9 @@ def list_runs(folder: Folder) -> list[str]:
     filesystem, root = open_folder(folder)
     if isinstance(filesystem, fs.LocalFileSystem):
         folders = run_folders(filesystem, root)
-        return [run_id for run_id in folders if os.path.exists(f"{root}/runs/{run_id}/run.parquet")]
-    selector = fs.FileSelector(f"{root}/runs", allow_not_found=True, recursive=True)
-    ended = [info.path.split("/") for info in filesystem.get_file_info(selector) if info.base_name == "run.parquet"]
-    return sorted(parts[-2] for parts in ended if not parts[-2].startswith("_"))
+        return [run_id for run_id in folders if exists(f"{root}/runs/{run_id}", "run.parquet")]
+    files = (found.path.split("/") for found in stamped(filesystem, f"{root}/runs"))
+    return [parts[0] for parts in files if parts[1:] == ["run.parquet"]]
 
 
 def _to_bytes(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> bytes:

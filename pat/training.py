@@ -31,7 +31,8 @@ State = dict[str, Any]
 
 
 class Training:
-    """The modules of one run on one worker's device. `epoch` counts finished epochs, `history` has a row for each.
+    """The modules of one run on one worker's device. `epoch` counts finished epochs, `history` has a row for each;
+    `losses` are those of the steps of an epoch that is not finished, `seconds` is what that took up to a checkpoint.
 
     `initial_sha256` is that of the file of weights it starts from, empty where there is none.
     """
@@ -90,6 +91,8 @@ class Training:
         self.best_bits: dict[str, Tensor] = {}
         self.best_details: dict[str, dict[str, float]] = {}
         self.last_losses: list[float] = []
+        self.losses: list[dict[str, Tensor]] = []
+        self.seconds = 0.0
 
     @property
     def exported(self) -> str:
@@ -121,6 +124,9 @@ class Training:
             "config": config.to_json(),
             "teacher_sha256": self.teacher_sha256,
             "epoch": self.epoch,
+            "step": len(self.losses),
+            "losses": stacked(self.losses, self.io.world_size),
+            "seconds": self.seconds,
             "history": self.history,
             "best_bits": self.best_bits,
             "best_details": self.best_details,
@@ -153,6 +159,10 @@ class Training:
         if self.ema:
             self.ema.module.load_state_dict(state["ema"])
         self.epoch, self.history = state["epoch"], _renamed(state["history"])
+        steps, losses = state.get("step", 0), state.get("losses", {})  # older checkpoints were made between epochs
+        losses = {name: values.to(self.io.device) for name, values in losses.items()}
+        self.losses = [{name: values[step] for name, values in losses.items()} for step in range(steps)]
+        self.seconds = state.get("seconds", 0.0)
         self.best_bits, self.last_losses = state["best_bits"], state["last_losses"]
         self.best_details = state.get("best_details", {})  # checkpoints of ledger version 3 have none
 
@@ -251,6 +261,16 @@ def _schedule(config: RunConfig, optimizer: torch.optim.Optimizer, steps: int) -
     if schedule is None:
         raise ConfigError(f"recipe.schedule = {recipe.schedule!r}: use 'constant' for a fixed rate")
     return schedule
+
+
+def stacked(losses: Sequence[dict[str, Tensor]], world: int) -> dict[str, Tensor]:
+    """Each loss of the steps so far [steps], the mean over all workers."""
+    found = {name: torch.stack([parts[name] for parts in losses]) for name in (losses[0] if losses else ())}
+    if world > 1:
+        for values in found.values():
+            dist.all_reduce(values)
+            values /= world
+    return found
 
 
 def gather_rows(rows: Tensor, world: int) -> Tensor:

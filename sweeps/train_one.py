@@ -18,17 +18,16 @@ from analysis.metrics import METRICS, Metric
 from pat import config
 from pat.config import ConfigError, Data, Method, Recipe, RunConfig, Teacher, unknown
 from pat.data import list_datasets, load, own_data
-from pat.io import STUDENT, LocalIO
+from pat.io import STUDENT, Files, LocalIO
 from pat.methods import check_task, list_methods
 from pat.models import check_model, family
 from pat.options import teacherless
 from pat.tasks import Task, default_task, task_class, task_on
 from pat.weights import is_url, sha256
-from sweeps.cli import guarded
+from sweeps.command import Parser, guarded
 from sweeps.costs.flops import method_on_meta
 from sweeps.engine.lock import locked
 from sweeps.engine.runs import Job, execute, run_folder
-from sweeps.flags import Parser
 from sweeps.study import CLASSIFICATION, SCRATCH, TIMM, TeacherFile, check_tag
 from sweeps.teachers import provide, resolve
 
@@ -238,7 +237,7 @@ def _run(
     return row
 
 
-def _talking(metric: Metric, folder: Path, on_epoch: Any, stop: Callable[[], bool]) -> LocalIO:
+def _talking(metric: Metric, folder: Path, on_epoch: Any, stop: Callable[[], bool], files: Files) -> LocalIO:
     """A `LocalIO` that also prints a line an epoch."""
 
     def tell(history: list[dict[str, Any]]) -> None:
@@ -247,7 +246,7 @@ def _talking(metric: Metric, folder: Path, on_epoch: Any, stop: Callable[[], boo
         scores = f"loss {row['train_loss']:.3f}, validation {metric.told(row['val_score_raw'])}"
         print(f"  epoch {row['epoch']}: {scores}, {row['seconds']:.1f} s", flush=True)
 
-    return LocalIO(folder, tell, stop)
+    return LocalIO(folder, tell, stop, files)
 
 
 def _opened(run: RunConfig, num_classes: int, path: Path) -> str:

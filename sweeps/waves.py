@@ -13,6 +13,7 @@ from typing import Any
 import optuna
 
 from analysis import storage
+from analysis.points import reached
 from analysis.schema import LedgerError
 from pat.config import ConfigError
 from pat.methods import method_options
@@ -33,6 +34,7 @@ def write_wave(folder: Path, study: Study, wave: Wave) -> None:
         "sampler": study.search.sampler,
         "optuna": optuna.__version__,
     }
+    reached("wave drawn")
     storage.write_file(folder, f"{FOLDER}/{_name(wave)}", (json.dumps(record, indent=1) + "\n").encode())
 
 

@@ -189,8 +189,10 @@ class Task(ABC):
         epoch: int,
         rank: int = 0,
         world: int = 1,
+        first: int = 0,
     ) -> Iterator[Views]:
-        """This worker's part of each of the global `batches` [steps, B], ready for `student`."""
+        """This worker's part of each of the global `batches` [steps, B] from the one of number `first` on, ready for
+        `student`."""
 
     @abstractmethod
     def blank(self, images: int, device: torch.device) -> Views:

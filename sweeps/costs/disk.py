@@ -29,7 +29,7 @@ def disk(planner: Planner, sizes: Mapping[Key, Size], fetched: int, slots: int =
     a time.
 
     At the peak every cell's wave is taken to wait at its first rung with a checkpoint for each of its runs, while each
-    slot writes a checkpoint beside the last one: no order of the work takes more.
+    slot writes a checkpoint beside the last two: no order of the work takes more.
     """
     if any(key not in sizes for key in planner.units):
         return None
@@ -44,7 +44,7 @@ def disk(planner: Planner, sizes: Mapping[Key, Size], fetched: int, slots: int =
         waiting += size.checkpoint * _paused(planner, key)
     records = RECORD_BYTES * sum(planner.counts()[1:])
     largest = max((sizes[key].checkpoint for key in planner.units), default=0)
-    running = 2 * max(1, slots) * largest if any(unit.left for unit in planner.units.values()) else 0
+    running = 3 * max(1, slots) * largest if any(unit.left for unit in planner.units.values()) else 0
     return Disk(
         peak={keep: held[keep] + waiting + running + records for keep in KEEP},
         end={keep: kept[keep] + records for keep in KEEP},

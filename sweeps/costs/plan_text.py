@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from analysis.live import read_driver
 from sweeps.costs.disk import Disk
 from sweeps.costs.expect import Expected, expect
 from sweeps.costs.forecast import Forecast, forecast
-from sweeps.engine.driver import unsynced_models
 from sweeps.engine.keep import KEEP, Keep
 from sweeps.engine.siblings import Found, adoptable
 from sweeps.looking.words import number, size, span
 from sweeps.planning.planner import Planner, rungs_of
 from sweeps.planning.units import ENDED, Key, keys, trained_teachers
+from sweeps.planning.unsynced import unsynced_models
 from sweeps.planning.view import read_state, read_view
 from sweeps.study import CLASSIFICATION, SCRATCH, Cell, Study
 from sweeps.waves import read_waves
@@ -55,13 +56,20 @@ def plan_text(
         _pairs(planner, asked),
         _adopted(adopted),
         _costs(planner, expected, share),
-        _sources(found, expected),
+        [sources(found, expected)],
         _clock(found, word),
         _disk(found.disk, keep),
         _unfit(found),
+        _closed(folder),
         [summary(found, word, price, keep)],
     ]
     return "\n".join(line for part in parts for line in part)
+
+
+def _closed(folder: Path) -> list[str]:
+    """What a driver that works on the study now says of its devices."""
+    driver = read_driver(folder)
+    return driver.closed() if driver is not None and driver.alive else []
 
 
 def device_word(study: Study, gpus: bool) -> str:
@@ -159,7 +167,7 @@ def _matrix(study: Study, title: str, value: Callable[[Key], str]) -> list[str]:
     return [*lines, *([f"  teachers: {', '.join(teachers)}"] if teachers else []), ""]
 
 
-def _sources(found: Forecast, expected: Expected) -> list[str]:
+def sources(found: Forecast, expected: Expected) -> str:
     """Where the times come from, and how far they can be trusted."""
     total, where = sum(found.sources.values()), f" on {expected.device}" if expected.device else ""
     kinds = {
@@ -169,7 +177,7 @@ def _sources(found: Forecast, expected: Expected) -> list[str]:
         "none": "nothing: one second an epoch stands for the unknown",
     }
     texts = [f"{found.sources[kind]} of {total} from {text}" for kind, text in kinds.items() if found.sources.get(kind)]
-    return [f"times of the kinds of runs: {'; '.join(texts)}"]
+    return f"times of the kinds of runs: {'; '.join(texts)}"
 
 
 def _clock(found: Forecast, word: str) -> list[str]:

@@ -1,8 +1,8 @@
 """The planner: what can run now, as a pure function of the study and of the picture of its ledger.
 
 Nothing waits for what it does not need: a cell waits for its teacher, for the runs of its own wave, and with its
-search for its anchors. What is most urgent goes first (runs that others wait for, as teachers; anchors; then the
-longest expected work), which changes when a run is done, never whether.
+search for its anchors. What is most urgent goes first (runs that others wait for, as teachers; baselines and anchors;
+then the longest expected work), which changes when a run is done, never whether.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from sweeps.costs.speeds import Speeds
 from sweeps.planning.anchors import anchors_of, is_anchor
 from sweeps.planning.cells import plan_cell, plan_needed, plan_scratch
 from sweeps.planning.search import Result, Wave, Waves, draw_wave
+from sweeps.planning.speeds import Speeds
 from sweeps.planning.units import ENDED, Key, Row, Runs, Segment, Unit, keys
 from sweeps.planning.urgency import Queue, Urgency
 from sweeps.planning.view import RunState, View
@@ -55,7 +55,7 @@ class Planner:
     `asked` limits everything to the pairs, methods, seeds and trials of another study (a part of this one). `speeds`
     tell how long an epoch of a unit takes; they are read whenever a unit is looked at, and for all units now and then.
     `waves` are those on record; what the planner draws itself `drawn` gives, to be recorded before its runs begin.
-    `flying` are the segments that have been handed out, by run_id; `runs` are those of `scope`.
+    `flying` are the segments that have been handed out, by run_id, `aside` among them; `runs` are those of `scope`.
     """
 
     def __init__(
@@ -73,6 +73,7 @@ class Planner:
         self.rungs = rungs_of(study)
         self.view = {run_id: state.at(self.rungs) for run_id, state in view.items()}
         self.flying: dict[str, Segment] = {}
+        self.aside: set[str] = set()
         self._unsynced = unsynced
         self.runs = Runs(self.scope, unsynced)
         self._order = {key: place for place, key in enumerate(keys(self.scope))}
@@ -115,6 +116,7 @@ class Planner:
 
     def take(self, workers: int) -> Segment | None:
         """Hand out the most urgent segment for that many workers; None where there is none."""
+        self.kind()
         first = self._queue(workers).first()
         if first is None:
             return None
@@ -132,8 +134,19 @@ class Planner:
         for key in self._owners[run_id] if segment is not None else ():
             self._line_up(key)
 
+    def set_aside(self, run_id: str) -> None:
+        """Hand a segment out to nobody until `take_back`, or until nothing else is in flight."""
+        self.aside.add(run_id)
+
+    def take_back(self) -> None:
+        """What was set aside may be handed out again."""
+        while self.aside:
+            self.release(self.aside.pop())
+
     def kind(self) -> int | None:
         """How many workers the most urgent segment needs; None if there is none."""
+        if len(self.aside) == len(self.flying):
+            self.take_back()
         firsts = [(first, workers) for workers, queue in self._queues.items() if (first := queue.first()) is not None]
         return min(firsts)[1] if firsts else None
 
@@ -238,7 +251,8 @@ class Planner:
         return [segment for segment in self.units[key].ready if segment.run_id not in self.flying]
 
     def _urgency(self, key: Key, segment: Segment) -> Urgency:
-        """Runs that others wait for first, then anchors, then the longest chain of work that the segment begins."""
+        """Runs that others wait for first, then baselines, so that gains are shown early, and anchors; then the longest
+        chain of work that the segment begins."""
         seconds = self.speeds.seconds(key) * segment.chain
         if key.awaited:
             anchored, after = self._behind(key)
@@ -246,7 +260,7 @@ class Planner:
             rank = 0 if anchored else 1
         else:
             first = segment.phase == "search" and self.units[key].outcome is None and is_anchor(self.scope, key.cell)
-            rank = 2 if first else 3
+            rank = 2 if first or key.kind == "scratch" else 3
         return Urgency(rank, -seconds, self._order[key])
 
     def _behind(self, key: Key) -> tuple[bool, float]:

@@ -1,5 +1,5 @@
 """`make bench`: what steps cost against their arithmetic and against scratch, how fast views are made, how full the
-planner keeps a cluster and what it costs itself, and what warm starts save.
+planner keeps a cluster and what it costs itself, what a sick device costs, and what warm starts save.
 
     python -m tests.bench                    # all but the parts that take from ten minutes to hours
     python -m tests.bench flops methods      # these parts
@@ -23,7 +23,8 @@ import torch
 from tests.bench.compare import compare, of_parts, read, record, table
 
 PARTS = (
-    "flops", "step", "methods", "dense", "views", "scheduling", "planner", "warm", "replay", "scale", "coverage",
+    "flops", "step", "methods", "dense", "views", "scheduling", "blackhole", "planner", "warm", "replay", "scale",
+    "coverage",
     "report",
 )  # fmt: skip
 """Modules of this folder: `report()` prints and returns ratios by name, `TOLERANCE` says how far they may change."""

@@ -21,12 +21,12 @@ from typing import Any, NamedTuple
 from analysis.stats import paired_t
 from pat.models import family
 from sweeps.configs import default_options
-from sweeps.engine.driver import unsynced_models
 from sweeps.planning.anchors import anchors_of, is_anchor
 from sweeps.planning.halving import search_cell
 from sweeps.planning.planner import rungs_of
 from sweeps.planning.search import Result, draw_wave
 from sweeps.planning.units import Run, Runs, Unit
+from sweeps.planning.unsynced import unsynced_models
 from sweeps.planning.view import RunState, View, read_view
 from sweeps.presets import preset
 from sweeps.spaces import BEFORE, Log

@@ -47,7 +47,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "sweeps/costs/expect.py": ("tests/sweeps/test_plan_text.py",),
     "sweeps/costs/flops.py": ("tests/sweeps/test_probe.py",),
     "sweeps/costs/probe_file.py": ("tests/sweeps/test_forecast.py",),
-    "sweeps/costs/speeds.py": ("tests/sweeps/test_speeds.py",),
+    "sweeps/planning/speeds.py": ("tests/sweeps/test_speeds.py",),
     "sweeps/engine/driver.py": (
         "tests/sweeps/test_driver.py::test_a_process_that_dies_before_the_run_begins_is_no_fault_of_the_run",
         "tests/sweeps/test_driver.py::test_a_run_whose_process_is_lost_too_often_fails",
@@ -82,6 +82,12 @@ ANSWERS: dict[str, tuple[str, ...]] = {
         "tests/sweeps/test_search.py",
         "tests/sweeps/test_forecast.py",
         "tests/sweeps/test_needed.py",
+    ),
+    "sweeps/planning/chain.py": (
+        "tests/sweeps/test_progress.py",
+        "tests/sweeps/test_needed.py",
+        "tests/sweeps/test_both_sides.py",
+        "tests/sweeps/test_anchors.py",
     ),
     "sweeps/planning/halving.py": (
         "tests/sweeps/test_search.py",

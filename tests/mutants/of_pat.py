@@ -25,7 +25,7 @@ MUTANTS = [
     ),
     *of(
         "pat/train.py",
-        ("start=epoch * training.steps_per_epoch)", "start=0)"),
+        ("start=epoch * steps + first)", "start=epoch * steps)"),
         ("training.method.begin_epoch(epoch)", "training.method.begin_epoch(0)"),
         ("training.schedule.step(epoch)", "training.schedule.step(epoch + 1)"),
         ("if config.recipe.clip_grad:", "if config.recipe.clip_grad > 1:"),

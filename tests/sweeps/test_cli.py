@@ -23,7 +23,8 @@ import pat
 import sweeps.cli
 from analysis.live import FILE, LOCK
 from sweeps.__main__ import main as train_main
-from sweeps.cli import guarded, main
+from sweeps.cli import main
+from sweeps.command import guarded
 from sweeps.costs.devices import Devices, agree
 from sweeps.engine.driver import Driver, run_here
 from sweeps.engine.jobs import STOP
@@ -239,11 +240,13 @@ def test_bad_single_runs_are_one_line(
 
 
 @pytest.mark.usefixtures("small_preset", "uncounted")
-@pytest.mark.parametrize(("answer", "flags", "code"), [("n", [], 2), ("y", [], 0), ("", ["--yes"], 0), (None, [], 0)])
+@pytest.mark.parametrize(
+    ("answer", "flags", "code"), [("n", [], 2), ("y", [], 0), ("", ["--yes"], 0), (None, [], 2), (None, ["--yes"], 0)]
+)
 def test_a_dear_study_asks_before_it_starts(
     answer: str | None, flags: list[str], code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only where somebody sits at a terminal, and not with --yes."""
+    """Where nobody sits at a terminal it starts with a flag alone."""
     monkeypatch.setattr("sweeps.costs.forecast.ASK_ABOVE", 0.0)
     monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: answer is not None))
     monkeypatch.setattr("builtins.input", lambda question: answer)
