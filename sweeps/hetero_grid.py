@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "c29421dbb2f8"
+CODE = "aba8451af1f0"
 COPY = Path.home() / "pat-sweeps"
 
 
