@@ -10,7 +10,7 @@ MUTANTS = [
         ("if is_among(place, self.health.closed(time.time())):", "if True:"),
         ("begun = failure.said or where is not None", "begun = True"),
         ("sha256 = self.planner.view[run_id].student_sha256", 'sha256 = ""'),
-        ("        if self.planner.complete:\n            drop_students", "        if True:\n            drop_students"),
+        ("        if self.planner.complete:\n            tidy_up", "        if True:\n            tidy_up"),
     ),
     *of("sweeps/planning/unsynced.py", ("if gpus or not several:", "if not several:")),
     *of(
