@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from analysis.schema import LedgerError
 from pat.config import ConfigError
-from sweeps.engine.driver import Fatal, Paused
+from sweeps.engine.endings import Fatal, Paused
 
 
 class Parser(argparse.ArgumentParser):

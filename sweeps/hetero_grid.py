@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "d48d1327568b"
+CODE = "96d4590ebf9e"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -17,6 +17,7 @@ from analysis.points import reached
 from analysis.words import duration
 from pat.models import family
 from pat.surroundings import SurroundingsError
+from sweeps.engine.endings import Fatal, Paused
 from sweeps.engine.health import Failure, Health, Place, is_among
 from sweeps.engine.jobs import PAUSE, STOP, Job, student_path
 from sweeps.engine.keep import (
@@ -52,14 +53,6 @@ GATHER_EVERY = 1000
 MATRIX_EVERY = 2.0
 MATRIX_SHARE = 0.02
 """At most this share of the driver's time goes into writing the matrix."""
-
-
-class Fatal(RuntimeError):
-    """Nothing more can be written or run; the message is one line."""
-
-
-class Paused(RuntimeError):
-    """The study is to go on another time: a limit is reached, or somebody asked for it; the message is one line."""
 
 
 class Driver:

@@ -21,7 +21,8 @@ from ray.tune.search import Searcher
 
 from analysis.schema import LedgerError
 from sweeps.engine.cluster import places, preempted, room, why_lost
-from sweeps.engine.driver import Driver, Fatal
+from sweeps.engine.driver import Driver
+from sweeps.engine.endings import Fatal
 from sweeps.engine.group import answer
 from sweeps.engine.health import Failure, Place
 from sweeps.engine.jobs import PAUSE, STOP, Job, asked_to_pause

@@ -28,7 +28,8 @@ from analysis import storage
 from analysis.schema import LedgerError
 from pat.config import ConfigError
 from pat.io import LocalIO
-from sweeps.engine.driver import Driver, Fatal
+from sweeps.engine.driver import Driver
+from sweeps.engine.endings import Fatal
 from sweeps.engine.health import Failure
 from sweeps.engine.hold import Superseded
 from sweeps.engine.jobs import Job

@@ -26,7 +26,8 @@ from pat.models import create_model, sha256
 from sweeps.costs.devices import cluster_devices
 from sweeps.costs.probe_file import read_probes
 from sweeps.engine.cluster import Node, preempted, slots, why_lost
-from sweeps.engine.driver import Driver, Fatal
+from sweeps.engine.driver import Driver
+from sweeps.engine.endings import Fatal
 from sweeps.engine.launch import _share, launch
 from sweeps.engine.lock import locked
 from sweeps.planning.units import Key

@@ -14,7 +14,8 @@ import sweeps.engine.runs
 from analysis import read_epochs, read_runs
 from pat.config import ConfigError
 from sweeps.command import guarded
-from sweeps.engine.driver import Driver, Paused, run_here
+from sweeps.engine.driver import Driver, run_here
+from sweeps.engine.endings import Paused
 from sweeps.engine.jobs import STOP, Job
 from sweeps.engine.launch import launch
 from sweeps.engine.limits import Limits
