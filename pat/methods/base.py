@@ -30,7 +30,8 @@ class Method(nn.Module):
     and so serves every task that it names in `tasks`. Images come normalised for the student; the teacher gets them
     renormalised for itself. A buffer named in `per_sample` has one row for each image of the batch. Whatever couples
     images is computed over the global batch (`pat.gather`); a method whose loss is a mean over images, each by itself,
-    says `couples_samples = False`, so that a batch may be done in parts.
+    says `couples_samples = False`, so that a batch may be done in parts. One with modules of its own to which a step
+    may give no gradient says `unused_parameters = True`.
     """
 
     tasks: ClassVar[tuple[str, ...]] = ("classification",)
@@ -41,6 +42,7 @@ class Method(nn.Module):
     """Named sets of other defaults; its option `variant` names one, at first the first."""
     per_sample: tuple[str, ...] = ()
     couples_samples: bool = True
+    unused_parameters: bool = False
     teacher_scale: Tensor
     teacher_shift: Tensor
 

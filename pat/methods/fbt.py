@@ -73,6 +73,11 @@ class FBT(Method):
         self.teacher_student_weight, self.teacher_assistant_weight = teacher_student_weight, teacher_assistant_weight
         self.assistant_student_weight, self.epsilon = assistant_student_weight, epsilon
         self.detach_assistant = detach_assistant
+        self.unused_parameters = not (
+            (teacher_student_weight or assistant_student_weight)
+            and (teacher_student_weight or teacher_assistant_weight)
+            and (teacher_assistant_weight or (assistant_student_weight and not detach_assistant))
+        )
         self.student_taps, self.teacher_taps = (task.taps(model) for model in (student, teacher))
         self.student_embedding, self.teacher_embedding = (Embedding(model, task.canvas) for model in (student, teacher))
         auto = locality(student) >= locality(teacher)

@@ -21,6 +21,7 @@ MUTANTS = [
         ('return "ema" if self.ema else "raw"', 'return "raw"'),
         ('        self.optimizer.load_state_dict(state["optimizer"])\n', ""),
         ('value if kind == "sha256" else expected', "expected"),
+        ("self.method.unused_parameters or has_unused", "has_unused"),
     ),
     *of(
         "pat/train.py",
@@ -177,7 +178,13 @@ MUTANTS = [
         ("ofa_loss(target.logits, source.logits,", "ofa_loss(source.logits, target.logits,"),
         ("hits = fused.argmax(1)", "hits = seen.logits.argmax(1)"),
         ("        if self.training:\n", "        if True:\n"),
+        ("(assistant_student_weight and not detach_assistant)", "assistant_student_weight"),
         ("x.mean((2, 3))[:, None] + self.tokens", "x.mean((2, 3))[:, None] + 0 * self.tokens"),
+    ),
+    *of(
+        "pat/unused.py",
+        ("        return True\n", "        return False\n"),
+        ("if p.requires_grad and id(p) not in reached", "if id(p) not in reached"),
     ),
     *of(
         "pat/suffix.py",
