@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from pat.graph import leaves
 from pat.tasks import Task
 
 
@@ -27,12 +28,5 @@ def has_unused(task: Task, name: str) -> bool:
 
 def unused_parameters(model: nn.Module, losses: Iterable[Tensor]) -> list[str]:
     """Names of what `model` would learn and none of the scalar `losses` depends on."""
-    todo, met, reached = [loss.grad_fn for loss in losses], set(), set()
-    while todo:
-        node = todo.pop()
-        if node is None or node in met:
-            continue
-        met.add(node)
-        reached.add(id(getattr(node, "variable", None)))
-        todo += [below for below, _ in node.next_functions]
+    reached = leaves(losses)
     return [key for key, p in model.named_parameters() if p.requires_grad and id(p) not in reached]

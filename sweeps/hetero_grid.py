@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "4183cbbd90e5"
+CODE = "b6bc5b600ee2"
 COPY = Path.home() / "pat-sweeps"
 
 

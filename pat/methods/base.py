@@ -40,6 +40,8 @@ class Method(nn.Module):
     """Whether it takes no teacher."""
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Named sets of other defaults; its option `variant` names one, at first the first."""
+    extra_passes: ClassVar[bool] = False
+    """Whether a step runs more of the models than the student's step and a forward pass of the teacher."""
     per_sample: tuple[str, ...] = ()
     couples_samples: bool = True
     unused_parameters: bool = False

@@ -50,6 +50,8 @@ class FBT(Method):
     assistant's pass running statistics are read and not moved. `assistant_top1`: its accuracy on the batch, in percent.
     """
 
+    extra_passes = True
+
     def __init__(
         self,
         student: nn.Module,

@@ -151,11 +151,11 @@ MUTANTS = [
     ),
     *of(
         "pat/methods/pat.py",
-        ("compare(aligned, prompted.maps[i], plain.maps[i],", "compare(aligned, plain.maps[i], plain.maps[i],"),
+        ("for x in (aligned, prompted.maps, plain.maps))", "for x in (aligned, plain.maps, plain.maps))"),
         ("over_stages(feature, spreads)", "over_stages(feature)"),
-        ('self.grids[i] if self.feature_size == "regions" else ()', "()"),
-        ("shown, grid, self.restandardise)", "shown, grid)"),
-        ("drift=(self.drift_weight, drift if", "drift=(self.drift_weight, drift.detach() if"),
+        ('[self.grids[i] for i in self.compared_stages] if self.feature_size == "regions" else ()', "()"),
+        ("shown, grids, self.restandardise, drift_learns", "shown, grids, drift_learns"),
+        ("drift=(self.drift_weight, drift)", "drift=(self.drift_weight, drift.detach())"),
         ("reached = (self.step + 1) / self.feature_warmup", "reached = self.step / self.feature_warmup"),
         ("        if self.training:\n            self.step += 1\n", "        self.step += 1\n"),
         ("len(levels) if feature_stages == 0 else feature_stages", "len(levels)"),
@@ -188,6 +188,7 @@ MUTANTS = [
     ),
     *of(
         "pat/suffix.py",
+        ("return any(id(blank) in met for blank in blanks)", "return False"),
         ("b if a == b else b // PROBES[1] * len(like)", "b"),
         ("alike(clean.logits, logits) and alike(clean.features, features)", "alike(clean.logits, logits)"),
         ("            module.training = False\n", "            module.training = True\n"),
