@@ -26,6 +26,7 @@ from pat.methods import Method, create_method
 from pat.models import has_batchnorm
 from pat.starting import checked_sha256
 from pat.tasks import Score, Task, task_on
+from pat.unused import has_unused
 
 State = dict[str, Any]
 
@@ -83,8 +84,9 @@ class Training:
         )
         self.step_module: nn.Module = self.method
         if io.world_size > 1:
+            unused = self.method.unused_parameters or has_unused(self.task, config.student)
             self.step_module = DistributedDataParallel(
-                self.method, broadcast_buffers=False, find_unused_parameters=True
+                self.method, broadcast_buffers=False, find_unused_parameters=unused
             )
         self.io, self.epoch = io, 0
         self.history: list[dict[str, Any]] = []

@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "96d4590ebf9e"
+CODE = "01b7085f9358"
 COPY = Path.home() / "pat-sweeps"
 
 

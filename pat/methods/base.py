@@ -32,7 +32,8 @@ class Method(nn.Module):
     renormalised for itself and at its own size (`Task.for_teacher`, of which its taps are asked). A buffer named in
     `per_sample` has one row for each image of the batch. Whatever couples images is computed over the global batch
     (`pat.gather`); a method whose loss is a mean over images, each by itself, says `couples_samples = False`, so that
-    a batch may be done in parts.
+    a batch may be done in parts. One with modules of its own to which a step may give no gradient says
+    `unused_parameters = True`.
     """
 
     tasks: ClassVar[tuple[str, ...]] = ("classification",)
@@ -44,8 +45,11 @@ class Method(nn.Module):
     later: ClassVar[tuple[str, ...]] = ()
     """Options that joined after runs had been addressed, beside those of its bases: no part of a run's identity where
     they have their default, which must be what was so before."""
+    extra_passes: ClassVar[bool] = False
+    """Whether a step runs more of the models than the student's step and a forward pass of the teacher."""
     per_sample: tuple[str, ...] = ()
     couples_samples: bool = True
+    unused_parameters: bool = False
     teacher_scale: Tensor
     teacher_shift: Tensor
 

@@ -66,6 +66,7 @@ class PAT(Method):
 
     step: Tensor
     tasks = ()
+    extra_passes = True
     variants = {"paper": {}, "balanced": {"feature_norm": "variance", "feature_weight": 0.1}}
     later = ("prompt_lr",)
 
@@ -140,7 +141,7 @@ class PAT(Method):
             plain = self.judge(images, seen, tapped)
         aligned = self._aligned(seen.maps, plain.maps)
         prompted = self._prompted(images, seen, plain, memory, aligned) if self.prompted_stages else plain
-        compared = {i: self._compared(i, aligned[i], prompted, plain) for i in self.compared_stages}
+        compared = self._compared(aligned, prompted, plain)
         feature = [hcl_loss(stage.student, stage.target) for stage in compared.values()]
         spreads = [stage.spread for stage in compared.values()] if self.feature_norm == "variance" else ()
         drift = torch.stack([stage.drift for stage in compared.values()]).mean()
@@ -152,7 +153,7 @@ class PAT(Method):
             kd=(self.kd_weight, seen.over_all(kd)),
             feature=(self._feature_weight(), over_stages(feature, spreads)),
             regularisation=(self.regularisation_weight, seen.over_all(regularisation)),
-            drift=(self.drift_weight, drift if self.drift_weight else drift.detach()),
+            drift=(self.drift_weight, drift),
         )
         hits = prompted.logits.argmax(1) == self.task.classes(seen, targets)
         stages = {f"kept_{i + 1}": stage.kept for i, stage in compared.items()}
@@ -169,11 +170,13 @@ class PAT(Method):
         aligned = zip(self.compared_stages, self.align, strict=True)
         return {i: resize(align(regions[i]), like[i].shape[-2:]) for i, align in aligned}
 
-    def _compared(self, i: int, aligned: Tensor, prompted: Seen, plain: Seen) -> Compared:
-        """The maps of stage i as they are compared."""
-        shown = plain.valid[i] if plain.valid else None
-        grid = self.grids[i] if self.feature_size == "regions" else ()
-        return compare(aligned, prompted.maps[i], plain.maps[i], shown, grid, self.restandardise)
+    def _compared(self, aligned: Mapping[int, Tensor], prompted: Seen, plain: Seen) -> dict[int, Compared]:
+        """The maps of each stage as they are compared."""
+        own, theirs, before = ([x[i] for i in self.compared_stages] for x in (aligned, prompted.maps, plain.maps))
+        shown = [plain.valid[i] for i in self.compared_stages] if plain.valid else ()
+        grids = [self.grids[i] for i in self.compared_stages] if self.feature_size == "regions" else ()
+        stages = compare(own, theirs, before, shown, grids, self.restandardise, drift_learns=self.drift_weight != 0)
+        return dict(zip(self.compared_stages, stages, strict=True))
 
     def _feature_weight(self) -> float | Tensor:
         """Its value in this step, which in training is one of those that the warm-up counts."""

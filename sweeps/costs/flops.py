@@ -72,11 +72,12 @@ def method_on_meta(run: RunConfig, num_classes: int) -> Method:
 
 
 def _whole_step(method: Method, task: Task) -> Work | None:
-    """A step of a method with large modules of its own; None where the others' cost says enough, or where shapes alone
-    do not suffice to count it. Where a method remembers samples, the second step, which has some to remember."""
+    """A step of a method with large modules of its own or more passes of the models; None where the others' cost says
+    enough, or where shapes alone do not suffice to count it. Where a method remembers samples, the second step, which
+    has some to remember."""
     everything = dict(method.named_parameters())
     own = sum(p.numel() for name, p in everything.items() if not name.startswith(("student.", "teacher.")))
-    if own < LARGE * sum(p.numel() for p in everything.values()):
+    if not method.extra_passes and own < LARGE * sum(p.numel() for p in everything.values()):
         return None
     indices, images, targets = task.blank(BATCH, META)
     method.task = _Outlined(task)  # type: ignore[assignment]

@@ -23,8 +23,8 @@ import torch
 from tests.bench.compare import compare, of_parts, read, record, table
 
 PARTS = (
-    "flops", "step", "methods", "dense", "views", "scheduling", "blackhole", "planner", "warm", "replay", "scale",
-    "coverage",
+    "flops", "step", "methods", "diagnostics", "dense", "views", "scheduling", "blackhole", "planner", "warm", "replay",
+    "scale", "coverage",
     "report",
 )  # fmt: skip
 """Modules of this folder: `report()` prints and returns ratios by name, `TOLERANCE` says how far they may change."""

@@ -115,6 +115,7 @@ PAT: dict[str, tuple[str, ...]] = {
     "pat/methods/crd.py": (*_golden("crd"), "tests/pat/test_crd.py"),
     "pat/methods/fbt.py": (
         "tests/pat/test_fbt.py",
+        *_of("unused", "fbt_says_what_its_links_leave_out"),
         *_golden("fbt", "fbt-last vit"),
         *_of("workers", "two_workers_give_the_weights_of_one[fbt]"),
     ),
@@ -192,6 +193,7 @@ PAT: dict[str, tuple[str, ...]] = {
         "tests/pat/test_groups.py",
         *_of("train", "the_average_of_every_step"),
         *_of("workers", "shared_statistics_leave_the_activations"),
+        *_of("unused", "runs_say_so"),
         *_of("train", "the_bits_that_are_kept_are_those_of_the_chosen_epoch"),
         *_of("train", "a_checkpoint_that_calls_scores_top1_goes_on"),
         "tests/pat/test_train.py::test_outcome_is_complete",
@@ -199,6 +201,7 @@ PAT: dict[str, tuple[str, ...]] = {
         GOLDEN,
         "tests/pat/test_train.py::test_interrupted_and_resumed_equals_uninterrupted",
     ),
+    "pat/unused.py": ("tests/pat/test_unused.py",),
     "pat/suffix.py": ("tests/pat/test_suffix.py",),
     "pat/starting.py": ("tests/pat/test_starting.py",),
     "pat/views/": ("tests/pat/test_views.py", GOLDEN),

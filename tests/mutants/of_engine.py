@@ -112,6 +112,7 @@ MUTANTS = [
     *of(
         "sweeps/costs/flops.py",
         ("* sum(output_mask[:2])", "* len(output_mask[:2])"),
+        ("if not method.extra_passes and own <", "if own <"),
         ('moments = 2 if "adam"', 'moments = 1 if "adam"'),
     ),
     *of("sweeps/costs/probe_file.py", ("self.workers == self.asked_workers", "self.workers >= self.asked_workers")),

@@ -129,7 +129,7 @@ MUTANTS = [
     *of(
         "pat/methods/pat.py",
         ("images = self.for_teacher(images, seen.sizes)", "images = self.for_teacher(images)"),
-        ("shown = plain.valid[i] if plain.valid else None", "shown = None"),
+        ("shown = [plain.valid[i] for i in self.compared_stages] if plain.valid else ()", "shown = ()"),
         ("kd=(self.kd_weight, seen.over_all(kd)),", "kd=(self.kd_weight, kd),"),
         ("seen.over_all(regularisation)", "regularisation"),
         (
