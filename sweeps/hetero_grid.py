@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "01b7085f9358"
+CODE = "2a2313f4e9e0"
 COPY = Path.home() / "pat-sweeps"
 
 
