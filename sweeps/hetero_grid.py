@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "7bcc3066c30a"
+CODE = "c90a57eb50e6"
 COPY = Path.home() / "pat-sweeps"
 
 

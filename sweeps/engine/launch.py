@@ -74,7 +74,7 @@ class PlannerSearcher(Searcher):
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """A process gives its segment back, or says what went wrong; or the workers of a group have come to the end of
         their segment and ask whether their run goes on."""
-        if "declined" in result:
+        if "declined" in result and self._runs.get(trial_id):
             self._driver.declined(self._runs[trial_id], Place(*result["declined"]))
             self._runs[trial_id] = ""
         if "failure" in result:

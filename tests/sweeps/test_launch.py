@@ -28,6 +28,7 @@ from sweeps.costs.probe_file import read_probes
 from sweeps.engine.cluster import Node, preempted, slots, why_lost
 from sweeps.engine.driver import Driver
 from sweeps.engine.endings import Fatal
+from sweeps.engine.health import here
 from sweeps.engine.launch import _share, launch
 from sweeps.engine.lock import locked
 from sweeps.planning.units import Key
@@ -78,10 +79,16 @@ class TestOnRay:
             launch(driver, work=refused)
 
     def test_a_sick_device_ends_its_process_and_the_run_goes_on_in_another(
-        self, tmp_path: Path, undisturbed: Path
+        self, tmp_path: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        """At first the only place gives every segment back."""
         folder, driver = prepare(tmp_path, small_study())
         unlucky, note = driver.planner.ready()[0].run_id, tmp_path / "pids"
+        until = time.time() + 5
+        monkeypatch.setattr(driver.health, "closed", lambda now: {here(): until - now} if now < until else {})
+        declined: list[str] = []
+        decline = driver.declined
+        monkeypatch.setattr(driver, "declined", lambda run, place: (declined.append(run), decline(run, place)))
 
         def work(values: dict[str, Any]) -> None:
             import os
@@ -104,6 +111,7 @@ class TestOnRay:
 
         launch(driver, work=work)
         first, second = map(int, note.read_text().split())
+        assert declined and not driver.planner.aside
         assert first != second and not Path("/proc", str(first)).exists()
         row = read_runs(folder).set_index("run_id").loc[unlucky]
         assert driver.planner.complete and (row["status"], row["retries"]) == ("finished", 1)
