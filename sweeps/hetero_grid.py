@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "fe24dc7a7a4a"
+CODE = "d48d1327568b"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -64,8 +64,9 @@ def _devices(study: Study, folder: Path, kinds: Sequence[Kind], machines: list[t
             gpu_share(map(read_probes(folder, kind.name).get, configs(study)), kind.memory, cpus, study.threads)
             for kind in kinds
         ]
-        share = max(shares)
-    return Devices(kinds[0].name, gpus, slots([Node(*machine) for machine in machines], study.threads, share), share)
+        share = max(shares, default=1.0)
+    count = slots([Node(*machine) for machine in machines], study.threads, share)
+    return Devices(kinds[0].name if kinds else "", gpus, count, share)
 
 
 def agree(

@@ -7,14 +7,24 @@ from tests.mutants.mutant import of
 MUTANTS = [
     *of(
         "sweeps/engine/driver.py",
-        ("if count >= limit:", "if count > limit:"),
-        ("if epochs > losses.epochs:", "if epochs >= losses.epochs:"),
-        ("losses.retries += not preempted", "losses.retries += 1"),
-        ("losses.begun += begun and not preempted", "losses.begun += begun"),
+        ("if is_among(place, self.health.closed(time.time())):", "if True:"),
+        ("begun = failure.said or where is not None", "begun = True"),
         ("sha256 = self.planner.view[run_id].student_sha256", 'sha256 = ""'),
-        ("        if self.planner.complete:\n            drop_students", "        if True:\n            drop_students"),
-        ("if gpus or not several:", "if not several:"),
+        ("        if self.planner.complete:\n            tidy_up", "        if True:\n            tidy_up"),
     ),
+    *of("sweeps/planning/unsynced.py", ("if gpus or not several:", "if not several:")),
+    *of(
+        "sweeps/engine/health.py",
+        ("if epochs > losses.epochs:", "if epochs >= losses.epochs:"),
+        ("losses.retries += not failure.preempted", "losses.retries += 1"),
+        ("enough = len(alike) >= limit and asked >= min(2, self._units, limit)", "enough = len(alike) >= limit"),
+        ("several = known == place or len(", "several = True or len("),
+        ("and 2 * (shut + 1) <= all_there:", "and True:"),
+        ("CLOSED_SECONDS * 2**row.times)", "CLOSED_SECONDS)"),
+        ("        if verdict.final:\n            self._acquit(run_id)\n", ""),
+        ("return Place(place.host) if self.hosts > 1 else place", "return place"),
+    ),
+    *of("sweeps/engine/patience.py", ("AT_LEAST if timed else WHERE_UNKNOWN)", "AT_LEAST)")),
     *of(
         "sweeps/engine/keep.py",
         ('(keep == "best" and phase != "search")', 'keep == "best"'),
@@ -52,7 +62,11 @@ MUTANTS = [
         ("        storage.remove_file(own, name)\n", "        pass\n"),
         ('        _check_architecture(what, key, found.row["student"])\n', ""),
     ),
-    *of("sweeps/engine/launch.py", ("return gpu_share if workers == 1 else 1.0", "return gpu_share")),
+    *of(
+        "sweeps/engine/launch.py",
+        ("return gpu_share if workers == 1 else 1.0", "return gpu_share"),
+        ("            self._pause()\n            return Searcher.FINISHED", "            return Searcher.FINISHED"),
+    ),
     *of(
         "sweeps/engine/progress.py",
         ("return max(work / max(1, self.slots), ", "return max(work, "),

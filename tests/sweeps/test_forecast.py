@@ -175,6 +175,7 @@ def test_a_share_is_one_that_every_kind_of_gpu_has_room_for(tmp_path: Path) -> N
     assert _devices(study, tmp_path, kinds, machines) == Devices("big", True, 4, 1.0)
     unprobed = [*kinds[:1], Kind("new", 80 * GB)]
     assert _devices(study, tmp_path, unprobed, machines).share == 1.0
+    assert _devices(study, tmp_path, [], machines) == Devices("", True, 4, 1.0), "nobody answered"
     assert _devices(replace(study, gpu_share=0.5), tmp_path, kinds, machines).share == 0.5
 
 
