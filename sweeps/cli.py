@@ -5,34 +5,33 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
 
 import torch
 
 from analysis.report import PLACE as REPORT
 from analysis.report import place, write_report
-from analysis.schema import LedgerError
 from pat.config import ConfigError
 from pat.data import load
 from sweeps.cluster.bootstrap import farewell, read_cluster
-from sweeps.cluster.places import DataPlace, data_place, storage_place
+from sweeps.command import guarded, interrupt
 from sweeps.costs.devices import Devices, agree, cluster_devices, local_devices
 from sweeps.costs.expect import images_of
 from sweeps.costs.plan_text import plan_text
 from sweeps.costs.predicted import predicted_against_actual
-from sweeps.engine.driver import Driver, Fatal
+from sweeps.engine.driver import Driver
 from sweeps.engine.keep import retry
+from sweeps.engine.limits import Limits
 from sweeps.engine.lock import locked
 from sweeps.engine.siblings import provide_initial_runs
 from sweeps.fitting import check_settings, settings_to_try
-from sweeps.flags import parser, select
+from sweeps.flags import limits, parser, select
+from sweeps.places import DataPlace, data_place, storage_place
 from sweeps.presets import CIFAR100, DIGITS, GPU_PRESETS, preset
-from sweeps.started import in_job
+from sweeps.started import address, in_job
 from sweeps.store import grown_study, read_study, study_folder, write_study
 from sweeps.study import Study
 from sweeps.teachers import provide_used, recorded, resolve_used
@@ -42,7 +41,7 @@ WORKS_HERE = f"what works here: python sweeps/hetero_grid.py --preset {DIGITS}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit code: 0 complete, 1 something could not be completed, 2 bad input."""
+    """Run the command; returns the exit code: 0 complete, 1 something could not be completed, 2 bad input, 3 paused."""
     argv = list(sys.argv[1:] if argv is None else argv)
     code = guarded(lambda: _main(parser().parse_args(argv)), "--verbose" in argv)
     if in_job() and (cluster := read_cluster()):
@@ -50,43 +49,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def guarded(command: Callable[[], int], verbose: bool) -> int:
-    """Run a command; whatever goes wrong becomes one line on stderr and an exit code."""
-    signal.signal(signal.SIGTERM, _stop)
-    try:
-        return command()
-    except (ConfigError, LedgerError, Fatal) as error:
-        code, line = 2, f"error: {error}"
-    except KeyboardInterrupt:
-        code, line = 130, "stopped; nothing finished is lost, the same command goes on from here"
-    except Exception as error:
-        code, line = 1, f"internal error: {type(error).__name__}: {str(error).splitlines()[:1]}; --verbose shows where"
-    if verbose and code != 130:
-        traceback.print_exc()
-    print(line, file=sys.stderr)
-    return code
-
-
-def _stop(number: int, frame: Any) -> NoReturn:
-    raise KeyboardInterrupt
-
-
 def _main(flags: argparse.Namespace) -> int:
     asked = select(preset(flags.preset or CIFAR100), flags)
-    if flags.price is not None and not flags.price >= 0:
-        raise ConfigError(f"--price {flags.price}: money per device-hour, not negative")
+    at_most = limits(flags)
+    signal.signal(signal.SIGUSR2, lambda *_: at_most.end("signal USR2 came"))  # Tune has uses of its own for USR1
     if flags.devices is not None and flags.devices < 1:
         raise ConfigError(f"--devices {flags.devices}: a positive number")
     if flags.wait is not None and not flags.wait >= 0:
         raise ConfigError(f"--wait {flags.wait}: minutes, not negative")
-    return _plan(asked, flags) if flags.plan else _run(asked, flags)
+    return _plan(asked, flags) if flags.plan else _run(asked, flags, at_most)
 
 
 def _plan(asked: Study, flags: argparse.Namespace) -> int:
     """Say what the study would do and cost. Probes where there are devices for it, and keeps the probes alone."""
-    from sweeps.engine.cluster import address, ray_running
-
     where = address(flags.address)
+    from sweeps.engine.cluster import ray_running
+
     folder = study_folder(storage_place(flags.storage, where != "local"), asked)
     grown = grown_study(folder, asked)
     study = recorded(grown, folder)
@@ -119,12 +97,12 @@ def _whisper(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _run(asked: Study, flags: argparse.Namespace) -> int:
+def _run(asked: Study, flags: argparse.Namespace, at_most: Limits) -> int:
     """Bring the study to its end, then its report."""
-    from sweeps.cluster.waiting import wait_for_machines
-    from sweeps.engine.cluster import address, nodes, ray_running  # Ray is imported only where a study may run
-
     where = address(flags.address)
+    from sweeps.cluster.waiting import wait_for_machines
+    from sweeps.engine.cluster import nodes, ray_running  # Ray is imported only where a study may run
+
     away = where != "local"
     place = data_place(flags.data_root, flags.stage, away)
     needs_gpu = (flags.preset or CIFAR100) in GPU_PRESETS
@@ -143,7 +121,7 @@ def _run(asked: Study, flags: argparse.Namespace) -> int:
         gpus = torch.cuda.is_available()
         if away:
             stack.enter_context(ray_running(where, flags.verbose))
-            signal.signal(signal.SIGTERM, _stop)  # Ray has put its own handler there
+            signal.signal(signal.SIGTERM, interrupt)  # Ray has put its own handler there
             wait_for_machines(asked, read_cluster(), flags.devices, flags.wait, needs_gpu, _tell)
             gpus = any(node.gpus for node in nodes())
             _check_gpu(asked, needs_gpu, gpus)
@@ -152,7 +130,7 @@ def _run(asked: Study, flags: argparse.Namespace) -> int:
             folder, study, asked, place.root, gpus,
             keep=flags.keep, verbose=flags.verbose, pulse=pulse, data_source=place.source,
         )  # fmt: skip
-        driver.price = flags.price
+        driver.price, driver.limits = flags.price, at_most
         driver.foresee()
         driver.progress.say(f"study {study.name} in {folder}: {driver.progress.status()}")
         if driver.kind() is None and not driver.elsewhere:
@@ -162,7 +140,7 @@ def _run(asked: Study, flags: argparse.Namespace) -> int:
             provide_used(asked, folder, num_classes, [found.run_id for _, found in driver.elsewhere])
             provide_initial_runs(folder, driver.planner)
             stack.enter_context(ray_running(where, flags.verbose))
-            signal.signal(signal.SIGTERM, _stop)
+            signal.signal(signal.SIGTERM, interrupt)
             _launch(driver, definition, asked, flags, num_classes)
     return _close(driver, folder)
 
@@ -200,7 +178,8 @@ def _launch(driver: Driver, definition: Study, asked: Study, flags: argparse.Nam
     folder, say = driver.folder, driver.progress.say
     study = replace(driver.study, gpu_share=asked.gpu_share)  # what was found before may have been another kind of GPU
     devices = cluster_devices(study, folder, driver.data_root, say, probing=driver.gpus)
-    agree(driver.planner, folder, driver.data_root, devices, flags.price, flags.keep, flags.yes, say)
+    agreed = flags.yes or driver.limits.any
+    agree(driver.planner, folder, driver.data_root, devices, flags.price, flags.keep, agreed, say)
     driver.study = replace(study, gpu_share=devices.share if devices.gpus else None)
     write_study(folder, replace(definition, gpu_share=driver.study.gpu_share))
     if not driver.adopt():

@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "da5404694d82"
+CODE = "d48d1327568b"
 COPY = Path.home() / "pat-sweeps"
 
 

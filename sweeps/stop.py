@@ -8,9 +8,8 @@ from pathlib import Path
 from analysis.live import read_driver
 from analysis.words import duration
 from pat.config import ConfigError
-from sweeps.cli import guarded
+from sweeps.command import Parser, guarded
 from sweeps.engine.jobs import STOP
-from sweeps.flags import Parser
 
 
 def main(argv: Sequence[str]) -> int:

@@ -220,9 +220,10 @@ def _check_names(study: Study) -> None:
             check_tag(study.task.name, name, source.tag)
     for key, weights in study.initial.items():
         _check_initial(study, key, weights)
-    for name in study.teacher_sizes:
+    for name, size in study.teacher_sizes.items():
         if name not in study.teachers:
             raise unknown("teacher", name, study.teachers, of=f" of study {study.name!r} with a size of its own")
+        create_task(study.task, study.data, num_classes=1, teacher_size=size)
     for method in study.methods:
         check_task(method, study.task.name)
         method_options(method, {**study.options.get(method, {}), **study.choices.get(method, {})})
@@ -279,8 +280,7 @@ def _check_numbers(study: Study) -> None:
     for recipe in recipes.values():
         if isinstance(recipe, Recipe) and recipe.auto_augment and recipe.views == "batched":
             parse(recipe.auto_augment)
-    for size in (*study.teacher_sizes.values(), 0):
-        task = create_task(study.task, study.data, num_classes=1, teacher_size=size)
+    task = create_task(study.task, study.data, num_classes=1)
     for colon, models in (("", study.teachers), (":", study.students)):
         for name, one in models.items():
             if isinstance(one, Recipe):
@@ -291,5 +291,4 @@ def _check_numbers(study: Study) -> None:
             raise ConfigError(f"workers = {workers}: a positive number")
         for name, recipe in recipes.items():
             if isinstance(recipe, Recipe) and recipe.batch_size % workers:
-                size = recipe.batch_size
-                raise ConfigError(f"workers = {workers}: the batch of {size} of {name!r} must be divisible by it")
+                raise ConfigError(f"workers = {workers}: the batch of {recipe.batch_size} of {name!r} is not divisible")

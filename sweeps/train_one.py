@@ -24,11 +24,10 @@ from pat.models import check_model, family
 from pat.options import teacherless
 from pat.tasks import Task, default_task, task_class, task_on
 from pat.weights import is_url, sha256
-from sweeps.cli import guarded
+from sweeps.command import Parser, guarded
 from sweeps.costs.flops import method_on_meta
 from sweeps.engine.lock import locked
 from sweeps.engine.runs import Job, execute, run_folder
-from sweeps.flags import Parser
 from sweeps.study import CLASSIFICATION, SCRATCH, TIMM, TeacherFile, check_tag
 from sweeps.teachers import provide, resolve
 

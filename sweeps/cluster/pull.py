@@ -19,8 +19,8 @@ from analysis.schema import LedgerError
 from analysis.storage import open_folder
 from pat.config import ConfigError
 from pat.io import CHECKPOINT
-from sweeps.cluster.places import SHARED
-from sweeps.flags import Parser
+from sweeps.command import Parser, guarded
+from sweeps.places import SHARED
 from sweeps.store import FILE
 
 LEFT_OUT = ("_*", ".*", CHECKPOINT)
@@ -28,8 +28,6 @@ LEFT_OUT = ("_*", ".*", CHECKPOINT)
 
 def main(argv: Sequence[str]) -> int:
     """The command; returns the exit code: 0 done, 2 with one line."""
-    from sweeps.cli import guarded
-
     flags = Parser(prog="python -m sweeps pull", description=__doc__, allow_abbrev=False)
     flags.add_argument("source", metavar="SOURCE", help="CLUSTER.yaml, a storage folder, or its URI (s3://…, gs://…)")
     flags.add_argument("folder", metavar="DIR", help="where the studies' folders are to be")

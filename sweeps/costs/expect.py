@@ -19,7 +19,7 @@ from pat.weights import is_url
 from sweeps.configs import default_options, student_run
 from sweeps.costs.flops import Count, Work, count
 from sweeps.costs.probe_file import Probe, read_probes
-from sweeps.costs.speeds import Speeds
+from sweeps.planning.speeds import Speeds
 from sweeps.planning.units import Key, Runs, keys
 from sweeps.study import SEARCH_SEED, Cell, Study
 

@@ -56,7 +56,7 @@ def plan_text(
         _pairs(planner, asked),
         _adopted(adopted),
         _costs(planner, expected, share),
-        _sources(found, expected),
+        [sources(found, expected)],
         _clock(found, word),
         _disk(found.disk, keep),
         _unfit(found),
@@ -167,7 +167,7 @@ def _matrix(study: Study, title: str, value: Callable[[Key], str]) -> list[str]:
     return [*lines, *([f"  teachers: {', '.join(teachers)}"] if teachers else []), ""]
 
 
-def _sources(found: Forecast, expected: Expected) -> list[str]:
+def sources(found: Forecast, expected: Expected) -> str:
     """Where the times come from, and how far they can be trusted."""
     total, where = sum(found.sources.values()), f" on {expected.device}" if expected.device else ""
     kinds = {
@@ -177,7 +177,7 @@ def _sources(found: Forecast, expected: Expected) -> list[str]:
         "none": "nothing: one second an epoch stands for the unknown",
     }
     texts = [f"{found.sources[kind]} of {total} from {text}" for kind, text in kinds.items() if found.sources.get(kind)]
-    return [f"times of the kinds of runs: {'; '.join(texts)}"]
+    return f"times of the kinds of runs: {'; '.join(texts)}"
 
 
 def _clock(found: Forecast, word: str) -> list[str]:

@@ -17,7 +17,6 @@ from analysis.points import reached
 from analysis.words import duration
 from pat.models import family
 from pat.surroundings import SurroundingsError
-from sweeps.costs.speeds import Speeds
 from sweeps.engine.health import Failure, Health, Place, is_among
 from sweeps.engine.jobs import PAUSE, STOP, Job, student_path
 from sweeps.engine.keep import (
@@ -29,6 +28,7 @@ from sweeps.engine.keep import (
     set_aside_unreadable,
     tidy_up,
 )
+from sweeps.engine.limits import Limits
 from sweeps.engine.live import live
 from sweeps.engine.lock import Pulse
 from sweeps.engine.patience import patience
@@ -39,6 +39,7 @@ from sweeps.engine.seen import given_up, last_epoch, seen
 from sweeps.engine.siblings import Found, adopt, adoptable, initial_weights
 from sweeps.planning.matrix import matrix_rows
 from sweeps.planning.planner import Planner, rungs_of
+from sweeps.planning.speeds import Speeds
 from sweeps.planning.units import Key, Segment
 from sweeps.planning.unsynced import unsynced_models
 from sweeps.planning.view import NOT_STARTED, RUN_COLUMNS, read_state, read_view
@@ -55,6 +56,10 @@ MATRIX_SHARE = 0.02
 
 class Fatal(RuntimeError):
     """Nothing more can be written or run; the message is one line."""
+
+
+class Paused(RuntimeError):
+    """The study is to go on another time: a limit is reached, or somebody asked for it; the message is one line."""
 
 
 class Driver:
@@ -81,6 +86,7 @@ class Driver:
         self.folder, self.study, self.data_root, self.gpus, self.keep = folder, study, data_root, gpus, keep
         self.pulse, self.data_source = pulse, data_source
         self.price: float | None = None
+        self.limits = Limits()
         self.health = Health()
         self.since: dict[str, float] = {}
         self._families = {name: family(name) for pair in study.pairs for name in pair}
@@ -88,6 +94,7 @@ class Driver:
         view = read_view(folder, rungs_of(study), ended)
         self.planner = Planner(study, view, unsynced_models(study, gpus), asked, speeds, read_waves(folder))
         self.progress = Progress(self.planner, ended, stream, verbose=verbose)
+        self.progress.since = self.since
         self.elsewhere: list[tuple[Key, Found]] = []
         self._matrix_due, self._ended = 0.0, 0
         for request in (STOP, PAUSE):
@@ -123,6 +130,19 @@ class Driver:
         told."""
         self._settle()
         return self._begun(self.planner.take(workers))
+
+    def pausing(self) -> str:
+        """Why nothing more is to be handed out; empty while the study goes on. Runs in flight end their epoch."""
+        if reason := self.limits.reached():
+            (self.folder / STOP).touch()
+            return reason
+        return "the study was asked to stop" if (self.folder / STOP).exists() else ""
+
+    def check_pause(self) -> None:
+        """Raises Paused where work is left that is not to be handed out."""
+        if self.kind() is not None and (reason := self.pausing()):
+            done, total = self.planner.counts()
+            raise Paused(f"{reason}; {done} of {total} runs are done, the same command goes on from here")
 
     def declined(self, run_id: str, place: Place) -> None:
         """A segment came to a place that gets no work now, or where its run is not to be tried again.
@@ -244,12 +264,14 @@ class Driver:
             self.progress.say(f"run {segment.run_id} was pruned and goes on after all: another one was made again")
             set_aside(self.folder, segment.run_id)
         self.since[segment.run_id] = time.time()
+        self.limits.began(segment.run_id, self._devices(segment))
         self.progress.began(segment)
         reached("segment handed out")
         return self.job(segment)
 
     def _refresh(self, segment: Segment) -> None:
         self.since.pop(segment.run_id, None)
+        self.limits.over(segment.run_id)
         state = seen(self.folder, segment.run_id)
         self.planner.update(segment.run_id, state)
         for line in set_aside_unreadable(self.folder, segment.run_id):
@@ -262,6 +284,11 @@ class Driver:
             self._ended += 1
             if self._ended % GATHER_EVERY == 0:
                 ledger.gather(self.folder)
+
+    def _devices(self, segment: Segment) -> float:
+        """How many devices a segment takes."""
+        workers = self.study.workers_of(segment.config.method.name)
+        return (self.study.gpu_share or 1.0) if self.gpus and workers == 1 else float(workers)
 
     def _settle(self) -> None:
         """Record the waves that the plan has drawn, what it gave up as pruned, and now and then the matrix."""
@@ -277,10 +304,11 @@ class Driver:
 def run_here(driver: Driver) -> None:
     """Drive the study to its end in this process, one segment after the other, each on one worker.
 
-    Raises Fatal, naming the file, for what concerns every run.
+    Raises Fatal, naming the file, for what concerns every run, and Paused.
     """
     with driver.progress.ticking():
         while (kind := driver.kind()) is not None:
+            driver.check_pause()
             job = driver.next_job(kind)
             assert job is not None
             try:

@@ -151,7 +151,5 @@ def _judge(values: dict[str, Any], error: Exception) -> dict[str, Any]:
 
 def _of_a_lost_peer(cause: Exception) -> bool:
     """Whether a worker was lost itself, or only noticed that another one was."""
-    from ray.train.v2.api.exceptions import RayTrainError
-
-    text = str(cause).lower()
-    return isinstance(cause, RayTrainError) or any(word in text for word in ("by peer", "gloo", "nccl", "socket"))
+    text, by_ray = str(cause).lower(), type(cause).__module__.startswith("ray.")
+    return by_ray or any(word in text for word in ("by peer", "gloo", "nccl", "socket"))

@@ -68,7 +68,7 @@ class PlannerSearcher(Searcher):
 
     @property
     def stopping(self) -> bool:
-        return (self._driver.folder / STOP).exists()
+        return bool(self._driver.pausing())
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """A process gives its segment back, or says what went wrong; or the workers of a group have come to the end of
@@ -156,8 +156,8 @@ def launch(
 
     `most`: one-worker runs that a growing cluster could hold; it is asked for them. At most `devices` are used.
     `work` replaces the training in one-worker segments. `callbacks` of Tune see every epoch. Raises ConfigError where
-    a run cannot fit the cluster, and Fatal where the storage refuses, a file is damaged, or the study was asked to
-    stop.
+    a run cannot fit the cluster, Fatal where the storage refuses or a file is damaged, and Paused where a limit is
+    reached or the study was asked to stop.
     """
     study = driver.study
     kinds = {study.workers_of(method) for method in ("scratch", *study.methods)}
@@ -168,6 +168,7 @@ def launch(
     try:
         with driver.progress.ticking(), watching(driver, min(kinds), study.threads, (study.gpu_share or 1.0)):
             while (kind := driver.kind()) is not None:
+                driver.check_pause()
                 allowed = slots[kind] + most if devices is None else int(devices / shares[kind] + 1e-9)
                 driver.health.hosts, driver.health.devices = places(study.threads, driver.gpus)
                 driver.progress.slots = max(1, min(slots[kind], allowed) // kind)
@@ -231,8 +232,6 @@ def _run_tuner(
     ).fit()
     if searcher.fatal:
         raise Fatal(searcher.fatal)
-    if searcher.stopping:
-        raise Fatal("the study was asked to stop; nothing finished is lost, the same command goes on from here")
 
 
 def _segment(work: Work | None, log: bool) -> Callable[[dict[str, Any]], None]:

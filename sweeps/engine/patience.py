@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from sweeps.costs.speeds import Speeds
+    from sweeps.planning.speeds import Speeds
     from sweeps.planning.units import Key
 
 TIMES = 10.0

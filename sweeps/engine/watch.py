@@ -1,4 +1,4 @@
-"""Watches what a running study cannot do without: the head of its Ray, room for a run, and its own lock."""
+"""Watches what a running study cannot do without: the head of its Ray, room for a run, its own lock, its limits."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ def watching(driver: Driver, workers: int, threads: int, gpu_share: float) -> Ab
     def look() -> None:
         nonlocal seen, said
         now = time.monotonic()
+        driver.pausing()
         if driver.pulse is not None and driver.pulse.usurper:
             _leave(f"another driver ({driver.pulse.usurper}) took this study over")
         if answers(head):

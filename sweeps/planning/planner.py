@@ -1,8 +1,8 @@
 """The planner: what can run now, as a pure function of the study and of the picture of its ledger.
 
 Nothing waits for what it does not need: a cell waits for its teacher, for the runs of its own wave, and with its
-search for its anchors. What is most urgent goes first (runs that others wait for, as teachers; anchors; then the
-longest expected work), which changes when a run is done, never whether.
+search for its anchors. What is most urgent goes first (runs that others wait for, as teachers; baselines and anchors;
+then the longest expected work), which changes when a run is done, never whether.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from sweeps.costs.speeds import Speeds
 from sweeps.planning.anchors import anchors_of, is_anchor
 from sweeps.planning.cells import plan_cell, plan_needed, plan_scratch
 from sweeps.planning.search import Result, Wave, Waves, draw_wave
+from sweeps.planning.speeds import Speeds
 from sweeps.planning.units import ENDED, Key, Row, Runs, Segment, Unit, keys
 from sweeps.planning.urgency import Queue, Urgency
 from sweeps.planning.view import RunState, View
@@ -251,7 +251,8 @@ class Planner:
         return [segment for segment in self.units[key].ready if segment.run_id not in self.flying]
 
     def _urgency(self, key: Key, segment: Segment) -> Urgency:
-        """Runs that others wait for first, then anchors, then the longest chain of work that the segment begins."""
+        """Runs that others wait for first, then baselines, so that gains are shown early, and anchors; then the longest
+        chain of work that the segment begins."""
         seconds = self.speeds.seconds(key) * segment.chain
         if key.awaited:
             anchored, after = self._behind(key)
@@ -259,7 +260,7 @@ class Planner:
             rank = 0 if anchored else 1
         else:
             first = segment.phase == "search" and self.units[key].outcome is None and is_anchor(self.scope, key.cell)
-            rank = 2 if first else 3
+            rank = 2 if first or key.kind == "scratch" else 3
         return Urgency(rank, -seconds, self._order[key])
 
     def _behind(self, key: Key) -> tuple[bool, float]:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import optuna
+from numpy.typing import NDArray
 from optuna.trial import BaseTrial, TrialState, create_trial
 from scipy.special import ndtr, ndtri
 from scipy.stats import qmc
@@ -112,15 +113,15 @@ def _spread(study: Study, cell: Cell, wave: int) -> Iterator[dict[str, Any]]:
         yield {name: at(kind, part) for (name, kind), part in zip(kinds.items(), parts, strict=True)}
 
 
-def _points(study: Study, cell: Cell, wave: int, count: int) -> Iterator[Sequence[float]]:
-    """Points of the unit cube of `count` dimensions: independent ones, or a Sobol sequence of which every wave has its
-    own part."""
-    if study.search.sampler == "random":
-        rng = np.random.default_rng(seed_of(study, cell, wave))
-        while True:
-            yield rng.random(count).tolist()
-    sobol = qmc.Sobol(count, rng=seed_of(study, cell, 0))
-    yield from sobol.random_base2(SOBOL_BITS)[wave * study.search.wave :].tolist()
+def _points(study: Study, cell: Cell, wave: int, count: int) -> Iterator[NDArray[np.float64]]:
+    """Points of the unit cube of `count` dimensions, without end: a Sobol sequence of which every wave has its own
+    part, as far as that goes, or independent ones."""
+    if study.search.sampler != "random":
+        sobol = qmc.Sobol(count, rng=seed_of(study, cell, 0))
+        yield from sobol.random_base2(SOBOL_BITS)[wave * study.search.wave :]
+    rng = np.random.default_rng(seed_of(study, cell, wave))
+    while True:
+        yield rng.random(count)
 
 
 def _around(centre: float, width: float, u: float) -> float:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
 
 from pat.config import Data, Recipe
 from sweeps import published
+from sweeps.presets.proposed import PROPOSED
 from sweeps.study import Search, Study, TeacherFile
 
 TINY = Recipe(
@@ -36,11 +36,6 @@ TINY_OPTIONS = {
 }
 """Methods at the size of these models and runs: PAT's 64 regions of width 512 would be larger than the teacher,
 warm-ups longer than the run."""
-
-
-PROPOSED: dict[str, Any] = {"trials": 8, "wave": 4, "prior": 0.25, "keep_default": True, "knobs": 2}
-"""Two waves: four settings of the two options that matter most, the default among them; then four of four options, of
-which the model proposes two."""
 
 
 def digits() -> Study:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pat.config import Data, Recipe, Task
 from sweeps import published
-from sweeps.presets.classification import PROPOSED
+from sweeps.presets.proposed import PROPOSED
 from sweeps.study import Search, Study
 
 METHODS = ("kd", "fitnet", "pat")

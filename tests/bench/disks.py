@@ -1,4 +1,4 @@
-"""A study on 1,000 bad disks in virtual time: how many end with the tables of a good one. One that does not is named."""
+"""A study on 1,000 bad disks in virtual time: how many end with the tables of a good one. The others are named."""
 
 from __future__ import annotations
 

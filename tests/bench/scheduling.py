@@ -7,9 +7,9 @@ import zlib
 from functools import cache
 
 from sweeps import published
-from sweeps.costs.speeds import Speeds
 from sweeps.engine.launch import SEGMENTS_PER_TUNER
 from sweeps.planning.planner import Planner
+from sweeps.planning.speeds import Speeds
 from sweeps.planning.units import Key, Run, Segment, keys
 from sweeps.presets import preset
 from sweeps.study import SCRATCH, Cell, Study

@@ -105,7 +105,8 @@ MUTANTS = [
     *of(
         "sweeps/planning/planner.py",
         ("return Urgency(rank, -seconds,", "return Urgency(rank, seconds,"),
-        ("rank = 2 if first else 3", "rank = 3"),
+        ('rank = 2 if first or key.kind == "scratch" else 3', 'rank = 2 if key.kind == "scratch" else 3'),
+        ('rank = 2 if first or key.kind == "scratch" else 3', "rank = 2 if first else 3"),
         ("further = self._behind(waiting) if waiting.awaited else", "further ="),
         ("self.units[waiting].longest + further[1]", "self.units[waiting].longest"),
         ("                self._owners[run_id] += alone", "                self._owners[run_id] = alone"),

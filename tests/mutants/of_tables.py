@@ -100,8 +100,8 @@ MUTANTS = [
     ),
     *of(
         "analysis/bulk.py",
-        ("files[run_id, name].mtime_ns)", "0)"),
-        ('if (run_id, "run.parquet") in files}', "}"),
+        ('files[f"{run_id}/{name}"].mtime_ns)', "0)"),
+        (' if f"{run_id}/run.parquet" in files}', "}"),
         ("table = table.sort_by(order)", "pass"),
     ),
     *of(

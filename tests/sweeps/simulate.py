@@ -97,7 +97,7 @@ def steps(
             now, tuner.given = now + tuner.seconds, 0
             continue
         if tuner.given == tuner.limit and len(heap) < timeline.devices:
-            heap = [_paused(flying, now, clock, planner) for flying in heap]
+            heap = [_paused(flying, now, planner) for flying in heap]
             heapq.heapify(heap)
         now, _, start, segment = heapq.heappop(heap)
         timeline.segments.append((start, now, segment))
@@ -113,12 +113,12 @@ def steps(
         yield segment
 
 
-def _paused(flying: Flying, now: float, clock: Clock, planner: Planner) -> Flying:
-    """A segment that ends with the epoch in which it is."""
+def _paused(flying: Flying, now: float, planner: Planner) -> Flying:
+    """A segment that ends with the epoch in which it is; its epochs take the same time."""
     end, number, start, segment = flying
     done = planner.view.get(segment.run_id, NOT_STARTED).epochs
-    for epoch in range(done + 1, segment.until):
-        shorter = replace(segment, until=epoch)
-        if now <= start + clock(shorter, done) < end:
-            return start + clock(shorter, done), number, start, shorter
-    return flying
+    epoch = (end - start) / (segment.until - done)
+    more = max(1, math.ceil((now - start) / epoch))
+    if done + more >= segment.until:
+        return flying
+    return start + more * epoch, number, start, replace(segment, until=done + more)

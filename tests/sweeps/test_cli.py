@@ -23,7 +23,8 @@ import pat
 import sweeps.cli
 from analysis.live import FILE, LOCK
 from sweeps.__main__ import main as train_main
-from sweeps.cli import guarded, main
+from sweeps.cli import main
+from sweeps.command import guarded
 from sweeps.costs.devices import Devices, agree
 from sweeps.engine.driver import Driver, run_here
 from sweeps.engine.jobs import STOP
@@ -239,11 +240,13 @@ def test_bad_single_runs_are_one_line(
 
 
 @pytest.mark.usefixtures("small_preset", "uncounted")
-@pytest.mark.parametrize(("answer", "flags", "code"), [("n", [], 2), ("y", [], 0), ("", ["--yes"], 0), (None, [], 0)])
+@pytest.mark.parametrize(
+    ("answer", "flags", "code"), [("n", [], 2), ("y", [], 0), ("", ["--yes"], 0), (None, [], 2), (None, ["--yes"], 0)]
+)
 def test_a_dear_study_asks_before_it_starts(
     answer: str | None, flags: list[str], code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only where somebody sits at a terminal, and not with --yes."""
+    """Where nobody sits at a terminal it starts with a flag alone."""
     monkeypatch.setattr("sweeps.costs.forecast.ASK_ABOVE", 0.0)
     monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: answer is not None))
     monkeypatch.setattr("builtins.input", lambda question: answer)
@@ -323,7 +326,7 @@ def test_rungs_inside_a_warmup_are_refused(
     slow = {name: replace(recipe, warmup_epochs=2) for name, recipe in small_study().students.items()}
     monkeypatch.setitem(PRESETS, "small", lambda: small_study(students=slow))
     assert main(["--preset", "small", "--storage", str(tmp_path), "--plan"]) == 2
-    words = "search.rungs = (0.3333333333333333, 1.0): the first one is at epoch 2 of 'resnet_nano_32'"
+    words = "search.rungs = (0.3333333333333333, 1.0): the first one is at epoch 2 of 'mixer_nano_patch8_32'"
     said = capsys.readouterr().err
     assert words in said and "warm-up of 2 epochs; more than 0.333 is needed" in said and said.count("\n") == 1
     assert not list(tmp_path.iterdir())

@@ -70,7 +70,11 @@ def test_a_machine_that_was_taken_away_is_no_fault() -> None:
     health = Health(hosts=1, devices=2)
     for _ in range(30):
         assert not fail(health, "r", ONE, Failure("its machine is gone", preempted=True))
-    assert health.runs["r"].preemptions == 30 and not health.closed(0.0) and not health.avoided("r")
+    assert (
+        (health.runs["r"].preemptions, health.runs["r"].retries) == (30, 0)
+        and not health.closed(0.0)
+        and not health.avoided("r")
+    )
 
 
 def test_what_stops_the_study_is_asked_of_a_second_host() -> None:

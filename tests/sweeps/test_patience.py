@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from sweeps.costs.speeds import Speeds
 from sweeps.engine.patience import AT_LEAST, TIMES, WHERE_UNKNOWN, patience
+from sweeps.planning.speeds import Speeds
 from sweeps.planning.units import Key
 from sweeps.study import Cell
 

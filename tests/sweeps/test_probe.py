@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from small import small_study
 
 import sweeps.costs.probe
 from pat.config import ConfigError, Teacher
@@ -20,6 +22,7 @@ from sweeps.configs import default_options, student_run
 from sweeps.costs.flops import Work, _counted, count
 from sweeps.costs.probe import device_name, probe
 from sweeps.costs.probe_file import FILE, Probe, read_probes, write_probes
+from sweeps.costs.probing import probe_on_ray
 from sweeps.costs.sizes import checkpoint_bytes, student_bytes
 from sweeps.presets import preset
 from sweeps.study import Cell
@@ -176,3 +179,43 @@ def test_a_gradient_that_nobody_asks_for_costs_nothing() -> None:
 
 def test_work_adds_up() -> None:
     assert Work(1.0, 2) + Work(3.0, 4) == Work(4.0, 6)
+
+
+def test_a_probe_that_fails_is_said_and_the_others_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sweeps.costs.probing as probing
+    import sweeps.engine.cluster as cluster
+
+    class Task:
+        """A function whose call is an argument list; `Ray.get` makes it."""
+
+        def __init__(self, function: Callable[..., Any]) -> None:
+            self.function = function
+
+        def remote(self, *given: Any) -> tuple[Any, ...]:
+            return (self.function, *given)
+
+    def fail(config: str, root: str, teacher: str, workers: int, cell: tuple[str, str, str]) -> Probe:
+        if cell[2] == "kd":
+            raise OSError(28, "No space left on device")
+        return Probe(*cell, device="cpu", asked_workers=workers, workers=workers)
+
+    fake = SimpleNamespace(
+        remote=lambda **options: Task,
+        get=lambda task: task[0](*task[1:]),
+        wait=lambda waiting, num_returns: (waiting[:1], waiting[1:]),
+    )
+    monkeypatch.setattr(cluster, "ray", fake)
+    monkeypatch.setattr(probing, "_probe", fail)
+    monkeypatch.setattr(probing, "_look", lambda: ("cpu", 0))
+    said: list[str] = []
+    study = small_study()
+    assert probe_on_ray(study, tmp_path, tmp_path, False, said.append) == ("cpu", 0)
+    kept = {key.cell.method for key in read_probes(tmp_path, "cpu")}
+    assert kept == {"scratch", "pat"} and sum("No space left" in line for line in said) == 2
+
+    def look() -> None:
+        raise RuntimeError("no machine answers\nand more")
+
+    monkeypatch.setattr(probing, "_look", look)
+    assert probe_on_ray(study, tmp_path, tmp_path, False, said.append) == ("", 0)
+    assert said[-1] == "no probes: no machine answers"

@@ -67,7 +67,7 @@ def test_a_wave_is_on_record_before_its_runs_begin(
 
     def watched(job: Job) -> None:
         if job.trial is not None:
-            cell = Cell(job.run.teacher.model, job.run.student, job.run.method.name)  # type: ignore[union-attr]
+            cell = Cell(job.run.teacher.name, job.run.student, job.run.method.name)  # type: ignore[union-attr]
             number, place = divmod(job.trial, TWO_WAVES.search.wave)
             assert read_waves(driver.folder)[cell, number][place] == job.run.method.options
             met.append(number)
