@@ -25,10 +25,10 @@ from tests.bench.compare import compare, of_parts, read, record, table
 
 PARTS = (
     "flops", "step", "methods", "diagnostics", "dense", "views", "scheduling", "blackhole", "planner", "warm", "replay",
-    "scale", "coverage", "report",
+    "scale", "coverage", "report", "disks",
 )  # fmt: skip
 """Modules of this folder: `report()` prints and returns ratios by name, `TOLERANCE` says how far they may change."""
-LONG = ("replay", "scale", "coverage", "report")
+LONG = ("replay", "scale", "coverage", "report", "disks")
 KINDS = ("AVX512", "AVX2")
 """Of CPUs, as torch names them: those that the tolerances of costs allow for."""
 BASELINE = Path(__file__).with_name("baseline.json")

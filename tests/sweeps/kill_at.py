@@ -6,18 +6,21 @@ python kill_at.py FOLDER     each point has a folder of FOLDER; prints for each 
 import io
 import os
 import sys
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
 import stored  # noqa: E402
+import torch  # noqa: E402
 
 import analysis.bulk  # noqa: E402
 import sweeps.engine.driver  # noqa: E402
 import sweeps.engine.runs  # noqa: E402
 from analysis import points, read_runs  # noqa: E402
 from analysis.merge import merge  # noqa: E402
+from pat.models import family  # noqa: E402
 from sweeps.engine.keep import SET_ASIDE, retry  # noqa: E402
 from sweeps.store import open_study  # noqa: E402
 from sweeps.study import Study  # noqa: E402
@@ -60,6 +63,10 @@ if __name__ == "__main__":
     sweeps.engine.runs.train = stored.stored_train  # type: ignore[assignment]
     sweeps.engine.driver.GATHER_EVERY, analysis.bulk._WORTH = 2, 1
     os.fsync = lambda handle: None  # no power is cut here
+    torch.set_num_threads(1)
+    sweeps.engine.driver.family = cache(family)  # once, and not in each child
+    for model in (stored.CNN_TEACHER, stored.VIT_TEACHER, stored.MLP_STUDENT):
+        sweeps.engine.driver.family(model)
     for point in (CALM, *POINTS):
         place, count = Path(sys.argv[1], point.replace(" ", "_")), 1 if point in ONCE else 2
         first = in_child(place, "" if point == CALM else f"{point}:{count}")

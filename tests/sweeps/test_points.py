@@ -15,10 +15,12 @@ from test_driver import same
 from analysis import points
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_killed_at_every_point_a_study_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
     """Searched, trained, gathered, one run made again, merged: every table is that of the undisturbed study."""
     script = Path(__file__).with_name("kill_at.py")
-    done = subprocess.run([sys.executable, str(script), str(tmp_path)], capture_output=True, text=True, timeout=280)
+    done = subprocess.run([sys.executable, str(script), str(tmp_path)], capture_output=True, text=True, timeout=850)
     assert done.returncode == 0, done.stderr[-2000:]
     ends = {line.split("\t")[0]: tuple(line.split("\t")[1:]) for line in done.stdout.splitlines()}
     assert ends == {CALM: ("0", "0"), **{point: (str(-signal.SIGKILL), "0") for point in POINTS}}
