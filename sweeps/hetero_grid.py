@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "50d9a698d41d"
+CODE = "49949d0279bd"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from analysis.cells import family_order
 from analysis.frames import Frames
 from analysis.labels import number
-from analysis.plots import COLUMN, PAGE, Drawing, NothingToShow, register_plot
+from analysis.plots import COLUMN, PAGE, WHOM, Drawing, NothingToShow, register_plot
 from analysis.plots._dots import ROW, arrange, beyond, draw_dots, family_pair, head
 from analysis.plots._evidence import counted, evidence
 from analysis.stats import LEVEL
@@ -48,7 +48,7 @@ def draw(frame: pd.DataFrame, ax: Axes) -> Axes:
     return head(ax, family_pair(frame.iloc[0]), counted(int(frame["pairs"].max()), "pair"))
 
 
-@register_plot("family_matrix", 30)
+@register_plot("family_matrix", 30, WHOM)
 def compose(frames: Frames) -> list[Drawing]:
     """Teachers' families down, students' across."""
     frame = prepare(frames)

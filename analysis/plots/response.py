@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.frames import Frames
 from analysis.labels import method_label, wrap
-from analysis.plots import PAGE, TALLEST, Drawing, NothingToShow, register_plot
+from analysis.plots import PAGE, SETTINGS, TALLEST, Drawing, NothingToShow, register_plot
 from analysis.plots.looks import looks, order
 from analysis.searches import evidence, marked, pairs, parameters
 from analysis.tables import trials
@@ -82,7 +82,7 @@ def draw(frame: pd.DataFrame, ax: Axes, colour: str = "0.2") -> Axes:
     return ax
 
 
-@register_plot("response", 62)
+@register_plot("response", 62, SETTINGS)
 def compose(frames: Frames) -> list[Drawing]:
     """A drawing for each method, and more where its pairs do not fit a page; the first pages come first."""
     frame = prepare(frames)
@@ -97,7 +97,7 @@ def compose(frames: Frames) -> list[Drawing]:
         figure = _page(rows, names, labels, colours[method], frames.metric.axis("validation {plain}"))
         name = f"response_{method}" + (f"_{number}" if number > 1 else "")
         title = f"Response of {method_label(method)} to its hyper-parameters"
-        drawings.append(Drawing(name, title, _caption(frames, rows, len(first) - _MOST), figure))
+        drawings.append(Drawing(name, title, _caption(frames, rows, len(first) - _MOST), figure, more=True))
     return drawings
 
 

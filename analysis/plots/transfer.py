@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.frames import Frames
 from analysis.labels import method_label
-from analysis.plots import COLUMN, PAGE, TALLEST, Drawing, NothingToShow, register_plot
+from analysis.plots import COLUMN, PAGE, SETTINGS, TALLEST, Drawing, NothingToShow, register_plot
 from analysis.plots.looks import order
 from analysis.searches import marked, pairs
 from analysis.tables import transfer, trials
@@ -80,7 +80,7 @@ def draw(frame: pd.DataFrame, ax: Axes) -> Axes:
     return ax
 
 
-@register_plot("transfer", 66)
+@register_plot("transfer", 66, SETTINGS)
 def compose(frames: Frames) -> list[Drawing]:
     """A drawing for each method that was searched in at least two cells."""
     frame = prepare(frames)
@@ -96,7 +96,9 @@ def compose(frames: Frames) -> list[Drawing]:
         shown["row"] = shown["row"].where(shown["source"] == "cell", shown["row"] - int(sizes[method]) + size)
         title = f"Transfer of settings of {method_label(method)}"
         caption = _caption(frames, rows, int(sizes[method]) - size, len(methods) - _MOST)
-        drawings.append(Drawing(f"transfer_{method}", title, caption, _figure(shown, size, frames.metric.points)))
+        drawings.append(
+            Drawing(f"transfer_{method}", title, caption, _figure(shown, size, frames.metric.points), more=True)
+        )
     return drawings
 
 
