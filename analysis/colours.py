@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-LOSS, NONE, GAIN = "#ee9a5b", "#ffffff", "#62a8e5"
+LOSS, NONE, GAIN = "#e07b2f", "#ffffff", "#3f8fdd"
 """Orange loses, blue gains: told apart with every common kind of colour blindness, and both light enough for black."""
 
 

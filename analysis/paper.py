@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -107,15 +108,16 @@ def _table(frames: Frames, marks: _Marks) -> pd.DataFrame:
         ["student_family", "student", "teacher_family", "teacher"], key=family_order, kind="stable"
     )
     rows = []
-    for (teacher, student), group in ordered.groupby(["teacher", "student"], sort=False):
+    pair: Any
+    for pair, group in ordered.groupby(["teacher", "student"], sort=False):
         own = group.set_index("method")
-        row = {"family": family_label(group["student_family"].iloc[0]), "teacher": labels[teacher]}
-        row |= {"student": labels[student], "teacher's": _number(group["teacher_score"].max())}
+        row = {"family": family_label(group["student_family"].iloc[0]), "teacher": labels[pair[0]]}
+        row |= {"student": labels[pair[1]], "teacher's": _number(group["teacher_score"].max())}
         row |= {"scratch": _number(group["scratch_mean"].max())}
         rows.append(row | dict(zip(methods, _scores(own, methods, marks), strict=True)))
     table = pd.DataFrame(rows).rename(columns={name: method_label(name) for name in methods})
     means = frames.table("methods").query("setting == @setting").set_index("method")
-    last = [_mean(means.loc[name]) for name in methods]
+    last = [_mean(row) for row in means.loc[methods].to_dict("records")]
     return pd.concat([table, pd.DataFrame([["", "mean gain", "", "", "", *last]], columns=table.columns)])
 
 
@@ -128,11 +130,11 @@ def _scores(own: pd.DataFrame, methods: Sequence[str], marks: _Marks) -> Iterato
             continue
         value, text = known[method], _number(known[method])
         text = marks.best % text if value == best else marks.second % text if value == second else text
-        sure = own.loc[method, f"{_GAIN}_p_holm"] < 1 - LEVEL and own.loc[method, _GAIN] > 0
+        sure = bool(own[f"{_GAIN}_p_holm"][method] < 1 - LEVEL and own[_GAIN][method] > 0)
         yield text + (marks.sure if sure else "")
 
 
-def _mean(row: pd.Series) -> str:
+def _mean(row: Mapping[Hashable, Any]) -> str:
     if pd.isna(row["gain"]):
         return _NONE
     half = (row["high"] - row["low"]) / 2
@@ -149,6 +151,7 @@ def settings(frames: Frames) -> pd.DataFrame:
     rows = frames.cells[(frames.cells["setting"] == "tuned") & frames.cells["options"].notna()]
     labels = shorten({*rows["teacher"], *rows["student"]})
     found = []
+    row: Any
     for row in rows.itertuples():
         options = json.loads(row.options)
         words = ", ".join(

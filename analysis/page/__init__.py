@@ -104,9 +104,9 @@ def page(report: Report, refresh: int | None = None) -> str:
     )
 
 
-def _by_question(pictures: Sequence[Picture]) -> list[dict[str, object]]:
+def _by_question(pictures: Sequence[Picture]) -> list[Mapping[str, object]]:
     """{"question", "shown", "more"} of each question that a figure answers, in the order of the figures."""
-    groups = []
+    groups: list[Mapping[str, object]] = []
     for question in dict.fromkeys(picture.question for picture in pictures):
         own = [picture for picture in pictures if picture.question == question]
         shown, more = ([_figure(one) for one in own if one.more == folded] for folded in (False, True))

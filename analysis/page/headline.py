@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import combinations
 from typing import Any
 
@@ -65,8 +66,7 @@ def verdict(ranked: pd.DataFrame, points: str) -> str:
     if together.empty:
         own = ranked.dropna(subset="own_gain").sort_values("own_gain", ascending=False)
         parts = [
-            f"{method_label(row.method)} {signed(row.own_gain)} ({row.own_pairs})"
-            for row in own.head(_NAMED).itertuples()
+            f"{method_label(row.method)} {signed(row.own_gain)} ({row.own_pairs})" for row in _rows(own.head(_NAMED))
         ]
         return f"No pair has all methods yet. Mean gain in {points} over each method's own pairs: {', '.join(parts)}."
     best = together.iloc[int(together["gain"].argmax())]
@@ -101,7 +101,7 @@ def _others(ranked: pd.DataFrame) -> str:
         (tested[sure & (tested["gain"] < 0)], "hurt"),
         (tested[~sure], "cannot be told from no effect"),
     ):
-        named = [f"{method_label(row.method)} {signed(row.gain)}" for row in rows.itertuples()]
+        named = [f"{method_label(row.method)} {signed(row.gain)}" for row in _rows(rows)]
         if named:
             word = word if len(named) > 1 else {"help too": "helps too", "hurt": "hurts"}.get(word, word)
             parts.append(f"{', '.join(named)} {word}")
@@ -199,7 +199,7 @@ def cautions(frames: Frames) -> list[str]:
 def by_method(frames: Frames) -> list[dict[str, Any]]:
     """One row per method and setting, in the order of all tables, of what the table of methods says, as text."""
     rows = []
-    for row in frames.table("methods").itertuples():
+    for row in _rows(frames.table("methods")):
         span = "" if pd.isna(row.low) else f"{signed(row.low)} to {signed(row.high)}"
         line = {"method": method_label(row.method), "setting": row.setting, "pairs": f"{row.own_pairs}"}
         line |= {"mean": signed(row.gain), "span": span, "own": signed(row.own_gain), "asked": signed(row.asked_gain)}
@@ -213,7 +213,7 @@ def best_rows(frames: Frames) -> list[dict[str, str]]:
     frame = frames.table("best")
     labels = shorten({*frame["teacher"], *frame["student"]})
     rows = []
-    for row in frame.itertuples():
+    for row in _rows(frame):
         span = "" if pd.isna(row.low) else f"{signed(row.low)} to {signed(row.high)}"
         line = {"student": labels[row.student], "teacher": labels[row.teacher], "method": method_label(row.method)}
         line |= {"gain": signed(row.gain), "span": span, "verdict": row.verdict, "on": row.chosen_on}
@@ -288,6 +288,10 @@ def _largest(known: pd.DataFrame, points: str) -> str:
     if pd.notna(shrunk):
         text += f" As the largest of {len(known)} it is too large: in the light of the other cells, {signed(shrunk)}."
     return text
+
+
+def _rows(frame: pd.DataFrame) -> Iterable[Any]:
+    return frame.itertuples()
 
 
 def _times(cost: float) -> str:

@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from analysis.frames import Frames
+from analysis.plots import _font
 
 STYLE = Path(__file__).with_name("paper.mplstyle")
 COLUMN, PAGE, TALLEST = 3.35, 7.0, 9.0
@@ -89,6 +90,7 @@ def compose_plot(name: str, frames: Frames) -> list[Drawing]:
 
     Raises NothingToShow, and KeyError where there is no such plot.
     """
+    _font.register()
     with matplotlib.style.context(STYLE):
         drawings = list(_plots[name][2](frames))
         for figure in (drawing.figure for drawing in drawings):

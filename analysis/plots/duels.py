@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -48,6 +50,7 @@ def prepare(frames: Frames) -> pd.DataFrame:
 def draw(frame: pd.DataFrame, ax: Axes) -> Axes:
     """All rows of `prepare` on `ax`."""
     colours = scale(float(frame["limit"].iloc[0]))
+    cell: Any
     for cell in frame.itertuples():
         face = colours.to_rgba(cell.difference)
         ax.add_patch(Rectangle((cell.column - 0.5, cell.row - 0.5), 1, 1, facecolor=face, edgecolor="white"))

@@ -95,7 +95,7 @@ def _page(frames: Frames, frame: pd.DataFrame, pairs: pd.DataFrame, across: int)
         ax.set_title(f"{names[0]}\n→ {names[1]}", fontsize=7, pad=3)
         draw(panel, ax)
         absent = _absent(frames, pair, set(panel["method"]))
-        ax.text(0.98, 0.04, absent, transform=ax.transAxes, ha="right", va="bottom", fontsize=6, color="0.35")
+        ax.text(0.98, 0.04, absent, transform=ax.transAxes, ha="right", va="bottom", fontsize=6.5, color="0.35")
         if position + across >= len(pairs):
             ax.tick_params(labelbottom=True)
             ax.set_xlabel("epoch")

@@ -12,7 +12,7 @@ from matplotlib.ticker import PercentFormatter
 from analysis.frames import Frames
 from analysis.labels import method_label, number
 from analysis.plots import COLUMN, METHODS, Drawing, NothingToShow, register_plot
-from analysis.plots._dots import ROW, arrange, draw_dots
+from analysis.plots._dots import ROW, arrange, draw_dots, usual
 from analysis.plots._evidence import counted, evidence
 from analysis.plots.looks import dressed, order
 from analysis.rectangle import Rectangle, of_gains
@@ -32,7 +32,7 @@ def prepare(frames: Frames) -> pd.DataFrame:
     """
     rows = []
     for setting, gains in _complete(frames).items():
-        ends = min(0.0, float(gains.values.min())), max(0.0, float(gains.values.max()))
+        ends = usual(pd.Series(gains.values.ravel()))
         margin = 0.02 * (ends[1] - ends[0])
         limits = np.linspace(ends[0] - margin, ends[1] + margin, _STEPS)
         for method in gains.methods:

@@ -76,8 +76,8 @@ def draw(frame: pd.DataFrame, ax: Axes, colour: str = "0.2") -> Axes:
     )  # fmt: skip
     ax.set_ylim(low, high)
     ax.yaxis.set_major_locator(MaxNLocator(3))
-    ax.tick_params(axis="y", labelsize=5.8, pad=1.5)
-    ax.tick_params(axis="x", labelsize=5.8, pad=4)
+    ax.tick_params(axis="y", labelsize=6.5, pad=1.5)
+    ax.tick_params(axis="x", labelsize=6.5, pad=4)
     ax.grid(axis="y")
     return ax
 
@@ -126,7 +126,7 @@ def _page(frame: pd.DataFrame, names: Sequence[str], labels: Sequence[str], colo
             if (label, name) in cells:
                 draw(cells[label, name], axes[i, j], colour)
         axes[i, 0].annotate(
-            _two_lines(label), (0, 0.5), (-0.33 * 72, 0), "axes fraction", "offset points", fontsize=6, ha="right",
+            _two_lines(label), (0, 0.5), (-0.33 * 72, 0), "axes fraction", "offset points", fontsize=6.5, ha="right",
             va="center",
         )  # fmt: skip
     for j, name in enumerate(names):

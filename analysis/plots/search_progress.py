@@ -62,7 +62,7 @@ def draw(frame: pd.DataFrame, ax: Axes, wave: int = 0) -> Axes:
     ax.yaxis.set_major_locator(MaxNLocator(4))
     ax.grid(axis="y")
     teacher, student = str(frame["pair"].iloc[0]).split(" → ")
-    ax.set_title(f"{wrap(teacher, 26, 1)} →\n{wrap(student, 26, 1)}", fontsize=6.3, pad=3)
+    ax.set_title(f"{wrap(teacher, 26, 1)} →\n{wrap(student, 26, 1)}", fontsize=6.5, pad=3)
     return ax
 
 

@@ -164,7 +164,8 @@ def _estimate(value: float, variance: float, df: float, level: float) -> Estimat
     if not variance >= ROUNDING**2:
         return _unknown(value)
     low, high, p = t_interval(value, variance, df, level)
-    return Estimate(value, *(float(end) for end in possible(low, high)), float(p))
+    low, high = possible(low, high)
+    return Estimate(value, float(low), float(high), float(p))
 
 
 def _unknown(value: float) -> Estimate:

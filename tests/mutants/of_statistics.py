@@ -57,6 +57,11 @@ MUTANTS = [
         ("(low > -SMALLEST) & (high", "(low > -SMALLEST) | (high"),
         ("sure & (gain < 0)]", "gain < 0]"),
     ),
+    *of(
+        "analysis/stats/correlation.py",
+        ('ranks -= ranks.groupby(frame["student"]).transform("mean")', "ranks -= ranks.mean()"),
+        ("np.abs(chance) >= abs(rho)", "chance >= rho"),
+    ),
     *of("analysis/stats/offered.py", ("PAIR_SEEDS = 3", "PAIR_SEEDS = 2"), ("PROFILE_SEEDS = 5", "PROFILE_SEEDS = 4")),
     *of(
         "analysis/stats/aggregates.py",
