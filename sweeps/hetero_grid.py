@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "c90a57eb50e6"
+CODE = "7c4bbb1fc873"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.frames import Frames
 from analysis.labels import method_label
-from analysis.plots import COLUMN, PAGE, Drawing, NothingToShow, register_plot
+from analysis.plots import COLUMN, PAGE, TRUST, Drawing, NothingToShow, register_plot
 from analysis.plots._evidence import counted, evidence, intervals, listed
 from analysis.plots.looks import dressed, order
 from analysis.tables import published
@@ -65,7 +65,7 @@ def draw(frame: pd.DataFrame, ax: Axes) -> Axes:
     return ax
 
 
-@register_plot("published_scatter", 60)
+@register_plot("published_scatter", 60, TRUST)
 def compose(frames: Frames) -> list[Drawing]:
     """One panel a method."""
     frame = prepare(frames)
