@@ -13,7 +13,7 @@ from analysis.cells import family_order, main_setting
 from analysis.cost import device_hours
 from analysis.frames import Frames
 from analysis.labels import family_label, method_label, shorten
-from analysis.plots.looks import order
+from analysis.order import order
 from analysis.schema import PHASES
 from analysis.stats import LEVEL
 from analysis.tables.forms import escape

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from analysis.cells import seed_gains
 from analysis.frames import Frames
-from analysis.plots.looks import order
+from analysis.order import order
 from analysis.words import few
 
 PAIR = ["teacher", "student"]

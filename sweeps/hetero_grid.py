@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "7c4bbb1fc873"
+CODE = "1e628cd41e67"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 from analysis.cells import main_setting
 from analysis.frames import Frames
 from analysis.labels import method_label, shorten
-from analysis.plots.looks import order
+from analysis.order import order
 from analysis.stats import LEVEL
 from analysis.verdicts import HELPS, HURTS, NO_MATTER, SMALLEST, UNKNOWN
 

@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from analysis.labels import family_label, method_label, number
-from analysis.plots.looks import dressed, order
+from analysis.order import order
+from analysis.plots.looks import dressed
 
 ROW = {1: 0.135, 2: 0.15}
 """Inches of a row, by how many settings are drawn in it."""

@@ -13,9 +13,10 @@ from analysis.cells import FAMILIES
 from analysis.cost import device_hours
 from analysis.frames import Frames
 from analysis.labels import family_label, method_label
+from analysis.order import order
 from analysis.plots import COLUMN, COST, PAGE, Drawing, NothingToShow, register_plot
 from analysis.plots._evidence import counted, evidence, intervals
-from analysis.plots.looks import looks, order
+from analysis.plots.looks import looks
 from analysis.plots.response import round_numbers
 from analysis.tables import costs
 

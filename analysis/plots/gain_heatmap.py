@@ -15,10 +15,10 @@ from analysis.cells import family_order
 from analysis.colours import end
 from analysis.frames import Frames
 from analysis.labels import method_label, shorten
+from analysis.order import order
 from analysis.plots import COLUMN, HELPS, PAGE, TALLEST, Drawing, register_plot
 from analysis.plots._cells import LABEL, cell_points, draw_cell, name_models, scale, student_labels, teacher_labels
 from analysis.plots._evidence import continued, evidence, intervals, numbered
-from analysis.plots.looks import order
 from analysis.stats import LEVEL
 
 SETTINGS = ("tuned", "default")

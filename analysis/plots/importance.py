@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 
 from analysis.frames import Frames
 from analysis.labels import method_label, wrap
+from analysis.order import order
 from analysis.plots import COLUMN, SETTINGS, TALLEST, Drawing, NothingToShow, register_plot
-from analysis.plots.looks import looks, order
+from analysis.plots.looks import looks
 from analysis.tables import importance
 
 LEVEL = 0.05

@@ -10,10 +10,11 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.frames import Frames
 from analysis.labels import method_label, shorten, wrap
+from analysis.order import order
 from analysis.plots import COLUMN, PAGE, TRUST, Drawing, NothingToShow, register_plot
 from analysis.plots._evidence import WEIGHTS, continued, listed, numbered, seeds
 from analysis.plots._runs import shown_runs
-from analysis.plots.looks import dressed, order
+from analysis.plots.looks import dressed
 
 _ACROSS, _DOWN, _TALL = 4, 5, 1.45
 """Panels side by side, rows on a page, inches of a row."""

@@ -7,6 +7,8 @@ from typing import Literal, NamedTuple
 
 import pandas as pd
 
+from analysis.order import order
+
 Line = Literal["-", "--", "-."]
 
 SCRATCH_GREY = "0.7"
@@ -24,28 +26,12 @@ _AKIN = {
 """There are no more colours: these share one, with another marker and line."""
 
 
-_BY_KIND = (
-    "kd", "dkd", "nkd", "dist", "wttm", "rld", "ofa", "uskd",
-    "fitnet", "reviewkd", "sokd", "vkd", "rsd",
-    "cc", "rkd", "crd",
-    "fbt", "pat",
-)  # fmt: skip
-
-
 class Look(NamedTuple):
     """matplotlib's colour, marker and line style of a method."""
 
     colour: str
     marker: str
     line: Line
-
-
-def order(methods: Iterable[str]) -> list[str]:
-    """Methods in the one order of all tables and figures, by what is distilled: the teacher's answers (KD first), its
-    features, relations between samples, and what adapts the teacher (PAT last). What is not known here follows, by
-    name."""
-    places = {method: place for place, method in enumerate(_BY_KIND)}
-    return sorted(set(methods), key=lambda method: (places.get(method, len(places)), method))
 
 
 def looks(methods: Iterable[str]) -> dict[str, Look]:

@@ -11,10 +11,11 @@ from matplotlib.ticker import PercentFormatter
 
 from analysis.frames import Frames
 from analysis.labels import method_label, number
+from analysis.order import order
 from analysis.plots import COLUMN, METHODS, Drawing, NothingToShow, register_plot
 from analysis.plots._dots import ROW, arrange, draw_dots, usual
 from analysis.plots._evidence import counted, evidence
-from analysis.plots.looks import dressed, order
+from analysis.plots.looks import dressed
 from analysis.rectangle import Rectangle, of_gains
 from analysis.stats import LEVEL, interquartile_mean, performance_profile
 from analysis.stats.offered import PROFILE_SEEDS

@@ -11,9 +11,10 @@ from matplotlib.figure import Figure
 from analysis.cells import main_setting
 from analysis.frames import Frames
 from analysis.labels import method_label
+from analysis.order import order
 from analysis.plots import COLUMN, PAGE, WHOM, Drawing, NothingToShow, register_plot
 from analysis.plots._evidence import evidence
-from analysis.plots.looks import dressed, order
+from analysis.plots.looks import dressed
 from analysis.stats import LEVEL
 from analysis.tables.predictors import PREDICTORS
 

@@ -12,9 +12,10 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.frames import Frames
 from analysis.labels import method_label
+from analysis.order import order
 from analysis.plots import COLUMN, PAGE, TRUST, Drawing, NothingToShow, register_plot
 from analysis.plots._evidence import counted, evidence, intervals, listed
-from analysis.plots.looks import dressed, order
+from analysis.plots.looks import dressed
 from analysis.tables import published
 
 _ACROSS = 4

@@ -14,8 +14,9 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.frames import Frames
 from analysis.labels import method_label, wrap
+from analysis.order import order
 from analysis.plots import PAGE, SETTINGS, TALLEST, Drawing, NothingToShow, register_plot
-from analysis.plots.looks import looks, order
+from analysis.plots.looks import looks
 from analysis.searches import evidence, marked, pairs, parameters
 from analysis.tables import trials
 

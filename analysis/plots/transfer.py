@@ -16,8 +16,8 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.frames import Frames
 from analysis.labels import method_label
+from analysis.order import order
 from analysis.plots import COLUMN, PAGE, SETTINGS, TALLEST, Drawing, NothingToShow, register_plot
-from analysis.plots.looks import order
 from analysis.searches import marked, pairs
 from analysis.tables import transfer, trials
 

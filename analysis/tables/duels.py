@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from analysis.cells import main_setting, seed_gains
 from analysis.choice import choose
 from analysis.frames import Frames
-from analysis.plots.looks import order
+from analysis.order import order
 from analysis.rectangle import PAIR, Rectangle, rectangle
 from analysis.schema import SETTINGS
 from analysis.stats import holm, mean_gain

@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.cells import seed_gains
 from analysis.frames import Frames
-from analysis.plots.looks import order
+from analysis.order import order
 from analysis.rectangle import PAIR, Rectangle, of_gains
 from analysis.schema import SETTINGS
 from analysis.stats import LEVEL, holm, interquartile_mean, mean_gain, mean_gain_of_pairs, ranking, spread

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from analysis.frames import Frames
-from analysis.plots.looks import order
+from analysis.order import order
 from analysis.schema import SETTINGS
 from analysis.stats.correlation import Correlation, within
 from analysis.tables import INT, REAL, TEXT, register_table

@@ -12,8 +12,9 @@ from matplotlib.colors import to_rgb
 from numpy.typing import ArrayLike, NDArray
 
 from analysis.colours import GAIN, LOSS, NONE
+from analysis.order import order
 from analysis.plots._cells import COLOURS
-from analysis.plots.looks import SCRATCH_GREY, dressed, looks, order
+from analysis.plots.looks import SCRATCH_GREY, dressed, looks
 
 TEN = ("kd", "pat", "ofa", "dist", "dkd", "fitnet", "crd", "rkd", "cc", "fbt")
 KINDS = {
