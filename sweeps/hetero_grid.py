@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "2eb5e1507872"
+CODE = "097f27dffd17"
 COPY = Path.home() / "pat-sweeps"
 
 
