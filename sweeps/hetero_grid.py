@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "097f27dffd17"
+CODE = "ad7b7a300cd3"
 COPY = Path.home() / "pat-sweeps"
 
 
