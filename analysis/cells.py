@@ -85,7 +85,8 @@ def cells(matrix: pd.DataFrame, runs: pd.DataFrame, correct: Mapping[str, bytes]
         gains = _gains(keys, pairs, resolution, bits).add_prefix(name + "_")
         frame = pd.concat([frame, gains.rename(columns={name + "_mean": name})], axis=1)
     frame.insert(len(_COLUMNS), "n", frame.pop("gain_over_scratch_n"))
-    return _sorted(frame.assign(gain_over_scratch_shrunk=_shrunken(frame), verdict=_verdicts(frame)))
+    frame = _sorted(frame)
+    return frame.assign(gain_over_scratch_shrunk=_shrunken(frame), verdict=_verdicts(frame))
 
 
 def seed_gains(matrix: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:

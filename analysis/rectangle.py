@@ -48,7 +48,7 @@ def of_gains(frames: Frames, setting: str) -> Rectangle:
     """The gains over scratch of all methods of a setting, in points."""
     gains = seed_gains(frames.matrix, frames.runs).dropna(subset="gain_over_scratch")
     rows = gains[gains["setting"] == setting].rename(columns={"gain_over_scratch": "score"})
-    return rectangle(rows, frames.matrix[frames.matrix["setting"] == setting])
+    return rectangle(rows, frames.matrix[frames.matrix["setting"] == setting].sort_values(PAIR))
 
 
 def rectangle(rows: pd.DataFrame, asked: pd.DataFrame) -> Rectangle:

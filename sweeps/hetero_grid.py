@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "1e628cd41e67"
+CODE = "2fcee375d3cf"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -89,8 +89,9 @@ def _draw_mark(mark: Any, ax: Axes) -> None:
         low = mark.gain < mark.left
         edge = mark.left if low else mark.right
         ax.plot([edge], [y], marker="<" if low else ">", markersize=3, color=colour, clip_on=False, zorder=3)
-        ax.annotate(number(mark.gain, 1), (edge, y), (4 if low else -4, 0), textcoords="offset points", va="center",
-                    ha="left" if low else "right", fontsize=_WORD, color="0.2")  # fmt: skip
+        away = 4 if main else 28  # beside the number of the other setting, not over it
+        ax.annotate(number(mark.gain, 1), (edge, y), (away if low else -away, 0), textcoords="offset points",
+                    va="center", ha="left" if low else "right", fontsize=_WORD, color="0.2")  # fmt: skip
         return
     if pd.notna(mark.low):
         ax.plot([mark.low, mark.high], [y, y], color=colour, linewidth=1.1 if main else 0.7, zorder=2)

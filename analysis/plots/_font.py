@@ -24,7 +24,7 @@ def register() -> None:
     if FAMILY in font_manager.fontManager.get_font_names():
         return
     for weight in ("normal", "bold"):
-        whole = Path(font_manager.findfont(font_manager.FontProperties("DejaVu Sans", weight=weight)))
+        whole = Path(font_manager.findfont(font_manager.FontProperties(family="DejaVu Sans", weight=weight)))
         place = Path(mpl.get_cachedir()) / f"report-{mpl.__version__}-{whole.name}"
         if not place.exists():
             _make(whole, place)

@@ -15,6 +15,7 @@ from analysis.frames import Frames
 from analysis.labels import method_label, number
 from analysis.plots import COLUMN, METHODS, PAGE, Drawing, NothingToShow, register_plot
 from analysis.plots._cells import scale
+from analysis.plots._dots import usual
 from analysis.plots._evidence import evidence
 from analysis.stats import LEVEL
 from analysis.tables.duels import BEST_OTHER
@@ -42,7 +43,7 @@ def prepare(frames: Frames) -> pd.DataFrame:
     frame["row"] = frame["method"].map(places)
     frame["column"] = frame["other"].map(places | {BEST_OTHER: len(places)})
     frame = frame[(frame["row"] < _MOST) & ((frame["column"] < _MOST) | (frame["other"] == BEST_OTHER))]
-    frame["limit"] = end(frame["difference"])
+    frame["limit"] = end(pd.Series(usual(frame["difference"])))
     columns = ["method", "other", "row", "column", "difference", "half", "sure", "limit"]
     return frame.sort_values(["row", "column"], ignore_index=True)[columns]
 

@@ -31,7 +31,7 @@ _COLUMNS = ("setting", "method", "other", "pairs", "seeds", "difference", "low",
     27,
     title="Each method against each other",
     note="Test {short} of the method minus that of the other, {points}, over the pairs and seeds that both have. low "
-    "and high answer: these pairs, other seeds. probability: that a run of the method is better than one of the other "
+    "and high answer: these pairs, other seeds. probability: that a run of the method gains more than one of the other "
     "on the same pair (Agarwal et al. 2021). best other: of each pair the best of all others, chosen on validation.",
     columns={
         "setting": (TEXT, "default or tuned"),
@@ -58,7 +58,7 @@ def prepare(frames: Frames) -> pd.DataFrame:
         rows = gains[gains["setting"] == setting]
         if rows["method"].nunique() < 2:
             continue
-        asked = frames.matrix[frames.matrix["setting"] == setting]
+        asked = frames.matrix[frames.matrix["setting"] == setting].sort_values(PAIR)
         table = pd.DataFrame(_each(rows, asked, setting), columns=list(_COLUMNS))
         table["p_holm"] = holm(table["p"])
         parts.append(table)

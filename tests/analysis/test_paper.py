@@ -26,7 +26,7 @@ def test_the_table_of_pairs_and_methods(frames: Frames) -> None:
     lines = paper.paper_tex(frames).splitlines()
     rows = [line.removesuffix(r" \\").split(" & ") for line in lines if line.endswith(r"\\") and " & " in line]
     assert rows[0] == ["teacher", "student", "teacher's", "scratch", "KD", "OFA", "FitNet", "PAT"] and len(rows) == 14
-    cells = frames.cells.query("setting == 'tuned'").set_index(["teacher", "student", "method"])
+    cells = frames.cells.query("setting == 'tuned'").set_index(["teacher", "student", "method"]).sort_index()
     own = cells.loc[("convnext_tiny", "swin_pico_patch4_window7_224")]
     row = next(row for row in rows if row[:2] == [r"convnext\_tiny", r"swin\_pico"])
     assert row[3] == f"{own['scratch_mean'].iloc[0]:.2f}"
@@ -43,7 +43,9 @@ def test_the_table_of_pairs_and_methods(frames: Frames) -> None:
     assert rows[-1][-1] == f"+{mean['gain']:.2f} ({(mean['high'] - mean['low']) / 2:.2f})"
     assert sum(line == r"\midrule" for line in lines) == 4, "below the head, between families, above the mean"
     text = paper.paper_md(frames)
-    assert text.count("**") == 24 and "| convnext_tiny | swin_pico " in text
+    scores = cells["score_mean"].round(2).unstack("method")
+    best = scores.eq(scores.max(axis=1), axis=0).to_numpy().sum()
+    assert text.count("**") == 2 * best and best >= 12 and "| convnext_tiny | swin_pico " in text
 
 
 def test_settings_and_checklist(frames: Frames) -> None:
@@ -52,7 +54,7 @@ def test_settings_and_checklist(frames: Frames) -> None:
     text = paper.checklist(frames)
     assert "3 for each cell" in text and "nothing was tuned" in text and "device-hours in" in text
     bad = int(frames.runs["status"].isin(("failed", "diverged")).sum())
-    assert f"{bad} of {len(frames.runs)} runs failed or diverged" in text and bad == 3
+    assert f"{bad} of {len(frames.runs)} runs failed or diverged" in text and bad == 6
 
 
 def test_a_study_without_scores_has_no_paper(tmp_path: Path) -> None:
