@@ -230,7 +230,7 @@ def _column(table: str, field: pa.Field, values: list[Any]) -> pa.Array:
         raise LedgerError(f"column {field.name!r} of a {table} row may not be null")
     if table == "run" and field.name in RESULT_COLUMNS:
         for value in values:
-            if value is not None and not math.isfinite(value):
+            if value is not None and math.isinf(value):
                 raise LedgerError(
                     f"column {field.name!r} of a run row is {value}; allowed: a score in percent, or none"
                 )

@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "2fcee375d3cf"
+CODE = "42d767d04ec0"
 COPY = Path.home() / "pat-sweeps"
 
 
