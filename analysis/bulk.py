@@ -54,9 +54,16 @@ def run_folders(filesystem: fs.FileSystem, root: str) -> list[str]:
 
 
 def read_every(
-    filesystem: fs.FileSystem, root: str, name: str, schema: pa.Schema, wanted: pa.Schema, keep: bool
+    filesystem: fs.FileSystem,
+    root: str,
+    name: str,
+    schema: pa.Schema,
+    wanted: pa.Schema,
+    keep: bool,
+    damaged: list[str] | None = None,
 ) -> pa.Table:
-    """The `wanted` columns of the file `name` of every run, in order of run_id. Raises LedgerError for any bad file.
+    """The `wanted` columns of the file `name` of every run, in order of run_id. Raises LedgerError for bad files, all
+    at once; where `damaged` is given they are left out and their errors added to it.
 
     With `keep` what was read is kept for the next time, as far as its run has ended.
     """
@@ -71,34 +78,57 @@ def read_every(
     path = f"{root}/{KEPT}/{name}"
     kept, stamps = _kept(filesystem, path, schema, wanted)
     if kept is None and not keep:
-        return _joined(read_each(filesystem, one, run_folders(filesystem, root)), wanted)
+        return _joined(read_each(filesystem, one, run_folders(filesystem, root), damaged), wanted)
     now, ended = _stamps(filesystem, root, name)
     same = {run_id for run_id, stamp in now.items() if stamps.get(run_id) == stamp}
     fresh = [run_id for run_id in now if run_id not in same]
     known = [] if kept is None else [kept.filter(pc.is_in(kept["run_id"], pa.array(sorted(same), pa.string())))]
-    table = _joined([*known, *read_each(filesystem, one, fresh)], wanted)
+    found = read_each(filesystem, one, fresh, damaged)
+    table = _joined([*known, *found], wanted)
     if known and fresh:
         order = [("run_id", "ascending")] + ([("epoch", "ascending")] if "epoch" in wanted.names else [])
         table = table.sort_by(order)
     if keep and len(ended.intersection(fresh)) >= _WORTH:
         mine = table.filter(pc.is_in(table["run_id"], pa.array(sorted(ended), pa.string())))
-        _keep(filesystem, path, mine, {run_id: now[run_id] for run_id in ended})
+        if not damaged:
+            _keep(filesystem, path, mine, {run_id: now[run_id] for run_id in ended})
     return table
 
 
 def read_each(
-    filesystem: fs.FileSystem, one: Callable[[str], pa.Table | None], run_ids: Sequence[str]
+    filesystem: fs.FileSystem,
+    one: Callable[[str], pa.Table | None],
+    run_ids: Sequence[str],
+    damaged: list[str] | None = None,
 ) -> list[pa.Table]:
     """What `one` gives for each of `run_ids`, in order, joined by the hundreds: thousands of small tables take several
-    times the memory of their rows. Threads hide the latency of an object store."""
+    times the memory of their rows. Threads hide the latency of an object store.
+
+    A LedgerError of `one` is raised when all have been tried, with those of all others; where `damaged` is given, it is
+    added there instead."""
+    bad: list[LedgerError] = []
+
+    def tried(name: str) -> pa.Table | None:
+        try:
+            return one(name)
+        except LedgerError as error:
+            bad.append(error)
+            return None
 
     def some(chunk: Sequence[str]) -> pa.Table | None:
-        tables = [table for table in map(one, chunk) if table is not None and len(table)]
+        tables = [table for table in map(tried, chunk) if table is not None and len(table)]
         return pa.concat_tables(tables).combine_chunks() if tables else None
 
     chunks = [run_ids[start : start + _CHUNK] for start in range(0, len(run_ids), _CHUNK)]
     with ThreadPoolExecutor(_READERS[isinstance(filesystem, fs.LocalFileSystem)]) as pool:
-        return [table for table in pool.map(some, chunks) if table is not None]
+        found = [table for table in pool.map(some, chunks) if table is not None]
+    if damaged is not None:
+        damaged += map(str, bad)
+    elif len(bad) == 1:
+        raise bad[0]
+    elif bad:
+        raise LedgerError(f"{len(bad)} files cannot be read: {'; '.join(sorted(map(str, bad)))}")
+    return found
 
 
 def _joined(tables: Sequence[pa.Table], wanted: pa.Schema) -> pa.Table:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 Item = TypeVar("Item")
 GROWING = ("pairs", "methods", "seeds", "gpu_share")
 BY_NAME = ("teachers", "students", "initial", "options", "choices", "spaces", "teacher_sizes")
-JOINED: Mapping[str, Any] = {"anchors": [], "search": {"failures": 3}, "spaces": {}, "teacher_sizes": {}}
+JOINED: Mapping[str, Any] = {"anchors": [], "search": {"failures": 3}, "spaces": {}}
 """Fields that every program now writes, and what a `study.json` from before them says by not having them."""
 
 

@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "c90a57eb50e6"
+CODE = "42d767d04ec0"
 COPY = Path.home() / "pat-sweeps"
 
 

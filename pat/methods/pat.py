@@ -36,8 +36,8 @@ class PAT(Method):
     variance.
 
     Options:
-        variant: "paper", or "balanced": other defaults for some of what follows, without the harm that the paper's do to
-            small studies.
+        variant: "paper", or "balanced": other defaults for some of what follows, without the harm that the paper's do
+            to small studies.
         prompt_depth: stages with a prompt in front, counted from the last one (all of them where there are fewer), or
             the stages themselves as a tuple (1 is the first).
         regions: total number of student regions N_q, or a count per stage.

@@ -227,7 +227,9 @@ WAYS: dict[str, tuple[str, dict[str, Any], bool]] = {
 
 
 @pytest.mark.parametrize("task_name", TASKS)
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    "way", [way if way in dense.METHODS else pytest.param(way, marks=pytest.mark.slow) for way in WAYS]
+)
 def test_the_losses_of_two_workers_are_those_of_one(way: str, task_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Their samples are not equally many: a worker's share makes up for that."""
     options = {"regions": 400} if task_name == "detection" else {}  # all that are proposed, more or fewer

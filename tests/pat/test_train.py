@@ -180,7 +180,7 @@ print(tiny.run(configuration, Path(folder), Path(teacher)).student_sha256)
 """
 
 
-@pytest.mark.parametrize("method", ["kd", "pat"])
+@pytest.mark.parametrize("method", ["kd", pytest.param("pat", marks=pytest.mark.slow)])
 def test_threads_come_from_the_configuration_alone(method: str, tmp_path: Path, teacher_file: Path) -> None:
     found = set()
     for threads in ("1", "2"):

@@ -27,7 +27,7 @@ from sweeps.configs import default_options, student_run
 from sweeps.costs.flops import Work, _convolution_backward, _counted, count
 from sweeps.costs.probe import device_name, probe
 from sweeps.costs.probe_file import FILE, Probe, read_probes, write_probes
-from sweeps.costs.probing import probe_on_ray
+from sweeps.costs.probing import Kind, probe_on_ray
 from sweeps.costs.sizes import checkpoint_bytes, student_bytes
 from sweeps.presets import preset
 from sweeps.study import Cell
@@ -255,16 +255,16 @@ def test_a_probe_that_fails_is_said_and_the_others_are_kept(tmp_path: Path, monk
     )
     monkeypatch.setattr(cluster, "ray", fake)
     monkeypatch.setattr(probing, "_probe", fail)
-    monkeypatch.setattr(probing, "_look", lambda: ("cpu", 0))
+    monkeypatch.setattr(probing, "kinds_on_ray", lambda: [Kind("cpu", 0, "")])
     said: list[str] = []
     study = small_study()
-    assert probe_on_ray(study, tmp_path, tmp_path, False, said.append) == ("cpu", 0)
+    assert probe_on_ray(study, tmp_path, tmp_path, said.append) == [Kind("cpu", 0, "")]
     kept = {key.cell.method for key in read_probes(tmp_path, "cpu")}
     assert kept == {"scratch", "pat"} and sum("No space left" in line for line in said) == 2
 
-    def look() -> None:
+    def look() -> list[Kind]:
         raise RuntimeError("no machine answers\nand more")
 
-    monkeypatch.setattr(probing, "_look", look)
-    assert probe_on_ray(study, tmp_path, tmp_path, False, said.append) == ("", 0)
+    monkeypatch.setattr(probing, "kinds_on_ray", look)
+    assert probe_on_ray(study, tmp_path, tmp_path, said.append) == []
     assert said[-1] == "no probes: no machine answers"
