@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "ad7b7a300cd3"
+CODE = "f9b11bc1aed0"
 COPY = Path.home() / "pat-sweeps"
 
 
