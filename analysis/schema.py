@@ -199,7 +199,7 @@ def to_table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
     """`rows` as an Arrow table of exactly `schema`; NaN becomes null.
 
     Raises LedgerError for a missing or unknown column, a value of the wrong type, a null where none is allowed, a word
-    outside the column's vocabulary, and a score that is no number: a run without one has none, or has diverged.
+    outside the column's vocabulary, and a score that is infinite.
     """
     name = schema.metadata[b"table"].decode()
     expected = set(schema.names)

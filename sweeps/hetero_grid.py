@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "42d767d04ec0"
+CODE = "1c7f5a6664be"
 COPY = Path.home() / "pat-sweeps"
 
 
