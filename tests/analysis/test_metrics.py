@@ -67,7 +67,7 @@ def drawings(frames: Frames) -> list[Drawing]:
         try:
             found += compose_plot(name, frames)
         except NothingToShow:
-            assert name == "prompts" or (name == "published_scatter" and frames.data != "coco"), name
+            assert name in ("prompts", "predictors") or (name == "published_scatter" and frames.data != "coco"), name
     return found
 
 
