@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "f9b11bc1aed0"
+CODE = "f215692cf94a"
 COPY = Path.home() / "pat-sweeps"
 
 
