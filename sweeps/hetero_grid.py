@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "1c7f5a6664be"
+CODE = "c8fd378b78ca"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -13,7 +13,7 @@ from analysis.stats.correlation import Correlation, within
 from analysis.tables import INT, REAL, TEXT, register_table
 
 PREDICTORS: Mapping[str, str] = {
-    "teacher_score": "the teacher's own accuracy",
+    "teacher_score": "the teacher's own score",
     "teacher_size": "the teacher's number of parameters",
     "same_family": "teacher and student of one family",
 }
