@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "c8fd378b78ca"
+CODE = "dcbcf64c8a6f"
 COPY = Path.home() / "pat-sweeps"
 
 

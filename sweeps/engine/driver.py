@@ -19,6 +19,7 @@ from pat.models import family
 from pat.surroundings import SurroundingsError
 from sweeps.engine.endings import Fatal, Paused
 from sweeps.engine.health import Failure, Health, Place, is_among
+from sweeps.engine.hold import Superseded
 from sweeps.engine.jobs import PAUSE, STOP, Job, student_path
 from sweeps.engine.keep import (
     Keep,
@@ -306,6 +307,9 @@ def run_here(driver: Driver) -> None:
             assert job is not None
             try:
                 execute(replace(job, patience=0.0))
+            except Superseded as error:  # what a killed driver's processes were at comes to its end first
+                driver.lost(job.run.run_id, Failure(first_line(error)))
+                continue
             except (*STOPS_STUDY, SurroundingsError) as error:
                 raise Fatal(first_line(error)) from error
             driver.ended(job.run.run_id)

@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ray import tune
 
 from analysis import storage
-from sweeps.engine.segments import STORAGE, described
+from sweeps.engine.segments import STORAGE, told
 
 FAILURES = 6
 """Losses of a worker, and steps down in memory, after which the trial gives up; the driver may hand it out again."""
@@ -146,7 +146,7 @@ def _judge(values: dict[str, Any], error: Exception) -> dict[str, Any]:
         own = [refusal]
     if not own:
         raise error
-    return {"failure": asdict(described(own[0]))}
+    return {"failure": told(own[0])}
 
 
 def _of_a_lost_peer(cause: Exception) -> bool:

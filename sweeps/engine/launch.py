@@ -78,7 +78,7 @@ class PlannerSearcher(Searcher):
             self._driver.declined(self._runs[trial_id], Place(*result["declined"]))
             self._runs[trial_id] = ""
         if "failure" in result:
-            self._failures[trial_id] = Failure(**result["failure"]), _place(result)
+            self._failures[trial_id] = Failure(*result["failure"]), _place(result)
         if "asks" not in result or trial_id not in self._runs:
             return
         run_id, following = self._runs[trial_id], None

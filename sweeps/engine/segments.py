@@ -9,7 +9,7 @@ import os
 import sys
 import time
 import traceback
-from dataclasses import asdict
+from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,14 +43,20 @@ def run_one(values: dict[str, Any], log: bool = False) -> None:
     try:
         execute(Job.from_dict(values), _telling if log else LocalIO, record_errors=False)
     except STOPS_STUDY as refusal:
-        tune.report({"epochs": 0, "failure": asdict(described(refusal)), "place": list(place)})
+        tune.report({"epochs": 0, "failure": told(refusal), "place": list(place)})
     except Exception as error:
-        tune.report({"epochs": 0, "failure": asdict(described(error)), "place": list(place)})
+        tune.report({"epochs": 0, "failure": told(error), "place": list(place)})
         traceback.print_exc()
         sys.stderr.flush()
         os._exit(1)
     else:
         tune.report({"epochs": values["until"], "place": list(place)})
+
+
+def told(error: BaseException) -> list[Any]:
+    """The fields of `described` as a list: of a mapping, Tune would tell the driver each entry under a name of its
+    own."""
+    return list(astuple(described(error)))
 
 
 def described(error: BaseException) -> Failure:

@@ -79,8 +79,9 @@ def test_an_error_ends_the_process_and_records_nothing(
     with pytest.raises(SystemExit):
         segments.run_one(taken(driver).to_dict())
     (report,) = told
-    assert report["failure"]["kind"] == kind and report["place"] == list(here()) and not len(read_runs(driver.folder))
-    assert "more" not in report["failure"]["text"] and report["failure"]["said"]
+    failure = Failure(*report["failure"])
+    assert failure.kind == kind and report["place"] == list(here()) and not len(read_runs(driver.folder))
+    assert "more" not in failure.text and failure.said
 
 
 def test_what_a_configuration_says_is_recorded_and_the_process_stays(

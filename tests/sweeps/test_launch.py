@@ -67,19 +67,17 @@ class TestOnRay:
         assert read_runs(folder).set_index("run_id")["retries"].to_dict()[unlucky] == 1
         same(folder, undisturbed)
 
-    @pytest.mark.slow  # not yet seen to end on Ray, see CHANGELOG: to be mended first
     def test_a_full_storage_ends_the_study(self, tmp_path: Path) -> None:
         def refused(values: dict[str, object]) -> None:
             from ray import tune
 
-            failure = {"text": "cannot write x: No space left on device", "kind": "stop", "said": True}
+            failure = ["cannot write x: No space left on device", "stop", True]
             tune.report({"epochs": 0, "failure": failure, "place": ["here", ""]})
 
         _, driver = prepare(tmp_path, small_study())
         with pytest.raises(Fatal, match="No space left"):
             launch(driver, work=refused)
 
-    @pytest.mark.slow  # not yet seen to end on Ray, see CHANGELOG: to be mended first
     def test_a_sick_device_ends_its_process_and_the_run_goes_on_in_another(
         self, tmp_path: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
