@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import time
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,7 @@ def test_what_stops_a_study_is_told_and_the_process_stays(
 ) -> None:
     monkeypatch.setattr(sweeps.engine.runs, "train", raising(StorageError("no room")))
     segments.run_one(taken(driver).to_dict())
-    assert told[0]["failure"] == {"text": "no room", "kind": "stop", "said": True, "preempted": False}
+    assert Failure(*told[0]["failure"]) == Failure("no room", "stop", said=True)
 
 
 def test_in_this_process_a_sick_device_ends_the_study_with_nothing_recorded(
@@ -201,7 +202,7 @@ class TestSearcher:
     def test_what_a_process_says_is_what_counts(self, driver: Driver) -> None:
         searcher = PlannerSearcher(driver, 1, limit=9)
         (run_id,) = (suggested(searcher, "t0"),)
-        searcher.on_trial_result("t0", {"failure": {"text": SICK.text, "said": True}, "place": list(ONE)})
+        searcher.on_trial_result("t0", {"failure": [*astuple(SICK)], "place": list(ONE)})
         searcher.on_trial_complete("t0", error=True)
         searcher.lost("t0", "Worker exit detail: Worker exits with exit code 1. More")
         assert driver.health.runs[run_id].failures == [(ONE, SICK, True)]
@@ -217,7 +218,7 @@ class TestSearcher:
 
     def test_a_full_disk_of_one_host_does_not_stop_the_study_of_two_does(self, driver: Driver) -> None:
         searcher = PlannerSearcher(driver, 1, limit=9)
-        full = {"text": "cannot write x: No space left on device", "kind": "stop", "said": True}
+        full = ["cannot write x: No space left on device", "stop", True]
         for number, place in enumerate((ONE, ONE, TWO)):
             run_id = suggested(searcher, f"t{number}")
             searcher.on_trial_result(f"t{number}", {"failure": full, "place": list(place)})

@@ -93,8 +93,6 @@ class TestOnRay:
         def work(values: dict[str, Any]) -> None:
             import os
 
-            import small
-
             import sweeps.engine.runs
             import sweeps.engine.segments
 
@@ -104,7 +102,7 @@ class TestOnRay:
                         file.write(f"{os.getpid()}\n")
                     if len(note.read_text().split()) == 1:
                         raise OSError(5, "Input/output error")
-                return small.fake_train(config, world, **rest)
+                return fake_train(config, world, **rest)
 
             sweeps.engine.runs.train = train
             sweeps.engine.segments.run_one(values)
