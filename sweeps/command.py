@@ -11,7 +11,10 @@ from typing import Any, NoReturn
 
 from analysis.schema import LedgerError
 from pat.config import ConfigError
-from sweeps.engine.endings import Fatal, Paused
+from sweeps.engine.endings import Fatal, Paused, Unasked
+
+UNASKED = 4
+"""The exit code of a dear study where nobody could be asked; who handed it over may ask instead."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -30,6 +33,8 @@ def guarded(command: Callable[[], int], verbose: bool) -> int:
         code, line = 2, f"error: {error}"
     except Paused as pause:
         code, line = 3, f"paused: {pause}"
+    except Unasked as refusal:
+        code, line = UNASKED, f"error: {refusal}"
     except KeyboardInterrupt:
         code, line = 130, "stopped; nothing finished is lost, the same command goes on from here"
     except Exception as error:

@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "dcbcf64c8a6f"
+CODE = "fa631bc385e9"
 COPY = Path.home() / "pat-sweeps"
 
 

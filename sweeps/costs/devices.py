@@ -17,6 +17,7 @@ from sweeps.costs.plan_text import device_word, sources, summary
 from sweeps.costs.predicted import remember
 from sweeps.costs.probe_file import read_probes
 from sweeps.costs.probing import Kind, kind_here, probe_here, probe_on_ray
+from sweeps.engine.endings import Unasked
 from sweeps.engine.keep import Keep
 from sweeps.looking.words import number
 from sweeps.planning.planner import Planner
@@ -81,7 +82,7 @@ def agree(
 ) -> None:
     """Say what is left to be spent, ask above 10 device-hours unless `yes`, and keep the forecast.
 
-    The planner gets the expected times. Raises ConfigError for a no, and where nobody can be asked.
+    The planner gets the expected times. Raises ConfigError for a no, Unasked where nobody can be asked.
     """
     expected = expect(planner.scope, folder, devices.device, devices.gpus, devices.share, data_root)
     planner.speeds = expected.speeds
@@ -99,6 +100,6 @@ def agree(
 def _ask(hours: float) -> None:
     what = f"this takes about {number(hours)} device-hours"
     if not sys.stdin.isatty():
-        raise ConfigError(f"{what} and no terminal is there to ask at: --yes starts it, --max-hours or --max-cost too")
+        raise Unasked(f"{what} and no terminal is there to ask at: --yes starts it, --max-hours or --max-cost too")
     if input(f"{what}; start? [y/N] ").strip().lower() not in ("y", "yes"):
         raise ConfigError("not started; --plan says more, --yes starts without a question")

@@ -241,7 +241,7 @@ def test_bad_single_runs_are_one_line(
 
 @pytest.mark.usefixtures("small_preset", "uncounted")
 @pytest.mark.parametrize(
-    ("answer", "flags", "code"), [("n", [], 2), ("y", [], 0), ("", ["--yes"], 0), (None, [], 2), (None, ["--yes"], 0)]
+    ("answer", "flags", "code"), [("n", [], 2), ("y", [], 0), ("", ["--yes"], 0), (None, [], 4), (None, ["--yes"], 0)]
 )
 def test_a_dear_study_asks_before_it_starts(
     answer: str | None, flags: list[str], code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
