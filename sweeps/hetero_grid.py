@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "fa631bc385e9"
+CODE = "73ff7fbdfaef"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -1,6 +1,6 @@
 """The driver of a study: hands out segments, and after each one takes up what the ledger says.
 
-It holds no state that is not in the ledger. `run_here` drives a study in this process; `launch` does on Ray.
+It holds no state that is not in the ledger. `alone.run_here` drives a study in this process, `launch` on Ray.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
@@ -16,10 +15,8 @@ from analysis import ledger, storage
 from analysis.points import reached
 from analysis.words import duration
 from pat.models import family
-from pat.surroundings import SurroundingsError
 from sweeps.engine.endings import Fatal, Paused
 from sweeps.engine.health import Failure, Health, Place, is_among
-from sweeps.engine.hold import Superseded
 from sweeps.engine.jobs import PAUSE, STOP, Job, student_path
 from sweeps.engine.keep import (
     Keep,
@@ -35,8 +32,7 @@ from sweeps.engine.live import live
 from sweeps.engine.lock import Pulse
 from sweeps.engine.patience import patience
 from sweeps.engine.progress import COLUMNS, Progress
-from sweeps.engine.records import first_line, record_end
-from sweeps.engine.runs import STOPS_STUDY, execute
+from sweeps.engine.records import record_end
 from sweeps.engine.seen import given_up, last_epoch, seen
 from sweeps.engine.siblings import Found, adopt, adoptable, initial_weights
 from sweeps.planning.matrix import matrix_rows
@@ -293,24 +289,3 @@ class Driver:
             write_wave(self.folder, self.study, wave)
         if time.monotonic() >= self._matrix_due:
             self.write_matrix()
-
-
-def run_here(driver: Driver) -> None:
-    """Drive the study to its end in this process, one segment after the other, each on one worker.
-
-    Raises Fatal, naming the file, for what concerns every run, and Paused.
-    """
-    with driver.progress.ticking():
-        while (kind := driver.kind()) is not None:
-            driver.check_pause()
-            job = driver.next_job(kind)
-            assert job is not None
-            try:
-                execute(replace(job, patience=0.0))
-            except Superseded as error:  # what a killed driver's processes were at comes to its end first
-                driver.lost(job.run.run_id, Failure(first_line(error)))
-                continue
-            except (*STOPS_STUDY, SurroundingsError) as error:
-                raise Fatal(first_line(error)) from error
-            driver.ended(job.run.run_id)
-    driver.finish()

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from pat.config import Data, Recipe
-from sweeps.engine.driver import Driver, run_here
+from sweeps.engine.alone import run_here
+from sweeps.engine.driver import Driver
 from sweeps.planning.planner import plan
 from sweeps.planning.units import Segment
 from sweeps.planning.view import RunState

@@ -16,6 +16,7 @@ import stored  # noqa: E402
 import torch  # noqa: E402
 
 import analysis.bulk  # noqa: E402
+import sweeps.engine.alone  # noqa: E402
 import sweeps.engine.driver  # noqa: E402
 import sweeps.engine.runs  # noqa: E402
 from analysis import points, read_runs  # noqa: E402
@@ -35,7 +36,7 @@ CALM = "calm"
 def drive(storage: Path, study: Study) -> Path:
     folder, grown = open_study(storage, study)
     driver = sweeps.engine.driver.Driver(folder, grown, study, storage, stream=io.StringIO())
-    sweeps.engine.driver.run_here(driver)
+    sweeps.engine.alone.run_here(driver)
     assert driver.planner.complete
     return folder
 

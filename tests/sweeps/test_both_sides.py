@@ -20,7 +20,8 @@ from sweeps.costs.forecast import Phase, forecast
 from sweeps.costs.plan_text import plan_text
 from sweeps.costs.probe_file import Probe, read_probes, write_probes
 from sweeps.costs.probing import _missing
-from sweeps.engine.driver import Driver, run_here
+from sweeps.engine.alone import run_here
+from sweeps.engine.driver import Driver
 from sweeps.looking.picture import Picture, Running
 from sweeps.looking.status_text import cell_states
 from sweeps.planning.planner import Planner

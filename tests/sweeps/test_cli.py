@@ -26,7 +26,8 @@ from sweeps.__main__ import main as train_main
 from sweeps.cli import main
 from sweeps.command import guarded
 from sweeps.costs.devices import Devices, agree
-from sweeps.engine.driver import Driver, run_here
+from sweeps.engine.alone import run_here
+from sweeps.engine.driver import Driver
 from sweeps.engine.jobs import STOP
 from sweeps.engine.lock import locked
 from sweeps.presets import PRESETS

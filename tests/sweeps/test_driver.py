@@ -20,7 +20,8 @@ from analysis.schema import EPOCH_VOLATILE, RUN_VOLATILE
 from pat.config import ConfigError, RunConfig
 from pat.io import IO
 from pat.train import Outcome
-from sweeps.engine.driver import Driver, run_here
+from sweeps.engine.alone import run_here
+from sweeps.engine.driver import Driver
 from sweeps.engine.health import LOST_LIMIT, UNBEGUN_LIMIT, Failure
 from sweeps.engine.jobs import WHERE
 from sweeps.engine.keep import KEEP, Keep, retry

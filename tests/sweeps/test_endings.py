@@ -20,7 +20,8 @@ from pat.io import IO
 from pat.memory import OutOfMemory
 from pat.train import Outcome
 from sweeps.engine import segments
-from sweeps.engine.driver import Driver, run_here
+from sweeps.engine.alone import run_here
+from sweeps.engine.driver import Driver
 from sweeps.engine.endings import Fatal
 from sweeps.engine.health import IN_A_ROW, Failure, Place, here
 from sweeps.engine.jobs import PAUSE, STOP, WHERE, Job

@@ -23,7 +23,8 @@ from pat.config import RunConfig
 from pat.methods import method_options
 from sweeps.__main__ import main
 from sweeps.configs import student_run, teacher_run
-from sweeps.engine.driver import Driver, run_here
+from sweeps.engine.alone import run_here
+from sweeps.engine.driver import Driver
 from sweeps.planning.search import draw_wave
 from sweeps.store import open_study
 from sweeps.study import Cell, Search

@@ -26,7 +26,8 @@ from pat.io import IO
 from pat.memory import Measures, OutOfMemory
 from pat.models import create_model, sha256
 from pat.train import Outcome
-from sweeps.engine.driver import Driver, run_here
+from sweeps.engine.alone import run_here
+from sweeps.engine.driver import Driver
 from sweeps.engine.endings import Fatal
 from sweeps.engine.jobs import STOP
 from sweeps.store import open_study

@@ -17,8 +17,9 @@ from sweeps.costs.forecast import Forecast, Phase, forecast, gpu_share, needs_co
 from sweeps.costs.predicted import FILE, predicted_against_actual, remember
 from sweeps.costs.probe_file import Probe, write_probes
 from sweeps.costs.probing import Kind, kind_here
+from sweeps.engine.alone import run_here
 from sweeps.engine.cluster import Node
-from sweeps.engine.driver import Driver, run_here
+from sweeps.engine.driver import Driver
 from sweeps.planning.planner import Planner
 from sweeps.planning.speeds import Speeds
 from sweeps.planning.units import keys

@@ -14,7 +14,8 @@ import sweeps.engine.runs
 from analysis import read_epochs, read_runs
 from pat.config import ConfigError
 from sweeps.command import guarded
-from sweeps.engine.driver import Driver, run_here
+from sweeps.engine.alone import run_here
+from sweeps.engine.driver import Driver
 from sweeps.engine.endings import Paused
 from sweeps.engine.jobs import STOP, Job
 from sweeps.engine.launch import launch
@@ -73,13 +74,13 @@ def test_nothing_more_is_handed_out_and_the_same_command_goes_on(
     at_most: dict[str, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every segment takes a quarter of an hour: each call does four of them."""
-    clock, executed = Clock(), sweeps.engine.driver.execute
+    clock, executed = Clock(), sweeps.engine.alone.execute
 
     def timed(job: Job) -> str:
         clock.now += 900
         return executed(job)
 
-    monkeypatch.setattr("sweeps.engine.driver.execute", timed)
+    monkeypatch.setattr("sweeps.engine.alone.execute", timed)
     study, calls, folder = small_study(), 0, tmp_path / "small"
     while True:
         driver = start(tmp_path, study, Limits(**at_most, clock=clock))

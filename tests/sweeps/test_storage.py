@@ -20,7 +20,8 @@ from analysis import read_runs, storage
 from analysis.disk import Disk
 from analysis.schema import LedgerError
 from pat.io import CHECKPOINT, PREVIOUS, UNREADABLE, LocalIO
-from sweeps.engine.driver import Driver, run_here
+from sweeps.engine.alone import run_here
+from sweeps.engine.driver import Driver
 from sweeps.engine.endings import Fatal
 from sweeps.engine.health import LOST_LIMIT, UNBEGUN_LIMIT, Failure
 from sweeps.engine.hold import Hold, Superseded

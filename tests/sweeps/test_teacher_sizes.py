@@ -26,7 +26,8 @@ from sweeps.costs.expect import configs
 from sweeps.costs.flops import Count, Work
 from sweeps.costs.plan_text import plan_text
 from sweeps.costs.probe import probe
-from sweeps.engine.driver import Driver, run_here, unsynced_models
+from sweeps.engine.alone import run_here
+from sweeps.engine.driver import Driver, unsynced_models
 from sweeps.planning.units import Key, trained_data
 from sweeps.store import open_study, read_study
 from sweeps.study import SCRATCH, Cell, Search, TeacherFile

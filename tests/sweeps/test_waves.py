@@ -21,7 +21,8 @@ import sweeps.study
 from analysis.merge import merge
 from analysis.schema import LedgerError
 from sweeps.configs import default_options
-from sweeps.engine.driver import Driver, run_here
+from sweeps.engine.alone import run_here
+from sweeps.engine.driver import Driver
 from sweeps.engine.jobs import Job
 from sweeps.looking.export_optuna import export_optuna
 from sweeps.planning.planner import Planner, rungs_of
@@ -63,7 +64,7 @@ def test_a_wave_is_on_record_before_its_runs_begin(
     replayed: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     driver, met = driver_of(tmp_path, TWO_WAVES), list[int]()
-    execute = sweeps.engine.driver.execute
+    execute = sweeps.engine.alone.execute
 
     def watched(job: Job) -> None:
         if job.trial is not None:
@@ -73,7 +74,7 @@ def test_a_wave_is_on_record_before_its_runs_begin(
             met.append(number)
         execute(job)
 
-    monkeypatch.setattr("sweeps.engine.driver.execute", watched)
+    monkeypatch.setattr("sweeps.engine.alone.execute", watched)
     run_here(driver)
     assert driver.planner.complete and set(met) == {0, 1}
     record = json.loads((driver.folder / FOLDER / f"{'--'.join(CELL)}--1.json").read_text())
