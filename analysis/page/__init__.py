@@ -15,8 +15,9 @@ from markupsafe import Markup
 from analysis.frames import Frames
 from analysis.page.embed import embedded, script_json
 from analysis.page.facts import failed, failing, hardware, reproduce, versions
-from analysis.page.headline import best_rows, by_method, cautions, date, findings, state
+from analysis.page.headline import cautions, date, findings, state
 from analysis.page.matrix import matrix
+from analysis.page.rows import best_rows, by_method
 from analysis.page.spent import spent
 from analysis.page.study import study
 from analysis.tables.forms import READABLE, SPREADSHEET

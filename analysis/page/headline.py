@@ -13,6 +13,7 @@ from analysis.cells import main_setting
 from analysis.frames import Frames
 from analysis.labels import method_label, shorten
 from analysis.order import order
+from analysis.page.rows import chance, signed
 from analysis.stats import LEVEL
 from analysis.verdicts import HELPS, HURTS, NO_MATTER, SMALLEST, UNKNOWN
 
@@ -196,47 +197,11 @@ def cautions(frames: Frames) -> list[str]:
     return [*lines, *filter(None, [frames.metric.no_images])]
 
 
-def by_method(frames: Frames) -> list[dict[str, Any]]:
-    """One row per method and setting, in the order of all tables, of what the table of methods says, as text."""
-    rows = []
-    for row in _rows(frames.table("methods")):
-        span = "" if pd.isna(row.low) else f"{signed(row.low)} to {signed(row.high)}"
-        line = {"method": method_label(row.method), "setting": row.setting, "pairs": f"{row.own_pairs}"}
-        line |= {"mean": signed(row.gain), "span": span, "own": signed(row.own_gain), "asked": signed(row.asked_gain)}
-        line |= {"spread": "–" if pd.isna(row.spread) else f"{row.spread:.2f}"}
-        rows.append(line | {"helps": row.helps, "no_matter": row.no_matter, "unknown": row.unknown, "hurts": row.hurts})
-    return rows
-
-
-def best_rows(frames: Frames) -> list[dict[str, str]]:
-    """The table `best` as text: per student which teacher and method, what it gains and what it costs."""
-    frame = frames.table("best")
-    labels = shorten({*frame["teacher"], *frame["student"]})
-    rows = []
-    for row in _rows(frame):
-        span = "" if pd.isna(row.low) else f"{signed(row.low)} to {signed(row.high)}"
-        line = {"student": labels[row.student], "teacher": labels[row.teacher], "method": method_label(row.method)}
-        line |= {"gain": signed(row.gain), "span": span, "verdict": row.verdict, "on": row.chosen_on}
-        line |= {"run": _times(row.run_cost), "whole": _times(row.whole_cost)}
-        rows.append(line | {"scratch": f"{row.scratch_mean:.2f}", "score": f"{row.score_mean:.2f}"})
-    return rows
-
-
 def date(frames: Frames) -> str:
     """The day on which the study's last run has ended, or the driver was last alive; empty where neither is known."""
     ended = frames.runs["ended"].dropna()
     found = ended.max() if len(ended) else frames.driver.beat if frames.driver else None
     return "" if found is None else f"{found:%Y-%m-%d}"
-
-
-def signed(value: float) -> str:
-    """A gain as text; a dash where there is none."""
-    return "–" if pd.isna(value) else f"{round(float(value), 2) + 0.0:+.2f}".replace("-", "−")
-
-
-def chance(p: float) -> str:
-    """A probability as text."""
-    return "–" if pd.isna(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _p(p: float) -> str:
@@ -292,10 +257,6 @@ def _largest(known: pd.DataFrame, points: str) -> str:
 
 def _rows(frame: pd.DataFrame) -> Iterable[Any]:
     return frame.itertuples()
-
-
-def _times(cost: float) -> str:
-    return "–" if pd.isna(cost) else f"{cost:.1f} ×" if cost < 99.5 else f"{cost:,.0f} ×"
 
 
 def _counted(number: Any, word: str) -> str:

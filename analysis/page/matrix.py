@@ -17,7 +17,8 @@ from analysis.frames import Frames
 from analysis.labels import method_label, shorten
 from analysis.metrics import Metric
 from analysis.order import order
-from analysis.page.headline import ALPHA, chance, signed
+from analysis.page.headline import ALPHA
+from analysis.page.rows import chance, signed
 
 BEST = "best"
 """Stands for a method in the panel that shows of each pair the best one."""

@@ -20,8 +20,9 @@ from analysis.frames import Frames, load
 from analysis.live import Driver
 from analysis.page import Picture, Report, Shown, page
 from analysis.page.embed import COLUMN_BYTES, embedded, script_json
-from analysis.page.headline import by_method, cautions, findings
+from analysis.page.headline import cautions, findings
 from analysis.page.matrix import matrix
+from analysis.page.rows import by_method
 from analysis.page.spent import read_forecast
 
 Make = Callable[..., Any]
