@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "50d9a698d41d"
+CODE = "6bad618a33b1"
 COPY = Path.home() / "pat-sweeps"
 
 
