@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "6bad618a33b1"
+CODE = "5858d48a28f8"
 COPY = Path.home() / "pat-sweeps"
 
 

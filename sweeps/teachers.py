@@ -18,6 +18,7 @@ from pat.models import native_file, pretrained_file
 from pat.tasks import Task, create_task
 from pat.weights import download, is_url
 from sweeps.configs import teacher_run
+from sweeps.pretraining import Pretraining
 from sweeps.study import TIMM, Study, TeacherFile
 
 FOLDER, RECORD = "teachers", "tags.json"
@@ -25,13 +26,14 @@ FOLDER, RECORD = "teachers", "tags.json"
 
 def recorded(study: Study, folder: Path) -> Study:
     """The study with the SHA-256 of every tag that its folder has recorded. Reads one small file, needs no network."""
-    given = {name: _known(source, folder, study.data.image_size) for name, source in study.given_teachers().items()}
+    size = _taught(study).data.image_size
+    given = {name: _known(source, folder, size) for name, source in study.given_teachers().items()}
     return replace(study, teachers={**study.teachers, **given})
 
 
 def resolve_used(study: Study, folder: Path, num_classes: int) -> None:
     """`resolve` for every teacher that the pairs of the study use."""
-    task = create_task(study.task, study.data, num_classes)
+    task = create_task(_taught(study).task, _taught(study).data, num_classes)
     for source in _used(study).values():
         resolve(source, folder, task)
 
@@ -39,7 +41,7 @@ def resolve_used(study: Study, folder: Path, num_classes: int) -> None:
 def provide_used(study: Study, folder: Path, num_classes: int) -> None:
     """`provide` for every teacher that the pairs of the study use, which are resolved; and timm's weights that the
     training of the others and of the students starts from, a teacher's as long as it has not ended."""
-    task = create_task(study.task, study.data, num_classes)
+    task = create_task(_taught(study).task, _taught(study).data, num_classes)
     for name, source in _used(recorded(study, folder)).items():
         provide(name, source, folder, task)
     teachers = {name: teacher_run(study, name) for name in study.used_teachers()}
@@ -113,6 +115,11 @@ def local_file(source: TeacherFile, folder: Path) -> Path:
     return Path(source.path).expanduser().absolute()
 
 
+def _taught(study: Study) -> Study | Pretraining:
+    """What the teachers are teachers of: the study, or its pre-training where no other method has them."""
+    return study if study.teaches() or study.pretraining is None else study.pretraining
+
+
 def _used(study: Study) -> dict[str, TeacherFile]:
     given = study.given_teachers()
     return {name: given[name] for name in study.used_teachers() if name in given}
@@ -122,7 +129,7 @@ def _fetch_tag(source: TeacherFile, folder: Path, task: Task) -> str:
     """Writes timm's weights of a tag under their SHA-256, which is returned."""
     print(f"fetching timm's weights {source.tag}", flush=True)
     try:
-        data = pretrained_file(source.tag, task.num_classes, task.data.image_size)
+        data = pretrained_file(source.tag, None if task.own_methods else task.num_classes, task.data.image_size)
     except ConfigError as error:
         raise ConfigError(f"{error}; a file can be given instead: its path and SHA-256") from error
     digest = hashlib.sha256(data).hexdigest()

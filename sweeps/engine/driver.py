@@ -15,6 +15,7 @@ from analysis import ledger
 from pat.models import family, has_batchnorm
 from pat.starting import RUN
 from pat.tasks import create_task
+from sweeps.configs import default_options, teacher_name
 from sweeps.costs.speeds import Speeds
 from sweeps.engine.jobs import STOP, WHERE, Job, run_folder, student_path
 from sweeps.engine.keep import Keep, drop_students, outlives, set_aside_superseded
@@ -25,7 +26,7 @@ from sweeps.engine.runs import STOPS_STUDY, execute
 from sweeps.engine.siblings import adopt, adoptable, initial_name
 from sweeps.planning.matrix import matrix_rows
 from sweeps.planning.planner import Planner, rungs_of
-from sweeps.planning.units import Segment, keys
+from sweeps.planning.units import Segment, as_text, keys
 from sweeps.planning.view import RUN_COLUMNS, read_state, read_view
 from sweeps.study import Study, TeacherFile
 from sweeps.teachers import initial_file, initial_sha256, local_file
@@ -174,12 +175,22 @@ class Driver:
             initial_sha256=initial_sha256,
             teacher_file=teacher_file,
             teacher_sha256=sha256,
-            workers=self.study.workers_of(config.method.name),
+            workers=self.study.workers_of(segment.cell.method),
             retries=losses.retries,
             preemptions=losses.preemptions,
             keep_student=outlives(self.keep, segment.phase),
             trial=segment.trial,
+            named=self._named(segment),
         )
+
+    def _named(self, segment: Segment) -> dict[str, str]:
+        """Columns of a run that only trains on what its method has pre-trained: it is one of that method's."""
+        cell, study = segment.cell, self.study
+        if cell.method == segment.config.method.name or segment.phase in ("teacher", "pretrain"):
+            return {}
+        options = as_text(default_options(study, cell))
+        taught = {"teacher": teacher_name(study, cell), "teacher_family": self._families.get(cell.teacher, "")}
+        return {"method": cell.method, "options": options, **(taught if cell.teacher else {})}
 
     def _initial(self, weights: str) -> tuple[str, str]:
         """The file of the weights that a run starts from, and its SHA-256; empty where there are none."""

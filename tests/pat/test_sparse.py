@@ -24,6 +24,8 @@ LARGER = (
 ALL = [*FAST, *(pytest.param(name, marks=pytest.mark.slow) for name in LARGER)]
 GRID, TOP, LEFT, HEIGHT, WIDTH = (4, 4), 1, 1, 2, 3
 EXACT, DENSE = 1e-10, 1e-12
+POOLED_NORMS = ("skresnet18", "resnest14d")
+"""BatchNorm of pooled values, one an image, makes more of rounding."""
 
 
 def build(name: str, train: bool) -> Sparse:
@@ -89,7 +91,8 @@ def test_where_all_is_visible_it_is_the_plain_model(name: str, train: bool) -> N
     plain = copy.deepcopy(sparse.taps)
     with torch.no_grad():
         found, wanted = sparse(noise(sparse), everything()), plain(noise(sparse))
-    assert all(apart(one, other) <= DENSE for one, other in zip(found.maps, wanted.maps, strict=True))
+    bound = EXACT if name in POOLED_NORMS else DENSE
+    assert all(apart(one, other) <= bound for one, other in zip(found.maps, wanted.maps, strict=True))
 
 
 @pytest.mark.parametrize("name", ALL)
