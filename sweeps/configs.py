@@ -8,6 +8,7 @@ from typing import Any
 
 from pat.config import Method, RunConfig, Teacher
 from pat.methods import method_options
+from sweeps.pretraining import LONGER
 from sweeps.study import SEARCH_SEED, Cell, Study, TeacherFile
 
 
@@ -60,12 +61,15 @@ def student_run(
         Method(cell.method, options),
         Teacher(teacher_name(study, cell), weights) if cell.teacher else None,
     )
+    recipe, before = study.recipe(cell.student), study.pretraining
+    if before is not None and cell.method == LONGER:
+        recipe = replace(recipe, epochs=round(recipe.epochs * before.longer))
     if study.pretrains(cell.method):
         initial, method, teacher = pretrained, Method(), None
     return RunConfig(
         student=cell.student,
         data=data,
-        recipe=study.recipe(cell.student),
+        recipe=recipe,
         method=method,
         teacher=teacher,
         seed=seed,

@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "5858d48a28f8"
+CODE = "0a51e88917b9"
 COPY = Path.home() / "pat-sweeps"
 
 

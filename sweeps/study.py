@@ -15,7 +15,7 @@ from pat.options import teacherless
 from pat.starting import RUN
 from pat.tasks import check_data, create_task
 from pat.views.randaugment import parse
-from sweeps.pretraining import Pretraining
+from sweeps.pretraining import LONGER, Pretraining
 from sweeps.teacher_file import TIMM, TeacherFile
 
 SCRATCH, CLASSIFICATION = "scratch", "classification"
@@ -202,6 +202,7 @@ def _check_names(study: Study) -> None:
     if len(set(study.anchors)) < len(study.anchors):
         raise ConfigError(f"anchors of study {study.name!r}: none twice")
     check_data(study.task, study.data)
+    check_task(SCRATCH, study.task.name)
     for name in (*study.teachers, *study.students):
         check_model(name)
     for name, source in study.given_teachers().items():
@@ -212,6 +213,8 @@ def _check_names(study: Study) -> None:
     for method in study.methods:
         pretraining = study.pretraining if study.pretrains(method) else None
         check_task(method, (pretraining or study).task.name)
+        if method == LONGER and study.pretraining is None:
+            raise ConfigError(f"method {LONGER!r}: the control of a pre-training; study {study.name!r} has none")
         method_options(method, {**study.options.get(method, {}), **study.choices.get(method, {})})
     for key, corrected in study.corrections.items():
         teacher, colon, student = key.partition(":")

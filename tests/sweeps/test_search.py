@@ -18,7 +18,7 @@ from sweeps.configs import default_options
 from sweeps.planning.matrix import matrix_rows
 from sweeps.planning.planner import Key, Plan, Planner, plan
 from sweeps.planning.search import Result, _told, draw_wave, seed_of
-from sweeps.planning.spaces import lies_in_space, suggest
+from sweeps.planning.spaces import lies_in_space, searchable, suggest
 from sweeps.planning.units import Run, Runs, Segment, as_text
 from sweeps.planning.view import RunState
 from sweeps.study import SEARCH_SEED, Cell, Search, Study, TeacherFile
@@ -62,7 +62,7 @@ def test_every_wave_of_every_cell_and_study_draws_anew() -> None:
     assert len(seeds) == 2 * 3 * 3
 
 
-@pytest.mark.parametrize("method", [method for method in list_methods() if method != "scratch"])
+@pytest.mark.parametrize("method", [method for method in list_methods() if searchable(method)])
 def test_numbers_are_drawn_by_their_logarithm(method: str) -> None:
     trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(0)).ask()
     suggest(small_study(options={}), CELL._replace(method=method), trial)
