@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from pat.config import Method, RunConfig, Teacher
+from pat.config import Method, Recipe, RunConfig, Teacher
 from pat.methods import method_options
 from sweeps.pretraining import LONGER
 from sweeps.study import SEARCH_SEED, Cell, Study, TeacherFile
@@ -61,15 +61,12 @@ def student_run(
         Method(cell.method, options),
         Teacher(teacher_name(study, cell), weights) if cell.teacher else None,
     )
-    recipe, before = study.recipe(cell.student), study.pretraining
-    if before is not None and cell.method == LONGER:
-        recipe = replace(recipe, epochs=round(recipe.epochs * before.longer))
     if study.pretrains(cell.method):
         initial, method, teacher = pretrained, Method(), None
     return RunConfig(
         student=cell.student,
         data=data,
-        recipe=recipe,
+        recipe=recipe_of(study, cell),
         method=method,
         teacher=teacher,
         seed=seed,
@@ -78,6 +75,14 @@ def student_run(
         unsynced_workers=unsynced,
         task=study.task,
     )
+
+
+def recipe_of(study: Study, cell: Cell) -> Recipe:
+    """What a cell's own runs are trained with: the student's, longer where that is what the method is for."""
+    recipe, before = study.recipe(cell.student), study.pretraining
+    if before is None or cell.method != LONGER:
+        return recipe
+    return replace(recipe, epochs=round(recipe.epochs * before.longer))
 
 
 def pretrain_run(study: Study, cell: Cell, weights: str = "", unsynced: int = 1) -> RunConfig:

@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "0a51e88917b9"
+CODE = "a90710b4c7e4"
 COPY = Path.home() / "pat-sweeps"
 
 

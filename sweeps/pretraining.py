@@ -35,9 +35,14 @@ class Pretraining(Part):
         if self.longer <= 1:
             raise ConfigError(f"pretraining.longer = {self.longer}: more than 1, of the epochs of scratch")
 
+    @property
+    def methods(self) -> list[str]:
+        """The methods of pre-training."""
+        return list_methods(self.task.name)
+
     def has(self, method: str) -> bool:
-        """Whether a method is one of pre-training."""
-        return method in list_methods(self.task.name)
+        """Whether a method is one of them."""
+        return method in self.methods
 
     def check(self, students: Mapping[str, str]) -> None:
         """Raises ConfigError for a recipe or a student that does not suit it; `students`: name -> initial weights."""

@@ -5,10 +5,20 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+import timm
+
 from pat.config import ConfigError, Part
 from pat.weights import SCHEMES, is_url
 
 TIMM = "timm:"
+FREE = ("apache-2.0", "bsd-3-clause", "cc-by-4.0", "mit")
+"""Licences of weights that allow all uses."""
+
+
+def restriction(tag: str) -> str:
+    """The licence that timm records for its weights, where it does not allow all uses; else empty."""
+    licence = timm.get_pretrained_cfg(tag).license or "none recorded"
+    return "" if licence in FREE else licence
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from pat.weights import download, is_url
 from sweeps.configs import teacher_run
 from sweeps.pretraining import Pretraining
 from sweeps.study import TIMM, Study, TeacherFile
+from sweeps.teacher_file import restriction
 
 FOLDER, RECORD = "teachers", "tags.json"
 
@@ -127,7 +128,8 @@ def _used(study: Study) -> dict[str, TeacherFile]:
 
 def _fetch_tag(source: TeacherFile, folder: Path, task: Task) -> str:
     """Writes timm's weights of a tag under their SHA-256, which is returned."""
-    print(f"fetching timm's weights {source.tag}", flush=True)
+    limited = restriction(source.tag)
+    print(f"fetching timm's weights {source.tag}{f', licence: {limited}' if limited else ''}", flush=True)
     try:
         data = pretrained_file(source.tag, None if task.own_methods else task.num_classes, task.data.image_size)
     except ConfigError as error:

@@ -136,7 +136,7 @@ class Generation(Task):
         batches = torch.arange(len(split), device=split.device).split(EVAL_BATCH)[rank::world]
         sums: Tensor | None = None
         for indices, pixels in zip(batches, split.stream(batches), strict=True):
-            images = (eval_batch(pixels, self.data.image_size, self.data.crop_pct or 1.0) - mean) / std
+            images = (eval_batch(pixels.colours(), self.data.image_size, self.data.crop_pct or 1.0) - mean) / std
             found, target, hidden, loss = guess(images, self.hide(indices, 0, _SCORED))
             rows = [x.permute(0, 2, 3, 1)[hidden[:, 0]].double() for x in (found, target)]
             missed = (rows[0] - rows[1]).square().sum()

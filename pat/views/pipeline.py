@@ -84,7 +84,7 @@ def plain_views(
     mean, std = columns(normalise, device)
     on_device = needed.to(device)
     for places, indices, pixels in zip(needed, on_device, split.stream(on_device.unbind()), strict=True):
-        images = _crops(pixels, indices, recipe, image_size, seed, epoch)
+        images = _crops(pixels.colours(), indices, recipe, image_size, seed, epoch)
         images = colour_jitter(images, places, recipe.color_jitter, seed, epoch)
         yield indices, normalised(images, mean, std).contiguous(memory_format=torch.channels_last)
 

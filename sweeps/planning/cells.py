@@ -43,7 +43,8 @@ def plan_scratch(runs: Runs, student: str, view: View) -> Unit:
 def plan_cell(runs: Runs, cell: Cell, view: View, draw: Draw | None) -> Unit:
     """A cell: its search, then its best and the paper's default setting on the same fresh seeds.
 
-    Without a search there is the default setting alone; where there is nothing to search, it is the best one too. `draw` is None while the search waits for others.
+    Without a search there is the default setting alone; where there is nothing to search, it is the best one too.
+    `draw` is None while the search waits for others.
     """
     searched, key = bool(runs.study.search.trials), Key("cell", cell)
     unit = Unit(cell, "search" if searched else "confirm")

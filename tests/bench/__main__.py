@@ -22,7 +22,10 @@ import torch
 
 from tests.bench.compare import compare, of_parts, read, record, table
 
-PARTS = ("flops", "step", "methods", "dense", "views", "scheduling", "planner", "warm", "scale", "coverage", "report")
+PARTS = (
+    "flops", "step", "methods", "dense", "sparse", "views", "scheduling", "planner", "warm",
+    "scale", "coverage", "report",
+)  # fmt: skip
 """Modules of this folder: `report()` prints and returns ratios by name, `TOLERANCE` says how far they may change."""
 LONG = ("scale", "coverage", "report")
 KINDS = ("AVX512", "AVX2")

@@ -37,7 +37,11 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "analysis/tables/published.py": ("tests/analysis/test_published.py",),
     "analysis/tables/transfer.py": ("tests/analysis/tables/test_transfer.py",),
     **PAT,
-    "sweeps/configs.py": ("tests/sweeps/test_search.py", "tests/sweeps/test_planner.py"),
+    "sweeps/configs.py": (
+        "tests/sweeps/test_search.py",
+        "tests/sweeps/test_planner.py",
+        "tests/sweeps/test_pretraining.py",
+    ),
     "sweeps/costs/": ("tests/sweeps/test_forecast.py",),
     "sweeps/costs/disk.py": ("tests/sweeps/test_forecast.py", "tests/sweeps/test_needed.py"),
     "sweeps/costs/expect.py": ("tests/sweeps/test_plan_text.py",),
@@ -55,7 +59,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "sweeps/engine/launch.py": ("tests/sweeps/test_launch.py",),
     "sweeps/engine/lock.py": ("tests/sweeps/test_lock.py",),
     "sweeps/engine/progress.py": ("tests/sweeps/test_progress.py",),
-    "sweeps/engine/records.py": ("tests/sweeps/test_records.py",),
+    "sweeps/engine/records.py": ("tests/sweeps/test_records.py", "tests/sweeps/test_pretraining.py"),
     "sweeps/engine/runs.py": (
         "tests/sweeps/test_keep.py",
         "tests/sweeps/test_faults.py::test_memory_that_does_not_suffice_is_saved",
@@ -96,6 +100,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
         "tests/sweeps/test_planner.py",
         "tests/sweeps/test_needed.py",
         "tests/sweeps/test_both_sides.py",
+        "tests/sweeps/test_pretraining.py",
     ),
     "sweeps/planning/spaces.py": (
         "tests/sweeps/test_search.py",

@@ -196,6 +196,18 @@ PAT: dict[str, tuple[str, ...]] = {
         "tests/pat/test_train.py::test_interrupted_and_resumed_equals_uninterrupted",
     ),
     "pat/suffix.py": ("tests/pat/test_suffix.py",),
+    "pat/sparse.py": ("tests/pat/test_sparse.py",),
+    "pat/islands.py": ("tests/pat/test_sparse.py",),
+    **dict.fromkeys(
+        (
+            "pat/decoder.py",
+            "pat/losses/generation.py",
+            "pat/tasks/generation.py",
+            "pat/methods/spark.py",
+            "pat/methods/hgkd.py",
+        ),
+        ("tests/pat/test_generation.py",),
+    ),
     "pat/starting.py": ("tests/pat/test_starting.py",),
     "pat/views/": ("tests/pat/test_views.py", GOLDEN),
     "pat/views/colour_jitter.py": ("tests/pat/test_augment_draws.py", GOLDEN),
