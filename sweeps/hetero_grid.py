@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "a90710b4c7e4"
+CODE = "0602be56ee7a"
 COPY = Path.home() / "pat-sweeps"
 
 
