@@ -104,6 +104,7 @@ PAT: dict[str, tuple[str, ...]] = {
     },
     "pat/methods/dkd.py": (*_golden("dkd", "dkd-standardised vit"), "tests/pat/test_methods.py"),
     "pat/methods/base.py": (
+        *_of("generation", "which_methods_serve_it"),
         *_golden("scratch", "scratch vit", "pat"),
         *_of("methods", "method_modules_have_a_generator_of_their_own"),
         *_of("dense_methods", "the_teacher_s_padding_is_its_own_zero"),

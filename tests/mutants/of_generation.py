@@ -8,14 +8,12 @@ MUTANTS = [
     *of(
         "pat/sparse.py",
         ("row[..., None] * rows + inside // columns", "row[..., None] * rows + inside % columns"),
-        ("return y.masked_fill(visible.hidden((y.shape[2], y.shape[3])), 0)", "return y"),
-        ("return forward(x / visible.share)", "return forward(x)"),
         ("return _emptied if max(module.kernel_size) > 1 else None", "return None"),
         ('if getattr(module, "channel_dim", 1) == -1', 'if getattr(module, "channel_dim", 1) == 1'),
     ),
     *of(
         "pat/islands.py",
-        ("if not _differ(given, plain.seen[key][1]):", "if True:"),
+        ("TOLERANCE = 1e-6", "TOLERANCE = 1e6"),
         ("module.training = train and", "module.training = False and"),
     ),
     *of(
@@ -39,6 +37,14 @@ MUTANTS = [
         "pat/methods/spark.py",
         ("    recomputable = False\n", "    recomputable = True\n"),
         ("target = self.target(images)", "target = self.target(images * ~visible.hidden(images.shape[2:]))"),
+    ),
+    *of(
+        "pat/methods/hgkd.py",
+        ("len(strides) - 1 - strides[::-1].index(task.stride)", "strides.index(task.stride)"),
+        (
+            "normalised_tokens(self.teacher_taps(self.for_teacher(images))",
+            "normalised_tokens(self.teacher_taps(images)",
+        ),
     ),
     *of(
         "sweeps/configs.py",

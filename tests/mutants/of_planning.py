@@ -14,7 +14,7 @@ MUTANTS = [
     *of(
         "sweeps/configs.py",
         ("if seed != SEARCH_SEED and study.confirm", "if seed == SEARCH_SEED and study.confirm"),
-        ("seed=SEARCH_SEED,", "seed=SEARCH_SEED + 1,"),
+        ("recipe=recipe,\n        seed=SEARCH_SEED,", "recipe=recipe,\n        seed=SEARCH_SEED + 1,"),
         ("        seed=seed,\n", "        seed=max(1, seed),\n"),
         (
             'for key in (f":{cell.student}", f"{cell.teacher}:{cell.student}"):',

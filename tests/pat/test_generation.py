@@ -149,6 +149,7 @@ def test_every_weight_learns_and_the_teacher_does_not(name: str) -> None:
 
 def test_the_teacher_s_target_is_its_last_block_for_the_whole_image() -> None:
     one = method("hgkd")
+    one.teacher_scale.mul_(2)  # a teacher of other pixel statistics
     images, _ = batch()
     tokens = one.teacher.forward_intermediates(one.for_teacher(images), norm=False, intermediates_only=True)[-1]
     torch.testing.assert_close(one.target(images), normalised_tokens(tokens))
