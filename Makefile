@@ -9,7 +9,7 @@ FAST := -n 2 -m "not slow and not ray and not cluster"
 AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2
 PLAIN := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2
 
-.PHONY: setup demo test test-cpus cluster-test lint bench mutants clean
+.PHONY: setup demo test test-ray test-cpus cluster-test lint bench mutants clean
 setup: .venv/.ready
 
 # uv (from the package index, inside the environment) is the fastest ordinary installer; the versions are those of constraints.txt.
@@ -30,6 +30,12 @@ test: setup
 	$(BIN)/python -m pytest -m "ray and not slow" || failed=1; \
 	exit $$failed
 
+# By hand and nightly: the tests that start a Ray, on another one than the environment's, as RAY=2.59.0; all else is shared.
+test-ray: setup
+	test -n "$(RAY)" || { echo "which Ray? make test-ray RAY=2.59.0" >&2; exit 2; }
+	test -d .venv/ray-$(RAY) || $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --target .venv/ray-$(RAY) ray==$(RAY)
+	PYTHONPATH=$(CURDIR)/.venv/ray-$(RAY) $(BIN)/python -m pytest -m "ray and not slow"
+
 # By hand and nightly: the fast tests as on other kinds of CPU.
 test-cpus: setup
 	@failed=0; set -x; \
@@ -37,11 +43,11 @@ test-cpus: setup
 	$(PLAIN) $(BIN)/python -m pytest $(FAST) || failed=1; \
 	exit $$failed
 
-# Two nodes and a laptop in namespaces of this machine: needs root and a few programs, and says which is not there.
+# Two nodes and a laptop in namespaces of this machine, and a SLURM: needs root and a few programs, and says which is not there.
 cluster-test:
 	@$(PYTHON) tests/cluster/netns/machines.py
 	@$(MAKE) --no-print-directory setup
-	$(BIN)/python -m pytest -s -vv -m cluster --durations=10 tests/cluster/test_two_nodes.py
+	$(BIN)/python -m pytest -s -vv -m cluster --durations=10 tests/cluster/test_two_nodes.py tests/cluster/test_slurm.py
 
 lint: setup
 	$(BIN)/ruff check .

@@ -43,6 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     report.add_argument(
         "--watch", type=_seconds, metavar="SECONDS", help="write it again when something is new, until the study ends"
     )
+    report.add_argument(
+        "--skip-damaged", action="store_true", help="leave out runs whose files cannot be read, and name them"
+    )
     join = commands.add_parser(
         "merge", help="one study from the ledgers of several clusters", description=_MERGE, formatter_class=form
     )
@@ -63,16 +66,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _report(flags: argparse.Namespace) -> None:
     if flags.watch:
-        watch(flags.folder, lambda last: _write_and_say(flags.folder, None if last else flags.watch), flags.watch)
+        watch(flags.folder, lambda last: _write_and_say(flags, None if last else flags.watch), flags.watch)
         return
-    print(write_tables_only(flags.folder) if flags.tables else write_report(flags.folder), end="")
+    skip = flags.skip_damaged
+    text = write_tables_only(flags.folder, skip) if flags.tables else write_report(flags.folder, skip_damaged=skip)
+    print(text, end="")
     print(f"\nreport in {place(flags.folder, flags.tables)}")
 
 
-def _write_and_say(folder: str, refresh: int | None) -> None:
-    text = write_report(folder, refresh)
+def _write_and_say(flags: argparse.Namespace, refresh: int | None) -> None:
+    text = write_report(flags.folder, refresh, flags.skip_damaged)
     progress = next(line for line in text.splitlines() if line.startswith("Data set"))
-    print(f"{datetime.now():%H:%M:%S} {progress} Report in {place(folder)}", flush=True)
+    print(f"{datetime.now():%H:%M:%S} {progress} Report in {place(flags.folder)}", flush=True)
 
 
 def _seconds(text: str) -> int:

@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 
 from analysis.cells import join, seed_gains
 from analysis.frames import Frames
-from analysis.plots.looks import order
+from analysis.rectangle import rectangle
 from analysis.storage import Folder, write_file
 
 What = Literal["gain", "score"]
 _PAIR = ["teacher", "student"]
-_KEY = [*_PAIR, "seed"]
 
 
 @dataclass(frozen=True)
@@ -36,27 +35,15 @@ class Scores:
 def complete(frames: Frames, setting: str = "tuned", what: What = "gain") -> Scores:
     """The scores of every method at one setting, of the seeds and pairs that all methods have finished.
 
-    Whatever has the largest share of gaps is left out first, a pair or a seed, until none is left. Scores have
-    the student's own, `scratch`, as a first method. Raises ValueError for a setting that the study does not have.
+    What is left out is `analysis.rectangle`'s choice. Scores have the student's own, `scratch`, as a first method.
+    Raises ValueError for a setting that the study does not have.
     """
     rows = _rows(frames, setting, what)
     if rows.empty:
         raise ValueError(f"setting {setting!r} of study {frames.study!r}: nothing is finished")
-    methods = order(rows["method"])
-    wide = rows.pivot(index=_KEY, columns="method", values="score").reindex(columns=methods)
-    asked = frames.matrix[frames.matrix["setting"] == setting]
-    pairs = pd.MultiIndex.from_frame(asked[_PAIR].drop_duplicates())
-    seeds = sorted(asked["seed"].unique())
-    full = pd.MultiIndex.from_tuples([(*pair, seed) for pair in pairs for seed in seeds], names=_KEY)
-    cube = wide.reindex(full).to_numpy(float).reshape(len(pairs), len(seeds), len(methods))
-    kept_pairs, kept_seeds = _rectangle(~np.isnan(cube).any(axis=2))
-    names = [f"{teacher} -> {student}" for teacher, student in pairs]
-    left = [f"method {name}" for name in order(asked["method"]) if name not in methods]
-    left += [f"pair {name}" for i, name in enumerate(names) if i not in kept_pairs]
-    left += [f"seed {seed}" for i, seed in enumerate(seeds) if i not in kept_seeds]
-    values = cube[np.ix_(kept_pairs, kept_seeds)].transpose(2, 1, 0)
-    seed_names = tuple(int(seeds[i]) for i in kept_seeds)
-    return Scores(values, tuple(methods), seed_names, tuple(names[i] for i in kept_pairs), tuple(left))
+    found = rectangle(rows, frames.matrix[frames.matrix["setting"] == setting])
+    names = tuple(f"{teacher} -> {student}" for teacher, student in found.pairs)
+    return Scores(found.values, found.methods, found.seeds, names, found.left_out)
 
 
 def scores(frames: Frames, setting: str = "tuned", what: What = "gain") -> dict[str, NDArray[np.float64]]:
@@ -100,19 +87,3 @@ def _rows(frames: Frames, setting: str, what: What) -> pd.DataFrame:
     alone = rows[rows["setting"] == "scratch"][["student", "seed", "method", "score"]]
     rows = rows[rows["setting"] == setting][[*_PAIR, "method", "seed", "score"]]
     return pd.concat([alone.merge(rows[_PAIR].drop_duplicates(), on="student"), rows], ignore_index=True)
-
-
-def _rectangle(there: NDArray[np.bool_]) -> tuple[list[int], list[int]]:
-    """The rows and columns of `there` that are left when those with the largest share of gaps are dropped one by one;
-    of equals the last, and a row before a column."""
-    rows, columns = list(range(there.shape[0])), list(range(there.shape[1]))
-    while rows and columns:
-        gaps = ~there[np.ix_(rows, columns)]
-        if not gaps.any():
-            break
-        of_rows, of_columns = gaps.mean(axis=1), gaps.mean(axis=0)
-        if of_rows.max() >= of_columns.max():
-            del rows[len(rows) - 1 - int(of_rows[::-1].argmax())]
-        else:
-            del columns[len(columns) - 1 - int(of_columns[::-1].argmax())]
-    return (rows, columns) if rows and columns else ([], [])

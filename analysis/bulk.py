@@ -9,7 +9,6 @@ good as none.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -18,8 +17,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from analysis.points import reached
 from analysis.schema import LedgerError
-from analysis.storage import get, put
+from analysis.storage import get, names, put, stamped
 from analysis.versions import as_current, check_schema, stored_names
 
 KEPT = "gathered"
@@ -50,18 +50,20 @@ def read_table(filesystem: fs.FileSystem, path: str, schema: pa.Schema, wanted: 
 
 def run_folders(filesystem: fs.FileSystem, root: str) -> list[str]:
     """The sorted names under runs/ that are not temporary."""
-    if isinstance(filesystem, fs.LocalFileSystem):
-        names = os.listdir(f"{root}/runs") if os.path.isdir(f"{root}/runs") else []
-    else:
-        selector = fs.FileSelector(f"{root}/runs", allow_not_found=True)
-        names = [info.base_name for info in filesystem.get_file_info(selector)]
-    return sorted(name for name in names if not name.startswith("_"))
+    return names(filesystem, f"{root}/runs")
 
 
 def read_every(
-    filesystem: fs.FileSystem, root: str, name: str, schema: pa.Schema, wanted: pa.Schema, keep: bool
+    filesystem: fs.FileSystem,
+    root: str,
+    name: str,
+    schema: pa.Schema,
+    wanted: pa.Schema,
+    keep: bool,
+    damaged: list[str] | None = None,
 ) -> pa.Table:
-    """The `wanted` columns of the file `name` of every run, in order of run_id. Raises LedgerError for any bad file.
+    """The `wanted` columns of the file `name` of every run, in order of run_id. Raises LedgerError for bad files, all
+    at once; where `damaged` is given they are left out and their errors added to it.
 
     With `keep` what was read is kept for the next time, as far as its run has ended.
     """
@@ -76,32 +78,57 @@ def read_every(
     path = f"{root}/{KEPT}/{name}"
     kept, stamps = _kept(filesystem, path, schema, wanted)
     if kept is None and not keep:
-        return _joined(read_each(filesystem, one, run_folders(filesystem, root)), wanted)
+        return _joined(read_each(filesystem, one, run_folders(filesystem, root), damaged), wanted)
     now, ended = _stamps(filesystem, root, name)
     same = {run_id for run_id, stamp in now.items() if stamps.get(run_id) == stamp}
     fresh = [run_id for run_id in now if run_id not in same]
     known = [] if kept is None else [kept.filter(pc.is_in(kept["run_id"], pa.array(sorted(same), pa.string())))]
-    table = _joined([*known, *read_each(filesystem, one, fresh)], wanted)
+    found = read_each(filesystem, one, fresh, damaged)
+    table = _joined([*known, *found], wanted)
     if known and fresh:
         order = [("run_id", "ascending")] + ([("epoch", "ascending")] if "epoch" in wanted.names else [])
         table = table.sort_by(order)
     if keep and len(ended.intersection(fresh)) >= _WORTH:
         mine = table.filter(pc.is_in(table["run_id"], pa.array(sorted(ended), pa.string())))
-        _keep(filesystem, path, mine, {run_id: now[run_id] for run_id in ended})
+        if not damaged:
+            _keep(filesystem, path, mine, {run_id: now[run_id] for run_id in ended})
     return table
 
 
-def read_each(filesystem: fs.FileSystem, one: Callable[[str], pa.Table | None], names: Sequence[str]) -> list[pa.Table]:
-    """What `one` gives for each of `names`, in order, joined by the hundreds: thousands of small tables take several
-    times the memory of their rows. Threads hide the latency of an object store."""
+def read_each(
+    filesystem: fs.FileSystem,
+    one: Callable[[str], pa.Table | None],
+    run_ids: Sequence[str],
+    damaged: list[str] | None = None,
+) -> list[pa.Table]:
+    """What `one` gives for each of `run_ids`, in order, joined by the hundreds: thousands of small tables take several
+    times the memory of their rows. Threads hide the latency of an object store.
+
+    A LedgerError of `one` is raised when all have been tried, with those of all others; where `damaged` is given, it is
+    added there instead."""
+    bad: list[LedgerError] = []
+
+    def tried(name: str) -> pa.Table | None:
+        try:
+            return one(name)
+        except LedgerError as error:
+            bad.append(error)
+            return None
 
     def some(chunk: Sequence[str]) -> pa.Table | None:
-        tables = [table for table in map(one, chunk) if table is not None and len(table)]
+        tables = [table for table in map(tried, chunk) if table is not None and len(table)]
         return pa.concat_tables(tables).combine_chunks() if tables else None
 
-    chunks = [names[start : start + _CHUNK] for start in range(0, len(names), _CHUNK)]
+    chunks = [run_ids[start : start + _CHUNK] for start in range(0, len(run_ids), _CHUNK)]
     with ThreadPoolExecutor(_READERS[isinstance(filesystem, fs.LocalFileSystem)]) as pool:
-        return [table for table in pool.map(some, chunks) if table is not None]
+        found = [table for table in pool.map(some, chunks) if table is not None]
+    if damaged is not None:
+        damaged += map(str, bad)
+    elif len(bad) == 1:
+        raise bad[0]
+    elif bad:
+        raise LedgerError(f"{len(bad)} files cannot be read: {'; '.join(sorted(map(str, bad)))}")
+    return found
 
 
 def _joined(tables: Sequence[pa.Table], wanted: pa.Schema) -> pa.Table:
@@ -110,11 +137,12 @@ def _joined(tables: Sequence[pa.Table], wanted: pa.Schema) -> pa.Table:
 
 def _stamps(filesystem: fs.FileSystem, root: str, name: str) -> tuple[dict[str, tuple[int, int]], set[str]]:
     """Size and time of change of that file of each run that has it, in order; and the runs that have ended."""
-    found = filesystem.get_file_info(fs.FileSelector(f"{root}/runs", allow_not_found=True, recursive=True))
-    files = {(*info.path.rsplit("/", 2)[1:],): info for info in found if info.is_file}
-    shown = sorted(run_id for run_id, file in files if file == name and not run_id.startswith("_"))
-    stamps = {run_id: (files[run_id, name].size, files[run_id, name].mtime_ns) for run_id in shown}
-    return stamps, {run_id for run_id in shown if (run_id, "run.parquet") in files}
+    files = {found.path: found for found in stamped(filesystem, f"{root}/runs")}
+    shown = sorted(
+        path.removesuffix(f"/{name}") for path in files if path.count("/") == 1 and path.endswith(f"/{name}")
+    )
+    stamps = {run_id: (files[f"{run_id}/{name}"].size, files[f"{run_id}/{name}"].mtime_ns) for run_id in shown}
+    return stamps, {run_id for run_id in shown if f"{run_id}/run.parquet" in files}
 
 
 def _kept(filesystem: fs.FileSystem, path: str, schema: pa.Schema, wanted: pa.Schema) -> tuple[pa.Table | None, Stamps]:
@@ -137,4 +165,5 @@ def _keep(filesystem: fs.FileSystem, path: str, table: pa.Table, stamps: Stamps)
     sink = pa.BufferOutputStream()
     facts = {**table.schema.metadata, b"stamps": json.dumps(stamps).encode()}
     pq.write_table(table.replace_schema_metadata(facts), sink, compression="lz4", write_statistics=False)
+    reached("gather")
     put(filesystem, path, sink.getvalue().to_pybytes())

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from analysis.metrics import METRICS
 from analysis.schema import LedgerError
-from analysis.stats import cell_statistics, image_part
+from analysis.stats import cell_statistics, image_part, shrink
+from analysis.verdicts import verdicts
 
 FAMILIES = ("cnn", "vit", "mlp")
 """The order of families in tables and figures; others follow in alphabetical order."""
@@ -61,10 +62,11 @@ def cells(matrix: pd.DataFrame, runs: pd.DataFrame, correct: Mapping[str, bytes]
     `failure_class` is that of the runs that are in the cell's state `status`; `memory_measures` of any of its runs.
     `n` is the number of seeds of the gain over scratch, `gain_over_kd_n` of that over KD.
     For each gain its statistics over all distinct cells of the study (`analysis.stats.cell_statistics`), in this order:
-    `_std`, `_low`, `_high`, `_p`, `_df` (moderated t), `_p_holm`, `_p_bh`, `_plain_low`, `_plain_high`, `_plain_p`,
-    `_flip_p`, `_bca_low`, `_bca_high`, all for other seeds on this very test set; `_images_low`, `_images_high`,
-    `_images_p` for other seeds and other test images of the same distribution. NaN where not offered.
-    Two settings that are the same runs are one cell to the statistics.
+    `_std`, `_error`, `_low`, `_high`, `_p`, `_df` (moderated t), `_p_holm`, `_p_bh`, `_plain_low`, `_plain_high`,
+    `_plain_p`, `_flip_p`, `_bca_low`, `_bca_high`, all for other seeds on this very test set; `_images_low`,
+    `_images_high`, `_images_p` for other seeds and other test images of the same distribution. NaN where not offered.
+    Two settings that are the same runs are one cell to the statistics. `gain_over_scratch_shrunk` is the gain in the
+    light of the other cells (`analysis.stats.shrink`), `verdict` one of `analysis.verdicts.VERDICTS`.
 
     `correct` has, by run_id, `numpy.packbits` of the correctness of each test image in file order, under the rule and
     weights that the matrix shows; the columns of images are NaN for a cell that lacks a run in it, and where the score
@@ -83,7 +85,8 @@ def cells(matrix: pd.DataFrame, runs: pd.DataFrame, correct: Mapping[str, bytes]
         gains = _gains(keys, pairs, resolution, bits).add_prefix(name + "_")
         frame = pd.concat([frame, gains.rename(columns={name + "_mean": name})], axis=1)
     frame.insert(len(_COLUMNS), "n", frame.pop("gain_over_scratch_n"))
-    return _sorted(frame)
+    frame = _sorted(frame)
+    return frame.assign(gain_over_scratch_shrunk=_shrunken(frame), verdict=_verdicts(frame))
 
 
 def seed_gains(matrix: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
@@ -124,6 +127,11 @@ def setting_gains(matrix: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     table.loc[same, "tuned_minus_default"] = 0.0
     kept = [f"tuned_minus_default{part}" for part in ("", *SETTING_STATISTICS)]
     return pd.concat([keys.assign(n=n, same_setting=same), table[kept]], axis=1)
+
+
+def main_setting(cells: pd.DataFrame) -> str:
+    """The setting that a study is about: tuned, if it has that."""
+    return "tuned" if (cells["setting"] == "tuned").any() else str(cells["setting"].iloc[0])
 
 
 def family_order(column: pd.Series) -> pd.Series:
@@ -190,7 +198,8 @@ def _wide(keys: pd.DataFrame, pairs: pd.DataFrame, on: list[str]) -> tuple[Array
 
 
 def _gains(keys: pd.DataFrame, pairs: pd.DataFrame, resolution: float, correct: Mapping[str, bytes]) -> pd.DataFrame:
-    """Statistics per cell of `keys`; cells that are the same runs on both sides are computed, and corrected, once."""
+    """Statistics per cell of `keys`; cells that are the same runs on both sides are computed, and corrected, once. The
+    corrections for many cells are over those of the main setting, and apart from these over the others."""
     wide, _ = _wide(keys, pairs, CELL)
     cell = pd.MultiIndex.from_frame(keys).get_indexer(pd.MultiIndex.from_frame(pairs[CELL]))
     grouped = (pairs["run_id"] + "-" + pairs["run_id_baseline"]).groupby(cell).agg(" ".join)
@@ -202,8 +211,23 @@ def _gains(keys: pd.DataFrame, pairs: pd.DataFrame, resolution: float, correct: 
     if correct:
         for row, original in enumerate(first):
             images[row] = _image_part(pairs[cell == original], correct)
-    table = cell_statistics(wide[first], baselines, resolution, images)
+    primary = (keys["setting"] == main_setting(keys)).groupby(position).any().tolist()
+    table = cell_statistics(wide[first], baselines, resolution, images, primary)
     return table.iloc[position].reset_index(drop=True)
+
+
+def _shrunken(frame: pd.DataFrame) -> pd.Series:
+    """Each cell's gain over scratch in the light of the others of its setting."""
+    found = pd.Series(np.nan, frame.index)
+    for _, rows in frame.groupby("setting"):
+        known = rows["gain_over_scratch"], rows["gain_over_scratch_error"]
+        found[rows.index] = shrink(*known, rows[["method", "teacher", "student"]])
+    return found
+
+
+def _verdicts(frame: pd.DataFrame) -> pd.Series:
+    gain = frame["gain_over_scratch"]
+    return verdicts(gain, *(frame[f"gain_over_scratch_{part}"] for part in ("low", "high", "p_bh")))
 
 
 def _image_part(pair: pd.DataFrame, correct: Mapping[str, bytes]) -> tuple[float, float]:
@@ -258,6 +282,9 @@ def _states(methods: pd.DataFrame, planned: pd.Series, paired: pd.Series) -> tup
     share = grouped["status"].size().reindex(planned.index)
     missing = planned - paired
     scratchless = "no finished scratch run for " + missing.astype(str) + " of " + planned.astype(str) + " seeds"
+    scoreless = planned - methods.groupby(CELL, sort=False)["score"].count().reindex(planned.index)
+    nothing = "no score was recorded for " + scoreless.astype(str) + " of " + planned.astype(str) + " seeds"
+    scratchless = scratchless.where(scoreless == 0, nothing)
     part = share.astype(str) + " of " + planned.astype(str) + " seeds"
     part = part.where(share != planned, "")
     colon = pd.Series(": ", planned.index).where((part != "") & why.notna(), "")

@@ -24,7 +24,7 @@ from PIL import Image
 
 from analysis.frames import Frames
 from analysis.page import Picture
-from analysis.plots import FORMS, Drawing, NothingToShow, compose_plot, list_plots, render
+from analysis.plots import FORMS, Drawing, NothingToShow, compose_plot, list_plots, question, render
 from analysis.storage import Folder, write_file
 
 PLACE = "report/figures"
@@ -73,8 +73,8 @@ class Hand:
             return str(reason)
         self.held += drawings
         return [
-            Picture(drawing.name, drawing.title, drawing.caption, _lighter(self._write(drawing, "png")))
-            for drawing in drawings
+            Picture(one.name, one.title, one.caption, _lighter(self._write(one, "png")), question(name), one.more)
+            for one in drawings
         ]
 
     def finish(self) -> None:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from analysis.cells import cells
 from analysis.cost import gpu_share
+from analysis.definition import read_definition
 from analysis.ledger import gather, read_correct, read_matrix
 from analysis.live import Driver, read_driver
 from analysis.metrics import METRICS, Metric
-from analysis.schema import LedgerError
-from analysis.storage import read_file
+from analysis.schema import RESULT_COLUMNS, LedgerError
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Frames:
     `correct`: of the matrix' finished runs the packed bits of each test image's correctness, under the rule and
     weights that the matrix shows. `definition`: study.json. `driver`: its last sign of life, None where it left none.
     `gpu_share` of a GPU was given to a run of one worker. `place`: the study's folder, as it was given.
+    `damaged`: files that could not be read and were left out, each with its reason.
     """
 
     matrix: pd.DataFrame
@@ -37,11 +38,21 @@ class Frames:
     driver: Driver | None = None
     gpu_share: float = 1.0
     place: str = ""
+    damaged: Sequence[str] = ()
 
     @cached_property
     def cells(self) -> pd.DataFrame:
         """One row per pair, method and setting: `analysis.cells.cells`."""
         return cells(self.matrix, self.runs, self.correct)
+
+    def table(self, name: str) -> pd.DataFrame:
+        """The table `name` of the report, prepared once."""
+        from analysis.tables import list_tables  # tables are made of frames
+
+        kept: dict[str, pd.DataFrame] = self.__dict__.setdefault("_tables", {})
+        if name not in kept:
+            kept[name] = next(table for table in list_tables(self.metric) if table.name == name).prepare(self)
+        return kept[name]
 
     @property
     def study(self) -> str:
@@ -62,30 +73,33 @@ class Frames:
         return self.driver.price if self.driver else None
 
 
-def load(folder: str | Path) -> Frames:
-    """The study in `folder`, running or finished. Raises LedgerError where there is none or a file is not ours."""
+def load(folder: str | Path, skip_damaged: bool = False) -> Frames:
+    """The study in `folder`, running or finished. Raises LedgerError where there is none or a file is not ours; with
+    `skip_damaged` runs whose files cannot be read are as good as not there."""
     matrix = read_matrix(folder)
     if (matrix["setting"] == "scratch").all():
         raise LedgerError(f"{folder}: the matrix has no cell to report")
     if len(metrics := sorted(set(matrix["metric"]))) > 1:
         raise LedgerError(f"{folder}: the matrix has scores of different kinds, {', '.join(metrics)}: a study has one")
+    damaged: list[str] | None = [] if skip_damaged else None
+    runs, epochs = gather(folder, damaged)
+    _check_scores(folder, runs)
     return Frames(
         matrix,
-        *gather(folder),
-        read_correct(folder, matrix),
-        _definition(folder),
+        runs,
+        epochs,
+        read_correct(folder, matrix, damaged),
+        read_definition(folder),
         read_driver(folder),
         gpu_share(folder),
         str(folder),
+        sorted(set(damaged or ())),
     )
 
 
-def _definition(folder: str | Path) -> Mapping[str, Any]:
-    """What study.json says; empty where it does not exist."""
-    try:
-        values = json.loads(read_file(folder, "study.json") or b"{}")
-    except ValueError as error:
-        raise LedgerError(f"{folder}/study.json: not JSON: {error}") from error
-    if not isinstance(values, dict):
-        raise LedgerError(f"{folder}/study.json: not the definition of a study")
-    return values
+def _check_scores(folder: str | Path, runs: pd.DataFrame) -> None:
+    """Refuses what no score can be; such a file is older than the check of what is written."""
+    scores = runs[list(RESULT_COLUMNS)].to_numpy(dtype=float, na_value=np.nan)
+    for row, column in np.argwhere(np.isinf(scores))[:1]:
+        name = RESULT_COLUMNS[column]
+        raise LedgerError(f"{folder}/runs/{runs['run_id'].iloc[row]}/run.parquet: {name} is {scores[row, column]}")

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 GROWING = ("pairs", "methods", "seeds", "gpu_share")
-BY_NAME = ("teachers", "students", "initial", "options", "choices")
-JOINED: Mapping[str, Any] = {"anchors": [], "search": {"failures": 3}}
+BY_NAME = ("teachers", "students", "initial", "options", "choices", "spaces", "teacher_sizes")
+JOINED: Mapping[str, Any] = {"anchors": [], "search": {"failures": 3}, "spaces": {}}
 """Fields that every program now writes, and what a `study.json` from before them says by not having them."""
 
 
@@ -22,7 +22,7 @@ def completed(study: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **study,
         **{
-            key: {**value, **study[key]} if isinstance(value, Mapping) else study.get(key, value)
+            key: {**value, **study.get(key, {})} if isinstance(value, Mapping) else study.get(key, value)
             for key, value in JOINED.items()
         },
     }
@@ -31,7 +31,7 @@ def completed(study: Mapping[str, Any]) -> dict[str, Any]:
 def difference(first: Mapping[str, Any], second: Mapping[str, Any]) -> tuple[str, Any, Any] | None:
     """The first field in which two studies differ that may not, with both values; None where they are one study."""
     for key in {**first, **second}:
-        old, new = first.get(key), second.get(key)
+        old, new = (side.get(key, {} if key in BY_NAME else None) for side in (first, second))
         if key in GROWING:
             continue
         if key == "search" and isinstance(old, Mapping) and isinstance(new, Mapping):
@@ -47,7 +47,8 @@ def difference(first: Mapping[str, Any], second: Mapping[str, Any]) -> tuple[str
 def _says(study: Mapping[str, Any], field: str, name: str) -> bool:
     """Whether a study says something of `name` under `field`, written out or by default."""
     about = {"options": "methods", "choices": "methods", "initial": "students" if name[:1] == ":" else "teachers"}
-    return name in study[field] or name.removeprefix(":") in study.get(about.get(field, field), ())
+    about["teacher_sizes"] = "teachers"
+    return name in study.get(field, ()) or name.removeprefix(":") in study.get(about.get(field, field), ())
 
 
 def unite(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
@@ -60,7 +61,7 @@ def unite(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]
         "gpu_share": second.get("gpu_share") or first.get("gpu_share"),
         "seeds": max(first["seeds"], second["seeds"]),
         "search": {**second["search"], "trials": max(first["search"]["trials"], second["search"]["trials"])},
-        **{key: {**first[key], **second[key]} for key in BY_NAME},
+        **{key: {**first.get(key, {}), **second.get(key, {})} for key in BY_NAME if key in {**first, **second}},
     }
 
 

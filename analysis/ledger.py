@@ -2,6 +2,7 @@
 
     <storage>/<study>/study.json              what the study is
                       matrix.parquet          every cell, setting and seed with its state
+                      searches/               what searches have drawn, a file a wave (`sweeps.waves`)
                       driver.json             the driver's sign of life (`analysis.live`)
                       gathered/               a copy of many runs' files, for reading them at once (`analysis.bulk`)
                       runs/<run_id>/run.parquet      written last: a run has ended when it exists
@@ -14,7 +15,6 @@ begin with "_" are never read.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,7 +25,7 @@ from pyarrow import fs
 
 from analysis.bulk import read_each, read_every, read_table, run_folders
 from analysis.schema import CORRECT_COLUMNS, EPOCH_SCHEMA, MATRIX_SCHEMA, RUN_SCHEMA, LedgerError, to_table
-from analysis.storage import Folder, open_folder, write_file
+from analysis.storage import Folder, exists, open_folder, stamped, write_file
 
 
 def write_run(folder: Folder, run: Mapping[str, Any]) -> None:
@@ -49,15 +49,15 @@ def write_matrix(folder: Folder, rows: Sequence[Mapping[str, Any]]) -> None:
 def read_runs(folder: Folder, columns: Sequence[str] | None = None, keep: bool = False) -> pd.DataFrame:
     """Every ended run, one row each, in order of run_id; all columns of RUN_SCHEMA unless `columns` names some.
 
-    Raises LedgerError for a file that is damaged, foreign, of another schema version, or of another run. With `keep`
+    Raises LedgerError for files that are damaged, foreign, of another schema version, or of another run. With `keep`
     the rows of a large study are also kept for the next reading (`analysis.bulk`).
     """
     return _read_all(folder, "run.parquet", RUN_SCHEMA, columns, keep)
 
 
-def read_correct(folder: Folder, matrix: pd.DataFrame) -> dict[str, bytes]:
+def read_correct(folder: Folder, matrix: pd.DataFrame, damaged: list[str] | None = None) -> dict[str, bytes]:
     """Of the finished runs of `matrix` the packed bits of each test image's correctness, under the row's rule and
-    weights. A run that has none, as under the rule best_test, is not in it. Errors as `read_runs`."""
+    weights. A run that has none, as under the rule best_test, is not in it. Errors and `damaged` as `gather`."""
     rows = matrix[matrix["run_id"].notna() & (matrix["status"] == "finished")]
     shown = "test_correct_" + rows["rule"] + "_" + rows["weights"]
     wanted = {run: name for run, name in zip(rows["run_id"], shown, strict=True) if name in CORRECT_COLUMNS}
@@ -70,7 +70,7 @@ def read_correct(folder: Folder, matrix: pd.DataFrame) -> dict[str, bytes]:
 
     pairs = (
         zip(table[0].to_pylist(), table[1].to_pylist(), strict=True)
-        for table in read_each(filesystem, one, list(wanted))
+        for table in read_each(filesystem, one, list(wanted), damaged)
     )
     return {run: bits for pair in pairs for run, bits in pair if bits is not None}
 
@@ -80,11 +80,13 @@ def read_epochs(folder: Folder, columns: Sequence[str] | None = None, keep: bool
     return _read_all(folder, "epochs.parquet", EPOCH_SCHEMA, columns, keep)
 
 
-def gather(folder: Folder) -> tuple[pd.DataFrame, pd.DataFrame]:
+def gather(folder: Folder, damaged: list[str] | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
     """All runs (without the bits of each test image) and all epochs, as a report needs them; those of a large study are
-    gathered for the next reading. Errors as `read_runs`."""
+    gathered for the next reading. Errors as `read_runs`, but where `damaged` is given: there each bad file is left out
+    and its error added."""
     columns = [name for name in RUN_SCHEMA.names if name not in CORRECT_COLUMNS]
-    return read_runs(folder, columns, keep=True), read_epochs(folder, keep=True)
+    runs = _read_all(folder, "run.parquet", RUN_SCHEMA, columns, True, damaged)
+    return runs, _read_all(folder, "epochs.parquet", EPOCH_SCHEMA, None, True, damaged)
 
 
 def read_matrix(folder: Folder) -> pd.DataFrame:
@@ -123,10 +125,9 @@ def list_runs(folder: Folder) -> list[str]:
     filesystem, root = open_folder(folder)
     if isinstance(filesystem, fs.LocalFileSystem):
         folders = run_folders(filesystem, root)
-        return [run_id for run_id in folders if os.path.exists(f"{root}/runs/{run_id}/run.parquet")]
-    selector = fs.FileSelector(f"{root}/runs", allow_not_found=True, recursive=True)
-    ended = [info.path.split("/") for info in filesystem.get_file_info(selector) if info.base_name == "run.parquet"]
-    return sorted(parts[-2] for parts in ended if not parts[-2].startswith("_"))
+        return [run_id for run_id in folders if exists(f"{root}/runs/{run_id}", "run.parquet")]
+    files = (found.path.split("/") for found in stamped(filesystem, f"{root}/runs"))
+    return [parts[0] for parts in files if parts[1:] == ["run.parquet"]]
 
 
 def _to_bytes(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> bytes:
@@ -149,13 +150,20 @@ def _read_one(folder: Folder, run_id: str, name: str, schema: pa.Schema) -> list
     return [] if table is None else table.to_pylist()
 
 
-def _read_all(folder: Folder, name: str, schema: pa.Schema, columns: Sequence[str] | None, keep: bool) -> pd.DataFrame:
+def _read_all(
+    folder: Folder,
+    name: str,
+    schema: pa.Schema,
+    columns: Sequence[str] | None,
+    keep: bool,
+    damaged: list[str] | None = None,
+) -> pd.DataFrame:
     """That file of every run, in one frame."""
     for column in columns or ():
         if column not in schema.names:
             raise LedgerError(f"unknown column {column!r}; columns of {name}: {', '.join(schema.names)}")
     names = schema.names if columns is None else ["run_id", *(column for column in columns if column != "run_id")]
     wanted = pa.schema([schema.field(column) for column in names], schema.metadata)
-    table = read_every(*open_folder(folder), name, schema, wanted, keep)
+    table = read_every(*open_folder(folder), name, schema, wanted, keep, damaged)
     shown = table if columns is None else table.select(list(columns))
     return shown.to_pandas(self_destruct=True, split_blocks=True)

@@ -17,13 +17,14 @@ import pandas as pd
 from analysis import ledger, storage
 from analysis.identity import unite
 from analysis.parts import STUDY, TAGS, TEACHERS, check_parts, locked, read_tags
+from analysis.points import reached
 from analysis.schema import CELL_STATUSES, EPOCH_SCHEMA, EPOCH_VOLATILE, RUN_SCHEMA, RUN_VOLATILE
 from analysis.storage import Folder
 from analysis.versions import JOINED_COLUMNS
 from analysis.words import markdown
 
-CHECKPOINT = "checkpoint.pt"
-CONFLICTS, SET_ASIDE = "conflicts", "set_aside"
+CHECKPOINT, PREVIOUS = "checkpoint.pt", "_previous.pt"
+CONFLICTS, SET_ASIDE, SEARCHES = "conflicts", "set_aside", "searches"
 _COLUMNS = [name for name in RUN_SCHEMA.names if name not in RUN_VOLATILE]
 _EPOCH_COLUMNS = [name for name in EPOCH_SCHEMA.names if name not in EPOCH_VOLATILE]
 _THREADS, _LISTED, _WIDTH = 4, 5, 24
@@ -99,6 +100,7 @@ def merge(folders: Sequence[Folder], into: Folder) -> Merged:
         storage.write_file(into, STUDY, (json.dumps(reduce(unite, studies), indent=1) + "\n").encode())
         for source in sources:
             _copy_teachers(source, into)
+            _copy_waves(source, into)
             found = _merge_runs(source, into)
             merged.counts[str(source)] = Counter(what for what, _ in found if what)
             merged.conflicts += [conflict for _, conflicts in found for conflict in conflicts]
@@ -152,6 +154,7 @@ def _merge_runs(source: Folder, into: Folder) -> list[tuple[str, list[Conflict]]
 
 def _merge_run(source: Folder, into: Folder, run_id: str) -> tuple[str, list[Conflict]]:
     """What became of a run of `source`, and in what it contradicts `into`."""
+    reached("merge")
     mine, theirs = _read(into, run_id), _read(source, run_id)
     if not theirs.files:
         return "", []
@@ -198,6 +201,7 @@ def _replace(mine: _Run, theirs: _Run) -> None:
     for name in ("run.parquet", CHECKPOINT):
         if name in mine.files and (name == "run.parquet" or name not in theirs.files):
             storage.remove_file(mine.folder, f"{mine.place}/{name}")
+    storage.remove_file(mine.folder, f"{mine.place}/{PREVIOUS}")
     _copy(theirs.files, theirs, mine.folder, mine.place)
 
 
@@ -218,6 +222,8 @@ def _copy(names: Iterable[str], run: _Run, into: Folder, place: str) -> None:
     """Copy files of a run, its epochs and its row as the last ones."""
     last = ("epochs.parquet", "run.parquet")
     for name in sorted(names, key=lambda name: last.index(name) if name in last else -1):
+        if name == "run.parquet":
+            reached("merge without the row")
         _copy_file(run.folder, f"{run.place}/{name}", into, f"{place}/{name}")
 
 
@@ -233,6 +239,13 @@ def _copy_teachers(source: Folder, into: Folder) -> None:
         _copy_file(source, f"{TEACHERS}/{name}", into, f"{TEACHERS}/{name}")
     if tags := {**read_tags(source), **read_tags(into)}:
         storage.write_file(into, f"{TEACHERS}/{TAGS}", (json.dumps(tags, indent=1, sort_keys=True) + "\n").encode())
+
+
+def _copy_waves(source: Folder, into: Folder) -> None:
+    """What searches have drawn. Of a wave that two drew differently the one that is here stays: with it go the runs
+    that the study asks for."""
+    for name in sorted(set(storage.list_files(source, SEARCHES)) - set(storage.list_files(into, SEARCHES))):
+        _copy_file(source, f"{SEARCHES}/{name}", into, f"{SEARCHES}/{name}")
 
 
 def _merge_matrix(parts: Sequence[Folder], into: Folder) -> None:

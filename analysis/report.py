@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import pandas as pd
 
+from analysis import paper
 from analysis.arrays import write_arrays
 from analysis.figures import write_figures
 from analysis.frames import Frames, load
@@ -22,14 +23,14 @@ PLACE = "report"
 Built = Mapping[str, tuple[Table, pd.DataFrame]]
 
 
-def write_report(folder: Folder, refresh: int | None = None) -> str:
+def write_report(folder: Folder, refresh: int | None = None, skip_damaged: bool = False) -> str:
     """Write tables, figures, summary.md and index.html of the study in `folder` into its folder `report`; returns the
     text of summary.md. The same ledger gives the same bytes.
 
-    With `refresh` browsers load the page anew every so many seconds. Raises LedgerError where `folder` holds no study
-    or cannot be written.
+    With `refresh` browsers load the page anew every so many seconds; with `skip_damaged` runs that cannot be read are
+    left out and named. Raises LedgerError where `folder` holds no study or cannot be written.
     """
-    frames = load(folder)
+    frames = load(folder, skip_damaged)
     tables = write_tables(folder, frames)
     shown = [_shown(table, frame) for table, frame in tables.values()]
     _write_arrays(folder, frames)
@@ -44,10 +45,12 @@ def write_report(folder: Folder, refresh: int | None = None) -> str:
 
 def write_tables(folder: Folder, frames: Frames) -> Built:
     """Write every table of `frames` into `folder`/report/tables, with a page that says what each column means."""
-    built = {table.name: (table, table.prepare(frames)) for table in list_tables(frames.metric)}
+    built = {table.name: (table, frames.table(table.name)) for table in list_tables(frames.metric)}
     for table, frame in built.values():
         for name, data in files(table, frame).items():
             write_file(folder, f"{PLACE}/tables/{name}", data)
+    for name, data in paper.files(frames).items():
+        write_file(folder, f"{PLACE}/tables/{name}", data)
     write_file(folder, f"{PLACE}/tables/README.md", describe([table for table, _ in built.values()]).encode())
     return built
 
@@ -58,9 +61,9 @@ def place(folder: Folder, tables: bool = False) -> str:
     return text if "://" in text else os.path.relpath(text)
 
 
-def write_tables_only(folder: Folder) -> str:
+def write_tables_only(folder: Folder, skip_damaged: bool = False) -> str:
     """The tables and summary.md without figures and page; returns the text of summary.md. Errors as `write_report`."""
-    frames = load(folder)
+    frames = load(folder, skip_damaged)
     write_tables(folder, frames)
     return _write_summary(folder, frames)
 

@@ -7,6 +7,7 @@ a folder of Parquet files with differing columns is read with columns silently m
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -197,8 +198,8 @@ _VOCABULARY: dict[tuple[str, str], Sequence[str]] = {
 def to_table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
     """`rows` as an Arrow table of exactly `schema`; NaN becomes null.
 
-    Raises LedgerError for a missing or unknown column, a value of the wrong type, a null where none is allowed, and
-    a word outside the column's vocabulary.
+    Raises LedgerError for a missing or unknown column, a value of the wrong type, a null where none is allowed, a word
+    outside the column's vocabulary, and a score that is infinite.
     """
     name = schema.metadata[b"table"].decode()
     expected = set(schema.names)
@@ -227,6 +228,12 @@ def _column(table: str, field: pa.Field, values: list[Any]) -> pa.Array:
         raise LedgerError(f"column {field.name!r} of a {table} row must be {field.type}: {reason}") from error
     if array.null_count and not field.nullable:
         raise LedgerError(f"column {field.name!r} of a {table} row may not be null")
+    if table == "run" and field.name in RESULT_COLUMNS:
+        for value in values:
+            if value is not None and math.isinf(value):
+                raise LedgerError(
+                    f"column {field.name!r} of a run row is {value}; allowed: a score in percent, or none"
+                )
     allowed = _VOCABULARY.get((table, field.name), ())
     for value in array.to_pylist() if allowed else ():
         if value is not None and value not in allowed:

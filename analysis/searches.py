@@ -76,14 +76,17 @@ def marked(trials: pd.DataFrame, matrix: pd.DataFrame) -> pd.DataFrame:
 
 
 def parameters(rows: pd.DataFrame) -> list[Parameter]:
-    """The options, by name, that vary within a cell among `rows`, trials of one method."""
+    """The options, by name, that vary within a cell among `rows`, trials of one method.
+
+    A trial that lacks an option was recorded before there was one: no search can have varied it there.
+    """
     table = pd.DataFrame([json.loads(text) for text in rows["options"]], dtype=object)
     cells = [rows[name].to_numpy() for name in PAIR]
     found = []
     for name in sorted(table.columns):
         values = [_plain(value) for value in table[name]]
-        codes = pd.Series(pd.factorize(pd.Series(values, dtype=object).astype(str))[0])
-        if codes.groupby(cells).nunique().max() > 1:
+        texts = pd.Series([None if value is None else str(value) for value in values], dtype=object)
+        if texts.groupby(cells).nunique().max() > 1:
             found.append(_parameter(str(name), values))
     return found
 

@@ -23,6 +23,7 @@ def overview(frames: Frames) -> str:
         heading(frames),
         markdown(readable(frames.cells, frames.metric)),
         unfinished(frames.cells),
+        damaged(frames),
         legend(frames.cells, frames.metric),
         failures(frames.runs),
         fitted(frames.runs),
@@ -87,6 +88,12 @@ def unfinished(cells: pd.DataFrame) -> str:
         why = ": ".join(part for part in (str(status), str(reason)) if part)
         lines.append(f"- {why}: {few(names)}")
     return "\n".join(["Cells that lack seeds:", "", *lines]) if lines else ""
+
+
+def damaged(frames: Frames) -> str:
+    """The files that could not be read and were left out; empty where there are none."""
+    lines = [f"- {error}" for error in frames.damaged]
+    return "\n".join(["Damaged files, left out:", "", *lines]) if lines else ""
 
 
 def legend(cells: pd.DataFrame, metric: Metric) -> str:

@@ -114,7 +114,8 @@ def main(args: list[str]) -> None:
         sys.exit("node.py: use: python node.py ray start --head|--address=HOST:PORT [options of ray start]")
     args = args[1:]
     head_address = option(args, "address")
-    stop(option(args, "port") or (head_address.rsplit(":", 1)[1] if head_address else PORT))
+    if "SLURM_JOB_ID" not in os.environ:  # which ends what its jobs started
+        stop(option(args, "port") or (head_address.rsplit(":", 1)[1] if head_address else PORT))
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     wanted = 65536 if hard == resource.RLIM_INFINITY else min(65536, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

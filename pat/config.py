@@ -6,15 +6,15 @@ workers share the batch and which device computes it are not part of a run. Stan
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Self, get_type_hints
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Self
 
+from pat.canonical import Part, later
 from pat.errors import ConfigError, DataError, StorageError, unknown
-from pat.options import complete_options, plain, teacherless
+from pat.options import complete_options, declared, plain, teacherless
 
 __all__ = [
     "NUMERICS",
@@ -37,63 +37,6 @@ NUMERICS = 3
 """Raised, with a line in the CHANGELOG, whenever the same configuration would give other numbers."""
 
 
-def later(default: Any = dataclasses.MISSING, *, default_factory: Any = dataclasses.MISSING) -> Any:
-    """A field of a part that joined after runs had been addressed.
-
-    At its default it is left out of the canonical form: there it says what was so before, and run_ids stay.
-    """
-    return field(default=default, default_factory=default_factory, metadata={_LATER: True})
-
-
-_LATER = "later"
-
-
-class Part:
-    """Shared by whatever describes a run or a study: canonical dictionary out, checked dictionary in.
-
-    Fields that every release has had are always written, those made by `later` only where they are not at their
-    default; inside of mappings and sequences, too.
-    """
-
-    def to_dict(self) -> dict[str, Any]:
-        values = {f.name: (f, getattr(self, f.name)) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
-        return {name: _written(value) for name, (f, value) in values.items() if not _at_rest(f, value)}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Raises ConfigError for a key that is not a field."""
-        names = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
-        for key in values:
-            if key not in names:
-                raise unknown("key", key, names, of=f" of {cls.__name__}")
-        hints = get_type_hints(cls)
-        return cls(**{key: _read(hints[key], value) for key, value in values.items()})
-
-
-def _at_rest(f: dataclasses.Field[Any], value: Any) -> bool:
-    """Whether a field joined later and says nothing yet."""
-    if _LATER not in f.metadata:
-        return False
-    default = f.default if f.default_factory is dataclasses.MISSING else f.default_factory()
-    return bool(value == default)
-
-
-def _written(value: Any) -> Any:
-    if isinstance(value, Part):
-        return value.to_dict()
-    if isinstance(value, Mapping):
-        return {key: _written(item) for key, item in value.items()}
-    return tuple(_written(item) for item in value) if isinstance(value, list | tuple) else value
-
-
-def _read(hint: Any, value: Any) -> Any:
-    """One field from its JSON form: nested parts are read by their own class."""
-    for candidate in (hint, *getattr(hint, "__args__", ())):
-        if isinstance(candidate, type) and issubclass(candidate, Part) and isinstance(value, Mapping):
-            return candidate.from_dict(value)
-    return plain(value)
-
-
 def _check(ok: bool, name: str, value: Any, allowed: str) -> None:
     if not ok:
         raise ConfigError(f"{name} = {value!r}: {allowed}")
@@ -103,43 +46,55 @@ def _check(ok: bool, name: str, value: Any, allowed: str) -> None:
 class Teacher(Part):
     """A frozen teacher: a timm name and the identity of its weights.
 
-    `weights` is `run:<run_id>` for one trained here, `sha256:<hex>` for the bytes of a file.
+    `weights` is `run:<run_id>` for one trained here, `sha256:<hex>` for the bytes of a file. `image_size`: the size in
+    pixels at which it is given the student's images; 0: theirs.
     """
 
     name: str
     weights: str
+    image_size: int = later(0)
 
     def __post_init__(self) -> None:
         kinds = ("run:", "sha256:")
+        _check(self.image_size >= 0, "teacher.image_size", self.image_size, "a number of pixels, or 0: the data's")
         _check(self.weights.startswith(kinds), "teacher.weights", self.weights, "run:<run_id> or sha256:<hex>")
 
 
 @dataclass(frozen=True)
-class Method(Part):
+class _Chosen(Part):
+    """One of several by its name, with all of its options; options left out take their defaults.
+
+    In the canonical form those that joined later (`pat.options`) are left out at their default.
+    """
+
+    kind: ClassVar[str]
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "options", complete_options(self.kind, self.name, self.options))
+
+    def __hash__(self) -> int:
+        return hash((self.name, tuple(sorted(self.options.items()))))
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**super().to_dict(), "options": declared(self.kind, self.name).written(self.options)}
+
+
+@dataclass(frozen=True, eq=False)
+class Method(_Chosen):
     """A distillation method by name with all of its options; options left out take the method's defaults."""
 
+    kind = "method"
     name: str = "scratch"
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "options", complete_options("method", self.name, self.options))
-
-    def __hash__(self) -> int:
-        return hash((self.name, tuple(sorted(self.options.items()))))
 
 
-@dataclass(frozen=True)
-class Task(Part):
+@dataclass(frozen=True, eq=False)
+class Task(_Chosen):
     """What is learnt, by name, with all of its options; options left out take the task's defaults."""
 
+    kind = "task"
     name: str = "classification"
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "options", complete_options("task", self.name, self.options))
-
-    def __hash__(self) -> int:
-        return hash((self.name, tuple(sorted(self.options.items()))))
 
 
 @dataclass(frozen=True)
@@ -259,7 +214,7 @@ class RunConfig(Part):
     The batch size of the recipe is global, so the number of workers is no field. The exception: a student with
     BatchNorm whose statistics cannot be shared (several CPU workers) has `unsynced_workers` > 1.
     `initial` is `timm:<name.tag>` when the student starts from timm's pretrained weights, `run:<run_id>` when it starts
-    from the student that this run exported, else empty.
+    from the student that this run exported, else empty. A teacher's image size that is the data's is kept as 0.
     """
 
     student: str
@@ -280,6 +235,8 @@ class RunConfig(Part):
         alone = teacherless(self.method.name)
         takes = f"method {self.method.name!r} takes {'none' if alone else 'one'}"
         _check(alone == (self.teacher is None), "teacher", self.teacher, takes)
+        if self.teacher is not None and self.teacher.image_size == self.data.image_size:
+            object.__setattr__(self, "teacher", replace(self.teacher, image_size=0))
 
     def to_json(self) -> str:
         """The canonical form: every field written out but those that joined later (`later`), keys sorted."""

@@ -17,7 +17,16 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from pat.config import ConfigError
 from pat.methods import Method
 
-_CPU_ALLOCATOR = "can't allocate memory"
+_REFUSALS = (
+    "can't allocate memory",
+    "CUDA error: out of memory",
+    "CUDA driver error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "HOST_ALLOCATION_FAILED",
+    "DEVICE_ALLOCATION_FAILED",
+)
+"""How torch's CPU allocator, CUDA, cuBLAS and cuDNN say it where no kind of error does."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +63,10 @@ class OutOfMemory(ConfigError):
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an allocator refused, on a GPU or on the CPU."""
+    """Whether an allocator refused, on a GPU or on the CPU, torch's own or that of a library."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return isinstance(error, RuntimeError) and _CPU_ALLOCATOR in str(error)
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _REFUSALS)
 
 
 def release() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from pat.gather import gather_batch
+from pat.gather import gather_batch, is_alone
 
 LEAST = 1e-12
 """A variance below this share of the mean square is rounding: nothing varies."""
@@ -34,27 +36,62 @@ class Moments:
         return torch.where(spread > LEAST * self.square, spread, 0.0)
 
 
+class Asked(NamedTuple):
+    """A map [B, C, H, W], or what is left of it `minus` another, and where it is shown, as for `moments`.
+
+    `spread`: its variance is asked for, and its mean not to the last bit, so that on a CPU it may be cheaper.
+    """
+
+    x: Tensor
+    shown: Tensor | None
+    minus: Tensor | None = None
+    spread: bool = False
+
+
 def moments(x: Tensor, shown: Tensor | None = None) -> Moments:
     """Those of a map [B, C, H, W], in float32, where `shown` [B, 1, H, W] is not 0 (None: everywhere).
 
     With gradients to the worker that each image comes from (`gather_batch`).
     """
-    x = x.float()
-    if shown is None:
+    return all_moments([Asked(x, shown)])[0]
+
+
+def all_moments(maps: Sequence[Asked]) -> list[Moments]:
+    """`moments` of each map; the workers exchange all of them at once."""
+    own = [_of_this_worker(asked) for asked in maps]
+    if not own or is_alone():
+        return [found for _, found in own]
+    told = [torch.stack([count.expand_as(found.mean), found.mean, found.variance]) for count, found in own]
+    counts, means, variances = gather_batch(torch.cat(told, dim=1)[None]).unbind(1)
+    share = counts / counts.sum(0).clamp(min=1)
+    mean = (share * means).sum(0)
+    variance = (share * (variances + (means - mean).square())).sum(0)
+    sizes = [len(found.mean) for _, found in own]
+    return [*map(Moments, mean.split(sizes), variance.split(sizes))]
+
+
+def _of_this_worker(asked: Asked) -> tuple[Tensor, Moments]:
+    """Positions, a scalar, and the moments over them."""
+    x = asked.x.float() if asked.minus is None else asked.x.float() - asked.minus.float()
+    if asked.shown is None:
         count = x.new_full((), x.numel() / x.shape[1])
-        variance, mean = torch.var_mean(x, (0, 2, 3), correction=0)
+        by_sums = asked.spread and x.device.type == "cpu" and not (torch.is_grad_enabled() and x.requires_grad)
+        variance, mean = _by_sums(x) if by_sums else torch.var_mean(x, (0, 2, 3), correction=0)
     else:
-        shown = shown.to(x.dtype)
+        shown = asked.shown.to(x.dtype)
         count = shown.sum()
         mean = (x * shown).sum((0, 2, 3)) / count.clamp(min=1)
         variance = ((x - mean[:, None, None]).square() * shown).sum((0, 2, 3)) / count.clamp(min=1)
-    workers = gather_batch(torch.stack([count.expand_as(mean), mean, variance])[None])
-    if len(workers) == 1:
-        return Moments(mean, variance)
-    counts, means, variances = workers.unbind(1)
-    share = counts / counts.sum(0).clamp(min=1)
-    mean = (share * means).sum(0)
-    return Moments(mean, (share * (variances + (means - mean).square())).sum(0))
+    return count, Moments(mean, variance)
+
+
+def _by_sums(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Variance and mean of the channels, by sums in float64: in a third of the time that torch's own takes on a CPU,
+    which adds in float64 too, but element by element. The mean may differ in its last bit, where the exact one lies
+    between two numbers of float32."""
+    wide, count = x.double(), x.numel() / x.shape[1]
+    mean, square = wide.sum((0, 2, 3)) / count, wide.square().sum((0, 2, 3)) / count
+    return (square - mean.square()).clamp(min=0).to(x.dtype), mean.to(x.dtype)
 
 
 def over(value: Tensor, spread: Tensor) -> Tensor:

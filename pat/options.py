@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,11 +18,13 @@ class Declared:
     """The options of a method or task with their defaults. `teacherless`: a method that takes no teacher.
 
     `variants`: named sets of other defaults, the first one that of the option `variant`; none: no such option.
+    `later`: options that joined after runs had been addressed.
     """
 
     defaults: Mapping[str, Any]
     teacherless: bool = False
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    later: frozenset[str] = frozenset()
 
     def under(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """All defaults where these options are given. Raises ConfigError for a variant that there is not."""
@@ -31,6 +33,15 @@ class Declared:
         variant = given.get(VARIANT, next(iter(self.variants)))
         check_choice(VARIANT, variant, self.variants)
         return {VARIANT: variant, **self.defaults, **self.variants[variant]}
+
+    def written(self, complete: Mapping[str, Any]) -> dict[str, Any]:
+        """All options but those of `later` that say what was so before they joined: what is left out is read as that.
+
+        Where a variant has another default than the method, both are written.
+        """
+        usual = self.under(complete)
+        at_rest = {name for name in self.later if complete[name] == usual[name] == self.defaults[name]}
+        return {name: value for name, value in complete.items() if name not in at_rest}
 
 
 _declared: dict[str, dict[str, Declared]] = {"method": {}, "task": {}}
@@ -42,9 +53,11 @@ def declare(
     defaults: Mapping[str, Any],
     teacherless: bool = False,
     variants: Mapping[str, Mapping[str, Any]] | None = None,
+    later: Iterable[str] = (),
 ) -> None:
-    """Make the options of a "method" or "task" known."""
-    _declared[kind][name] = Declared(plain(defaults), teacherless, plain(variants or {}))
+    """Make the options of a "method" or "task" known; names in `later` that are none of them are another class'."""
+    joined = frozenset(later) & defaults.keys()
+    _declared[kind][name] = Declared(plain(defaults), teacherless, plain(variants or {}), joined)
 
 
 def declared(kind: str, name: str) -> Declared:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from pat.embedding import Embedding
+from pat.graph import leaves
 from pat.replay import Key, intercepted, leaf_of, map_tensors, with_leaf
 from pat.stages import logits_of
 from pat.taps import StageTaps, TapError, alike, probing
@@ -39,7 +40,8 @@ class Suffix:
     enters, `prefix_tokens` how many class, distillation and register tokens travel beside it.
 
     It is tried out here on fixed images: raises TapError, one line that names the model, where its own map does not
-    give its own logits and pooled features (two branches side by side, a skip path around the stage).
+    give its own logits and pooled features (two branches side by side, a skip path around the stage); on meta tensors,
+    which have no values, where these depend on what comes before it.
     """
 
     def __init__(self, taps: StageTaps, embedding: Embedding, stage: int = -1) -> None:
@@ -48,6 +50,7 @@ class Suffix:
         self._port, self._earlier = entrance.port, frozenset(entrance.earlier)
         layout = self._port.layout
         self.shape, self.prefix_tokens = (layout.channels, *layout.size), layout.prefix
+        self._blanks: list[Tensor] | None = None
         self._image = taps.probe_images(1).shape[1:]
         with probing(self.model), torch.inference_mode(False), torch.no_grad():
             few, more = (self._clean(taps.probe_images(count)) for count in PROBES)
@@ -86,7 +89,10 @@ class Suffix:
                 return few
             sides = zip(few.shape, more.shape, strict=True)
             shape = [b if a == b else b // PROBES[1] * len(like) for a, b in sides]
-            return torch.zeros((), dtype=few.dtype, device=like.device).expand(shape)
+            zero = torch.zeros((), dtype=few.dtype, device=like.device)
+            if self._blanks is not None and few.is_floating_point():
+                self._blanks.append(zero.requires_grad_())
+            return zero.expand(shape)
 
         return tree_map(blank, *self._outputs[key])
 
@@ -111,7 +117,7 @@ class Suffix:
         tokens = clean.entered[:, : layout.prefix] if layout.prefix else None
         try:
             logits, features = self(layout.to_map(clean.entered), tokens)
-            same = alike(clean.logits, logits) and alike(clean.features, features)
+            same = alike(clean.logits, logits) and alike(clean.features, features) and not self._skipped(clean, tokens)
             why = "its own map does not give its own logits"
         except Exception as error:  # code written for a whole pass fails in many ways
             same, why = False, (str(error).splitlines() or [type(error).__name__])[0]
@@ -119,6 +125,17 @@ class Suffix:
             record = getattr(self.model, "pretrained_cfg", {})
             name = record.get("architecture") or type(self.model).__name__
             raise TapError(f"model {name!r} cannot be run from {self._port.key[0]!r} on: {why}")
+
+    def _skipped(self, clean: _Clean, tokens: Tensor | None) -> bool:
+        """On meta tensors: whether logits or features depend on blanks. Where there are values, they have told."""
+        if not clean.entered.is_meta:
+            return False
+        blanks: list[Tensor] = []
+        self._blanks = blanks
+        with torch.enable_grad():
+            met = leaves(self(self._port.layout.to_map(clean.entered), tokens))
+        self._blanks = None
+        return any(id(blank) in met for blank in blanks)
 
 
 @contextmanager

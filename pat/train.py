@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
 from pat.config import RunConfig
@@ -22,9 +21,11 @@ from pat.evaluate import WEIGHTS, chosen_epoch, results
 from pat.io import IO
 from pat.memory import NO_MEASURES, Measures, OutOfMemory, is_out_of_memory, next_measures, release, workers_that_fit
 from pat.tasks import NO_SCORE
-from pat.training import Training
+from pat.training import Training, stacked
 
 _STEP = 0x73746570
+LOOKS = 64
+"""So often in an epoch it is asked whether a checkpoint is due: among several workers that costs a message."""
 
 
 @dataclass(frozen=True)
@@ -120,8 +121,8 @@ def _train(training: Training, config: RunConfig, dataset: Dataset, until: int) 
     if (state := io.load()) is not None:
         training.restore(state, config)
     while training.epoch < min(until, config.recipe.epochs):
-        start = time.perf_counter()
-        row = train_epoch(training, config, dataset)
+        start = time.perf_counter() - training.seconds
+        row = train_epoch(training, config, dataset, start)
         if not math.isfinite(row["train_loss"]):
             message = f"loss became {row['train_loss']} in epoch {training.epoch + 1}"
             return _outcome("diverged", training, dataset, message=message)
@@ -149,27 +150,30 @@ def _threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def train_epoch(training: Training, config: RunConfig, dataset: Dataset) -> dict[str, Any]:
-    """One epoch of steps; the row's training half. Every worker takes its slice of each global batch."""
+def train_epoch(training: Training, config: RunConfig, dataset: Dataset, start: float) -> dict[str, Any]:
+    """One epoch of steps, or what is left of it; the row's training half. Every worker takes its slice of each global
+    batch. `start`: when it began, less the time for which it stood still.
+    """
     io, recipe, epoch = training.io, config.recipe, training.epoch
     training.step_module.train()
     training.method.begin_epoch(epoch)
     batches = training.task.batches(dataset.train, recipe.batch_size, config.seed, epoch)
+    first, steps = len(training.losses), training.steps_per_epoch
     views = training.task.views(
-        dataset.train, batches, recipe, training.student, config.seed, epoch, io.rank, io.world_size
+        dataset.train, batches, recipe, training.student, config.seed, epoch, io.rank, io.world_size, first
     )
-    logged: list[dict[str, Tensor]] = []
-    for step, (indices, images, targets) in enumerate(views, start=epoch * training.steps_per_epoch):
+    for step, (indices, images, targets) in enumerate(views, start=epoch * steps + first):
         if recipe.schedule_per_epoch:
             training.schedule.step(epoch)
         else:
             training.schedule.step_update(step)
-        logged.append(train_step(training, config, images, targets, indices, step))
-    losses = {name: torch.stack([parts[name] for parts in logged]) for name in logged[0]}
-    if io.world_size > 1:
-        for values in losses.values():
-            dist.all_reduce(values)
-            values /= io.world_size
+        training.losses.append(train_step(training, config, images, targets, indices, step))
+        done = len(training.losses)
+        if done < steps and done % -(-steps // LOOKS) == 0 and io.due():
+            training.seconds = time.perf_counter() - start
+            io.keep(training.state(config))
+    losses = stacked(training.losses, io.world_size)
+    training.losses, training.seconds = [], 0.0
     training.last_losses = losses["loss"].tolist()
     means = {name: values.double().mean().item() for name, values in losses.items()}
     return {
@@ -265,7 +269,7 @@ def _finish(training: Training, dataset: Dataset) -> Outcome:
     own = sum(p.numel() for p in training.student.parameters())
     taught_by = NO_SCORE
     if teacher is not None:
-        taught_by = training.task.score(teacher, dataset.test, io.rank, io.world_size)
+        taught_by = training.task.for_teacher.score(teacher, dataset.test, io.rank, io.world_size)
     return _outcome(
         "finished",
         training,

@@ -26,12 +26,14 @@ from pat.methods import Method, create_method
 from pat.models import has_batchnorm
 from pat.starting import checked_sha256
 from pat.tasks import Score, Task, task_on
+from pat.unused import has_unused
 
 State = dict[str, Any]
 
 
 class Training:
-    """The modules of one run on one worker's device. `epoch` counts finished epochs, `history` has a row for each.
+    """The modules of one run on one worker's device. `epoch` counts finished epochs, `history` has a row for each;
+    `losses` are those of the steps of an epoch that is not finished, `seconds` is what that took up to a checkpoint.
 
     `initial_sha256` is that of the file of weights it starts from, empty where there is none.
     """
@@ -51,7 +53,7 @@ class Training:
         if io.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(io.device)
         self.initial_sha256 = checked_sha256(initial_file, initial_sha256)
-        self.task = task_on(config.task, config.data, dataset)
+        self.task = task_on(config.task, config.data, dataset, config.teacher.image_size if config.teacher else 0)
         self.task.check(config.student, recipe, config.initial)
         student = self.task.student(config.student, config.seed, config.initial, initial_file)
         shared = io.world_size > 1 and io.device.type == "cuda"
@@ -62,7 +64,8 @@ class Training:
             student.set_grad_checkpointing(True)  # type: ignore[operator]
         teacher, self.teacher_sha256 = None, ""
         if config.teacher is not None:
-            teacher, self.teacher_sha256 = load_teacher(config, self.task, teacher_file, teacher_sha256)
+            own = self.task.for_teacher
+            teacher, self.teacher_sha256 = load_teacher(config, own, teacher_file, teacher_sha256)
         built = create_method(method.name, student, teacher, self.task, config.seed, **method.options)
         if shared:
             share_batchnorm(built)
@@ -81,14 +84,17 @@ class Training:
         )
         self.step_module: nn.Module = self.method
         if io.world_size > 1:
+            unused = self.method.unused_parameters or has_unused(self.task, config.student)
             self.step_module = DistributedDataParallel(
-                self.method, broadcast_buffers=False, find_unused_parameters=True
+                self.method, broadcast_buffers=False, find_unused_parameters=unused
             )
         self.io, self.epoch = io, 0
         self.history: list[dict[str, Any]] = []
         self.best_bits: dict[str, Tensor] = {}
         self.best_details: dict[str, dict[str, float]] = {}
         self.last_losses: list[float] = []
+        self.losses: list[dict[str, Tensor]] = []
+        self.seconds = 0.0
 
     @property
     def exported(self) -> str:
@@ -120,6 +126,9 @@ class Training:
             "config": config.to_json(),
             "teacher_sha256": self.teacher_sha256,
             "epoch": self.epoch,
+            "step": len(self.losses),
+            "losses": stacked(self.losses, self.io.world_size),
+            "seconds": self.seconds,
             "history": self.history,
             "best_bits": self.best_bits,
             "best_details": self.best_details,
@@ -152,6 +161,10 @@ class Training:
         if self.ema:
             self.ema.module.load_state_dict(state["ema"])
         self.epoch, self.history = state["epoch"], _renamed(state["history"])
+        steps, losses = state.get("step", 0), state.get("losses", {})  # older checkpoints were made between epochs
+        losses = {name: values.to(self.io.device) for name, values in losses.items()}
+        self.losses = [{name: values[step] for name, values in losses.items()} for step in range(steps)]
+        self.seconds = state.get("seconds", 0.0)
         self.best_bits, self.last_losses = state["best_bits"], state["last_losses"]
         self.best_details = state.get("best_details", {})  # checkpoints of ledger version 3 have none
 
@@ -250,6 +263,16 @@ def _schedule(config: RunConfig, optimizer: torch.optim.Optimizer, steps: int) -
     if schedule is None:
         raise ConfigError(f"recipe.schedule = {recipe.schedule!r}: use 'constant' for a fixed rate")
     return schedule
+
+
+def stacked(losses: Sequence[dict[str, Tensor]], world: int) -> dict[str, Tensor]:
+    """Each loss of the steps so far [steps], the mean over all workers."""
+    found = {name: torch.stack([parts[name] for parts in losses]) for name in (losses[0] if losses else ())}
+    if world > 1:
+        for values in found.values():
+            dist.all_reduce(values)
+            values /= world
+    return found
 
 
 def gather_rows(rows: Tensor, world: int) -> Tensor:

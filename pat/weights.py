@@ -9,6 +9,7 @@ import pickle
 import re
 import shutil
 import urllib.request
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,16 +27,18 @@ WRAPPERS = (*AVERAGED, "state_dict", "model", "model_state_dict", "net")
 before raw ones, which is also timm's choice and that of the students exported here."""
 
 SCHEMES = ("https://", "http://", "file://")
+_REFUSALS = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
+"""What is wrong with a file or its name. Other errors are of the machine or its storage, and are raised as they are."""
 TIMEOUT = 60.0
 """Seconds without a single byte after which a download is given up."""
 
 
 def sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file. Raises ConfigError if it cannot be read."""
+    """Hexadecimal SHA-256 of a file. Raises DataError if it cannot be read, OSError where the storage fails."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
+    except _REFUSALS as error:
         raise DataError(f"weights file {str(path)!r} cannot be read: {error.strerror}") from error
 
 
@@ -71,7 +74,7 @@ def download(url: str, target: Path, expected: str) -> None:
 
     Raises ConfigError, one line naming the URL, where it cannot be fetched or holds other bytes.
     """
-    partial = target.with_name(f"_{target.name}")
+    partial = target.with_name(f"_{uuid.uuid4().hex}_{target.name}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         file = partial.open("wb")
@@ -101,7 +104,7 @@ def _start(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             start = file.read(9)
-    except OSError as error:
+    except _REFUSALS as error:
         raise DataError(f"weights file {str(path)!r} cannot be read: {error.strerror}") from error
     if not start:
         raise DataError(f"weights file {str(path)!r} holds no readable weights: it is empty")

@@ -5,33 +5,34 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
 
 import torch
 
 from analysis.report import PLACE as REPORT
 from analysis.report import place, write_report
-from analysis.schema import LedgerError
 from pat.config import ConfigError
 from pat.data import load
 from sweeps.cluster.bootstrap import farewell, read_cluster
-from sweeps.cluster.places import DataPlace, data_place, storage_place
+from sweeps.command import guarded, interrupt
 from sweeps.costs.devices import Devices, agree, cluster_devices, local_devices
+from sweeps.costs.expect import images_of
 from sweeps.costs.plan_text import plan_text
 from sweeps.costs.predicted import predicted_against_actual
-from sweeps.engine.driver import Driver, Fatal
+from sweeps.engine.driver import Driver
 from sweeps.engine.keep import retry
+from sweeps.engine.limits import Limits
 from sweeps.engine.lock import locked
 from sweeps.engine.siblings import provide_initial_runs
-from sweeps.flags import parser, select
+from sweeps.fitting import check_settings, settings_to_try
+from sweeps.flags import limits, parser, select
+from sweeps.places import DataPlace, data_place, storage_place
 from sweeps.presets import CIFAR100, DIGITS, GPU_PRESETS, preset
-from sweeps.started import in_job
-from sweeps.store import grow, open_study, read_study, study_folder, write_study
+from sweeps.started import address, in_job
+from sweeps.store import grown_study, read_study, study_folder, write_study
 from sweeps.study import Study
 from sweeps.teachers import provide_used, recorded, resolve_used
 from sweeps.version import ROOT
@@ -40,7 +41,7 @@ WORKS_HERE = f"what works here: python sweeps/hetero_grid.py --preset {DIGITS}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit code: 0 complete, 1 something could not be completed, 2 bad input."""
+    """Run the command; returns the exit code: 0 complete, 1 something could not be completed, 2 bad input, 3 paused."""
     argv = list(sys.argv[1:] if argv is None else argv)
     code = guarded(lambda: _main(parser().parse_args(argv)), "--verbose" in argv)
     if in_job() and (cluster := read_cluster()):
@@ -48,47 +49,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def guarded(command: Callable[[], int], verbose: bool) -> int:
-    """Run a command; whatever goes wrong becomes one line on stderr and an exit code."""
-    signal.signal(signal.SIGTERM, _stop)
-    try:
-        return command()
-    except (ConfigError, LedgerError, Fatal) as error:
-        code, line = 2, f"error: {error}"
-    except KeyboardInterrupt:
-        code, line = 130, "stopped; nothing finished is lost, the same command goes on from here"
-    except Exception as error:
-        code, line = 1, f"internal error: {type(error).__name__}: {str(error).splitlines()[:1]}; --verbose shows where"
-    if verbose and code != 130:
-        traceback.print_exc()
-    print(line, file=sys.stderr)
-    return code
-
-
-def _stop(number: int, frame: Any) -> NoReturn:
-    raise KeyboardInterrupt
-
-
 def _main(flags: argparse.Namespace) -> int:
     asked = select(preset(flags.preset or CIFAR100), flags)
-    if flags.price is not None and not flags.price >= 0:
-        raise ConfigError(f"--price {flags.price}: money per device-hour, not negative")
+    at_most = limits(flags)
+    signal.signal(signal.SIGUSR2, lambda *_: at_most.end("signal USR2 came"))  # Tune has uses of its own for USR1
     if flags.devices is not None and flags.devices < 1:
         raise ConfigError(f"--devices {flags.devices}: a positive number")
     if flags.wait is not None and not flags.wait >= 0:
         raise ConfigError(f"--wait {flags.wait}: minutes, not negative")
-    return _plan(asked, flags) if flags.plan else _run(asked, flags)
+    return _plan(asked, flags) if flags.plan else _run(asked, flags, at_most)
 
 
 def _plan(asked: Study, flags: argparse.Namespace) -> int:
     """Say what the study would do and cost. Probes where there are devices for it, and keeps the probes alone."""
-    from sweeps.engine.cluster import address, ray_running
-
     where = address(flags.address)
+    from sweeps.engine.cluster import ray_running
+
     folder = study_folder(storage_place(flags.storage, where != "local"), asked)
-    stored = read_study(folder)
-    study = recorded(grow(stored, asked, folder) if stored else asked, folder)
+    grown = grown_study(folder, asked)
+    study = recorded(grown, folder)
     root = data_place(flags.data_root, flags.stage, where != "local").unstaged()
+    if images := images_of(study.data, root):
+        _check_fit(grown, asked, folder, images.classes, _whisper)
     for_gpus = (flags.preset or CIFAR100) in GPU_PRESETS
     devices = Devices("", for_gpus, 0, study.gpu_share or 1.0)
     with ExitStack() as stack:
@@ -115,29 +97,31 @@ def _whisper(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _run(asked: Study, flags: argparse.Namespace) -> int:
+def _run(asked: Study, flags: argparse.Namespace, at_most: Limits) -> int:
     """Bring the study to its end, then its report."""
-    from sweeps.cluster.waiting import wait_for_machines
-    from sweeps.engine.cluster import address, nodes, ray_running  # Ray is imported only where a study may run
-
     where = address(flags.address)
+    from sweeps.cluster.waiting import wait_for_machines
+    from sweeps.engine.cluster import nodes, ray_running  # Ray is imported only where a study may run
+
     away = where != "local"
     place = data_place(flags.data_root, flags.stage, away)
     needs_gpu = (flags.preset or CIFAR100) in GPU_PRESETS
     if not away:
         _check_gpu(asked, needs_gpu, torch.cuda.is_available())
     num_classes = _check_data(asked, place)
-    folder, study = open_study(storage_place(flags.storage, away), asked)
+    folder = study_folder(storage_place(flags.storage, away), asked)
+    _check_fit(grown_study(folder, asked), asked, folder, num_classes, _tell)  # what is refused leaves no lock either
     with ExitStack() as stack:
         pulse = stack.enter_context(locked(folder))
+        definition = grown_study(folder, asked)
         if flags.retry:
             _retry(folder, flags.retry)
         resolve_used(asked, folder, num_classes)
-        study = recorded(study, folder)
+        study = recorded(definition, folder)
         gpus = torch.cuda.is_available()
         if away:
             stack.enter_context(ray_running(where, flags.verbose))
-            signal.signal(signal.SIGTERM, _stop)  # Ray has put its own handler there
+            signal.signal(signal.SIGTERM, interrupt)  # Ray has put its own handler there
             wait_for_machines(asked, read_cluster(), flags.devices, flags.wait, needs_gpu, _tell)
             gpus = any(node.gpus for node in nodes())
             _check_gpu(asked, needs_gpu, gpus)
@@ -146,18 +130,28 @@ def _run(asked: Study, flags: argparse.Namespace) -> int:
             folder, study, asked, place.root, gpus,
             keep=flags.keep, verbose=flags.verbose, pulse=pulse, data_source=place.source,
         )  # fmt: skip
-        driver.price = flags.price
-        driver.adopt()
+        driver.price, driver.limits = flags.price, at_most
+        driver.foresee()
         driver.progress.say(f"study {study.name} in {folder}: {driver.progress.status()}")
-        if driver.kind() is None:
+        if driver.kind() is None and not driver.elsewhere:
+            write_study(folder, definition)
             driver.finish()
         else:
-            provide_used(asked, folder, num_classes)
+            provide_used(asked, folder, num_classes, [found.run_id for _, found in driver.elsewhere])
             provide_initial_runs(folder, driver.planner)
             stack.enter_context(ray_running(where, flags.verbose))
-            signal.signal(signal.SIGTERM, _stop)
-            _launch(driver, asked, flags)
+            signal.signal(signal.SIGTERM, interrupt)
+            _launch(driver, definition, asked, flags, num_classes)
     return _close(driver, folder)
+
+
+def _check_fit(grown: Study, asked: Study, folder: Path, num_classes: int, say: Callable[[str], None]) -> None:
+    """Raises ConfigError where options that are new to a study's folder do not suit their models."""
+    if grown == read_study(folder):
+        return
+    if settings := settings_to_try(asked):
+        say(f"trying {len(settings)} settings on their models")
+        check_settings(settings, num_classes)
 
 
 def _tell(line: str) -> None:
@@ -175,8 +169,8 @@ def _check_machines(study: Study, folder: Path, place: DataPlace) -> None:
         raise ConfigError(f"the cluster cannot run study {study.name!r}:\n{table(problems)}")
 
 
-def _launch(driver: Driver, asked: Study, flags: argparse.Namespace) -> None:
-    """Once it is known what it costs and nobody objects."""
+def _launch(driver: Driver, definition: Study, asked: Study, flags: argparse.Namespace, num_classes: int) -> None:
+    """Once it is known what it costs and nobody objects; only then `definition` is what the folder holds."""
     from sweeps.cluster.waiting import growth
     from sweeps.engine.callbacks import callbacks
     from sweeps.engine.launch import launch
@@ -184,9 +178,12 @@ def _launch(driver: Driver, asked: Study, flags: argparse.Namespace) -> None:
     folder, say = driver.folder, driver.progress.say
     study = replace(driver.study, gpu_share=asked.gpu_share)  # what was found before may have been another kind of GPU
     devices = cluster_devices(study, folder, driver.data_root, say, probing=driver.gpus)
-    agree(driver.planner, folder, driver.data_root, devices, flags.price, flags.keep, flags.yes, say)
+    agreed = flags.yes or driver.limits.any
+    agree(driver.planner, folder, driver.data_root, devices, flags.price, flags.keep, agreed, say)
     driver.study = replace(study, gpu_share=devices.share if devices.gpus else None)
-    write_study(folder, driver.study)
+    write_study(folder, replace(definition, gpu_share=driver.study.gpu_share))
+    if not driver.adopt():
+        provide_used(asked, folder, num_classes)
     most = growth(read_cluster() if in_job() else None, study.threads, devices.share)
     launch(driver, most, flags.devices, callbacks=callbacks(flags.log, study.name) if flags.log else ())
     if table := predicted_against_actual(folder, driver.planner):

@@ -28,7 +28,7 @@ def teacher_run(study: Study, teacher: str, unsynced: int = 1) -> RunConfig | No
     initial = study.initial.get(teacher, "")
     return RunConfig(
         student=teacher,
-        data=study.data,
+        data=study.teacher_data(teacher),
         recipe=recipe,
         seed=SEARCH_SEED,
         threads=study.threads,
@@ -56,13 +56,11 @@ def student_run(
     data = study.data
     if seed != SEARCH_SEED and study.confirm_validation is not None:
         data = replace(data, validation=study.confirm_validation)
-    initial = study.initial.get(f":{cell.student}", "")
-    method, teacher = (
-        Method(cell.method, options),
-        Teacher(teacher_name(study, cell), weights) if cell.teacher else None,
-    )
+    initial, method, teacher = study.initial.get(f":{cell.student}", ""), Method(cell.method, options), None
     if study.pretrains(cell.method):
-        initial, method, teacher = pretrained, Method(), None
+        initial, method = pretrained, Method()
+    elif cell.teacher:
+        teacher = _teacher(study, cell, weights)
     return RunConfig(
         student=cell.student,
         data=data,
@@ -85,7 +83,9 @@ def recipe_of(study: Study, cell: Cell) -> Recipe:
     return replace(recipe, epochs=round(recipe.epochs * before.longer))
 
 
-def pretrain_run(study: Study, cell: Cell, weights: str = "", unsynced: int = 1) -> RunConfig:
+def pretrain_run(
+    study: Study, cell: Cell, options: Mapping[str, Any], weights: str = "", unsynced: int = 1
+) -> RunConfig:
     """The run that precedes those of a cell whose method is one of pre-training; arguments as `student_run`'s."""
     before = study.pretraining
     assert before is not None
@@ -93,14 +93,18 @@ def pretrain_run(study: Study, cell: Cell, weights: str = "", unsynced: int = 1)
         student=cell.student,
         data=before.data,
         recipe=before.recipe,
-        method=Method(cell.method, default_options(study, cell)),
-        teacher=Teacher(teacher_name(study, cell), weights) if cell.teacher else None,
+        method=Method(cell.method, options),
+        teacher=_teacher(study, cell, weights) if cell.teacher else None,
         seed=SEARCH_SEED,
         threads=study.threads,
         initial=study.initial.get(f":{cell.student}", ""),
         unsynced_workers=unsynced,
         task=before.task,
     )
+
+
+def _teacher(study: Study, cell: Cell, weights: str) -> Teacher:
+    return Teacher(teacher_name(study, cell), weights, study.teacher_sizes.get(cell.teacher, 0))
 
 
 def teacher_name(study: Study, cell: Cell) -> str:

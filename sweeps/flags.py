@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
-from typing import Any, NoReturn
+from typing import Any
 
 from pat.config import ConfigError
-from sweeps.cluster.places import IN_PLACE, SHARED, STAGE
+from sweeps.command import Parser
 from sweeps.costs.forecast import ASK_ABOVE
 from sweeps.engine.keep import KEEP
+from sweeps.engine.limits import Limits
+from sweeps.places import IN_PLACE, SHARED, STAGE
 from sweeps.presets import CIFAR100, PRESETS
 from sweeps.study import Study
-
-
-class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{message} (see {self.prog} --help)")
 
 
 def parser() -> Parser:
@@ -38,6 +33,10 @@ def parser() -> Parser:
         "--keep", choices=KEEP, default="all", help="students' files that outlive their runs (default all)"
     )
     flags.add_argument("--price", type=float, help="money per device-hour, for the plan and the status")
+    flags.add_argument("--max-hours", type=float, metavar="H", help="pause after so many hours of this call")
+    flags.add_argument(
+        "--max-cost", type=float, metavar="X", help="pause once this call has spent so much, at --price a device-hour"
+    )
     flags.add_argument(
         "--yes", action="store_true", help=f"start without asking, also above {ASK_ABOVE:.0f} device-hours"
     )
@@ -47,6 +46,20 @@ def parser() -> Parser:
     flags.add_argument("--log", metavar="WHERE", help="also log each epoch to wandb:PROJECT or mlflow:TRACKING_URI")
     flags.add_argument("--verbose", action="store_true", help="tracebacks, and the output of the workers")
     return flags
+
+
+def limits(flags: argparse.Namespace) -> Limits:
+    """What the call may take at most, from now on. Raises ConfigError for what is no limit."""
+    for name in ("max_hours", "max_cost"):
+        value = getattr(flags, name)
+        if value is not None and not value > 0:
+            raise ConfigError(f"--{name.replace('_', '-')} {value:g}: a positive number")
+    if flags.price is not None and not flags.price >= 0:
+        raise ConfigError(f"--price {flags.price}: money per device-hour, not negative")
+    if flags.max_cost is not None and not flags.price:
+        raise ConfigError(f"--max-cost {flags.max_cost:g}: needs --price, the money for a device-hour")
+    words = f"--max-hours {flags.max_hours or 0:g}", f"--max-cost {flags.max_cost or 0:g}"
+    return Limits(flags.max_hours, None if flags.max_cost is None else flags.max_cost / flags.price, words)
 
 
 def add_places(flags: argparse.ArgumentParser) -> None:

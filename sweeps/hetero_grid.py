@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "0602be56ee7a"
+CODE = "738eb2f4832b"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from analysis.live import read_driver
+from analysis.words import duration
 from pat.config import ConfigError
-from sweeps.cli import guarded
+from sweeps.command import Parser, guarded
 from sweeps.engine.jobs import STOP
-from sweeps.engine.lock import read_pulse
-from sweeps.flags import Parser
 
 
 def main(argv: Sequence[str]) -> int:
@@ -20,10 +20,14 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _stop(folder: Path) -> int:
-    pulse = read_pulse(folder)
-    if not pulse or pulse["ended"]:
-        why = f"its last driver has ended: {pulse['ended']}" if pulse else "it has had no driver"
+    driver = read_driver(folder)
+    if driver is None or not driver.alive:
+        why = "it has had no driver"
+        if driver is not None and driver.ended:
+            why = f"its last driver has ended: {driver.ended}"
+        elif driver is not None:
+            why = f"its last driver, pid {driver.pid} on {driver.host}, is gone since {duration(driver.silence())}"
         raise ConfigError(f"no driver works on the study in {str(folder)!r}: {why}")
     (folder / STOP).touch()
-    print(f"asked pid {pulse['pid']} on {pulse['host']} to stop; each run in flight ends its epoch first")
+    print(f"asked pid {driver.pid} on {driver.host} to stop; each run in flight ends its epoch first")
     return 0

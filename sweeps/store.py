@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,18 +21,25 @@ def study_folder(storage: str | Path, study: Study) -> Path:
     return Path(storage).expanduser().absolute() / study.name
 
 
-def open_study(storage: str | Path, study: Study) -> tuple[Path, Study]:
-    """The study's folder and the study that it holds from now on: what was there, grown by what is asked for.
+def grown_study(folder: Path, asked: Study) -> Study:
+    """The study that a folder is to hold: what is there, grown by what is asked for. Writes nothing.
 
-    Raises ConfigError if the folder holds another study under this name, naming the field that differs, or cannot
-    be written.
+    Raises ConfigError if the folder holds another study under this name, naming the field that differs; and where a
+    study that would begin here decides on scores of a warm-up.
     """
-    folder = study_folder(storage, study)
     stored = read_study(folder)
-    grown = study if stored is None else grow(stored, study, folder)
+    if stored is not None:
+        return grow(stored, asked, folder)
+    for student in asked.used_students():
+        asked.search.check_warmup(student, asked.recipe(student))
+    return asked
+
+
+def open_study(storage: str | Path, study: Study) -> tuple[Path, Study]:
+    """The study's folder and the study that it holds from now on, which is written there. Errors as `grown_study`."""
+    folder = study_folder(storage, study)
+    grown = grown_study(folder, study)
     write_study(folder, grown)
-    if not os.access(folder, os.W_OK):
-        raise ConfigError(f"storage {str(folder)!r} cannot be written")
     return folder, grown
 
 
@@ -67,7 +73,11 @@ def read_study(folder: Path) -> Study | None:
 
 
 def grow(stored: Study, asked: Study, folder: Path) -> Study:
-    """The union of two studies of one identity; raises ConfigError naming the first field in which they differ."""
+    """The union of two studies of one identity; raises ConfigError naming the first field in which they differ.
+
+    Where the one that is asked for leaves a method's space to the program, it is the stored one.
+    """
+    asked = replace(asked, spaces={**stored.spaces, **asked.spaces})
     old, new = (json.loads(json.dumps(study.to_dict())) for study in (stored, asked))
     if found := difference(old, new):
         raise _refusal(folder, *found)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from math import isclose
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from pat.config import NUMERICS, ConfigError, Data, Part, Recipe, Task, later, plain, unknown
@@ -16,6 +15,8 @@ from pat.starting import RUN
 from pat.tasks import check_data, create_task
 from pat.views.randaugment import parse
 from sweeps.pretraining import LONGER, Pretraining
+from sweeps.search import Search
+from sweeps.spaces import BEFORE, SPACES, Log, Space, read_space, write_space
 from sweeps.teacher_file import TIMM, TeacherFile
 
 SCRATCH, CLASSIFICATION = "scratch", "classification"
@@ -35,39 +36,6 @@ class Cell(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Search(Part):
-    """The search of one cell: `trials` settings in waves of `wave` by successive halving; 0 trials: no search.
-
-    After each rung (a share of the full-length run, the last one is 1) the best 1/`eta` of those that began it go on.
-    The search is closed at the end of the wave with which `failures` of its runs have failed (not diverged).
-    """
-
-    trials: int = 4
-    wave: int = 4
-    eta: int = 2
-    rungs: tuple[float, ...] = (1 / 3, 1.0)
-    failures: int = 3
-
-    def __post_init__(self) -> None:
-        if self.wave < 1:
-            raise ConfigError(f"search.wave = {self.wave}: a positive number")
-        if self.trials < 0 or self.trials % self.wave:
-            above = max(1, -(-self.trials // self.wave)) * self.wave
-            raise ConfigError(f"search.trials = {self.trials}: 0, or whole waves of {self.wave}, for instance {above}")
-        if self.eta < 2:
-            raise ConfigError(f"search.eta = {self.eta}: 2 or more")
-        if self.failures < 1:
-            raise ConfigError(f"search.failures = {self.failures}: a positive number")
-        ascending = all(low < high for low, high in zip(self.rungs, self.rungs[1:], strict=False))
-        if not self.rungs or not ascending or self.rungs[0] <= 0 or not isclose(self.rungs[-1], 1):
-            raise ConfigError(f"search.rungs = {self.rungs}: ascending shares of the run, the last one 1")
-
-    def epochs(self, full: int) -> tuple[int, ...]:
-        """The rungs of a run of `full` epochs, in epochs."""
-        return tuple(sorted({max(1, round(share * full)) for share in self.rungs}))
-
-
-@dataclass(frozen=True)
 class Study(Part):
     """Everything that a study computes.
 
@@ -75,6 +43,7 @@ class Study(Part):
     recipe. `initial`: a teacher ("name") or a student (":name") -> the weights that its training starts from,
     `timm:<name.tag>`, or `run:<run_id>` for the student that another run has exported (of a study under the same
     storage; a teacher of this one is waited for). A student's are those of all of its runs, its baselines too.
+    `teacher_sizes`: teacher -> its own input size in pixels (0: that of `data`), for its training and scores too.
     `options`: method -> options that replace the method's defaults throughout; they are searched only where `choices`
     (method -> option -> values) says so. `corrections`: a student (":name") or a pair ("teacher:student") -> method ->
     options whose published value differs there; only the default setting is theirs, a search goes over them.
@@ -83,10 +52,10 @@ class Study(Part):
     A method that takes no teacher is a cell of each student, searched and confirmed once whatever its pairs.
     `seeds` confirmation seeds follow the search. `confirm_validation` is the validation share of scratch and
     confirmation runs (None = that of `data`). `threads` per worker and `workers` per run (a number, or one for each
-    method, teachers and scratch being "scratch") belong to the study.
-    `task`: what is learnt; the data set must say what it needs to know of its images. `pretraining`: what precedes the
-    training of the cells of `hgkd` and `spark`; their methods' options are those of the pre-training.
-    `gpu_share` of one GPU is asked for by a one-worker run where the cluster has GPUs; None: as probes allow.
+    method, teachers and scratch being "scratch") belong to the study. `gpu_share` of one GPU is asked for by a
+    one-worker run where the cluster has GPUs; None: as probes allow. `task`: what is learnt; the data set must say
+    what it needs to know of its images. `pretraining`: what precedes the training of the cells of `hgkd` and `spark`;
+    their methods' options are those of the pre-training.
     """
 
     name: str
@@ -107,9 +76,15 @@ class Study(Part):
     workers: int | Mapping[str, int] = 1
     gpu_share: float | None = None
     task: Task = later(default_factory=Task)
+    teacher_sizes: Mapping[str, int] = later(default_factory=dict)
+    spaces: Mapping[str, Space] = later(default_factory=dict)
     pretraining: Pretraining | None = later(None)
 
     def __post_init__(self) -> None:
+        own = {
+            name: space for name, space in self.spaces.items() if [*space.items()] != [*SPACES.get(name, {}).items()]
+        }
+        object.__setattr__(self, "spaces", own)
         if SCRATCH in self.methods:
             object.__setattr__(self, "methods", tuple(name for name in self.methods if name != SCRATCH))
         _check_names(self)
@@ -143,9 +118,33 @@ class Study(Part):
         """The students of the pairs in order of appearance."""
         return list(dict.fromkeys(student for _, student in self.pairs))
 
+    def teacher_data(self, teacher: str) -> Data:
+        """The data as a teacher has it: at its own size."""
+        return replace(self.data, image_size=self.teacher_sizes.get(teacher) or self.data.image_size)
+
+    def taught(self, teacher: str) -> tuple[Task, Data]:
+        """What a teacher that is given must have learnt, at its own size: the study's task, or that of its pre-training
+        where no other method has teachers."""
+        of = self if self.teaches() or self.pretraining is None else self.pretraining
+        return of.task, replace(of.data, image_size=self.teacher_sizes.get(teacher) or of.data.image_size)
+
     def recipe(self, student: str) -> Recipe:
         """The recipe of a student."""
         return self.students[student]
+
+    def space(self, method: str) -> Space:
+        """What the searches of a method change: the choices of the study come before its space, fixed options after."""
+        choices, fixed = self.choices.get(method, {}), self.fixed(method)
+        left = {name: kind for name, kind in self._whole_space(method).items() if name in choices or name not in fixed}
+        return {**left, **choices}
+
+    def fixed(self, method: str) -> dict[str, Any]:
+        """Options of the method's space that the study sets instead: a search has them, corrections or not."""
+        space = self._whole_space(method)
+        return {name: value for name, value in self.options.get(method, {}).items() if name in space}
+
+    def _whole_space(self, method: str) -> Space:
+        return self.spaces.get(method, SPACES.get(method, {}))
 
     def workers_of(self, method: str) -> int:
         """How many workers share a run of `method`."""
@@ -156,8 +155,10 @@ class Study(Part):
         return "ema" if self.students[student].ema_decay > 0 else "raw"
 
     def to_dict(self) -> dict[str, Any]:
-        """The study as plain JSON values, with the numerics of `pat`."""
-        return {**super().to_dict(), "numerics": NUMERICS}
+        """The study as plain JSON values, with the spaces of all of its methods and the numerics of `pat`."""
+        spaces = {**{name: SPACES[name] for name in self.methods if name in SPACES}, **self.spaces}
+        written = {name: write_space(space) for name, space in spaces.items()}
+        return {**super().to_dict(), "spaces": written, "numerics": NUMERICS}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Study:
@@ -168,21 +169,24 @@ class Study(Part):
                 **{
                     **values,
                     "data": Data.from_dict(values["data"]),
-                    "teachers": {name: _read_teacher(value) for name, value in values["teachers"].items()},
+                    "teachers": {
+                        name: (TeacherFile if "sha256" in value else Recipe).from_dict(value)
+                        for name, value in values["teachers"].items()
+                    },
                     "students": {name: value and Recipe.from_dict(value) for name, value in values["students"].items()},
                     "pairs": tuple((teacher, student) for teacher, student in values["pairs"]),
                     "anchors": tuple((teacher, student) for teacher, student in values.get("anchors", ())),
                     "search": Search.from_dict(values["search"]),
                     "task": Task.from_dict(values.get("task", {})),
                     "pretraining": (given := values.get("pretraining")) and Pretraining.from_dict(given),
+                    "spaces": {
+                        **{name: BEFORE[name] for name in values["methods"] if name in BEFORE},
+                        **{name: read_space(space) for name, space in values.get("spaces", {}).items()},
+                    },
                 }
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ConfigError(f"not a study: {error}") from error
-
-
-def _read_teacher(value: Mapping[str, Any]) -> Recipe | TeacherFile:
-    return TeacherFile.from_dict(value) if "sha256" in value else Recipe.from_dict(value)
 
 
 def _check_names(study: Study) -> None:
@@ -210,12 +214,20 @@ def _check_names(study: Study) -> None:
             check_tag(study.task.name if study.teaches() else "", name, source.tag)
     for key, weights in study.initial.items():
         _check_initial(study, key, weights)
+    for name, size in study.teacher_sizes.items():
+        if name not in study.teachers:
+            raise unknown("teacher", name, study.teachers, of=f" of study {study.name!r} with a size of its own")
+        for one in (study if study.teaches() else None, study.pretraining):
+            if one is not None:
+                create_task(one.task, one.data, num_classes=1, teacher_size=size)
     for method in study.methods:
         pretraining = study.pretraining if study.pretrains(method) else None
         check_task(method, (pretraining or study).task.name)
         if method == LONGER and study.pretraining is None:
             raise ConfigError(f"method {LONGER!r}: the control of a pre-training; study {study.name!r} has none")
         method_options(method, {**study.options.get(method, {}), **study.choices.get(method, {})})
+    for method, space in study.spaces.items():
+        method_options(method, {name: kind.low if isinstance(kind, Log) else kind[0] for name, kind in space.items()})
     for key, corrected in study.corrections.items():
         teacher, colon, student = key.partition(":")
         if not colon or student not in study.students or (teacher and teacher not in study.teachers):
@@ -280,5 +292,4 @@ def _check_numbers(study: Study) -> None:
             raise ConfigError(f"workers = {workers}: a positive number")
         for name, recipe in recipes.items():
             if isinstance(recipe, Recipe) and recipe.batch_size % workers:
-                size = recipe.batch_size
-                raise ConfigError(f"workers = {workers}: the batch of {size} of {name!r} must be divisible by it")
+                raise ConfigError(f"workers = {workers}: the batch of {recipe.batch_size} of {name!r} is not divisible")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -18,7 +19,6 @@ from pat.models import native_file, pretrained_file
 from pat.tasks import Task, create_task
 from pat.weights import download, is_url
 from sweeps.configs import teacher_run
-from sweeps.pretraining import Pretraining
 from sweeps.study import TIMM, Study, TeacherFile
 from sweeps.teacher_file import restriction
 
@@ -27,27 +27,27 @@ FOLDER, RECORD = "teachers", "tags.json"
 
 def recorded(study: Study, folder: Path) -> Study:
     """The study with the SHA-256 of every tag that its folder has recorded. Reads one small file, needs no network."""
-    size = _taught(study).data.image_size
-    given = {name: _known(source, folder, size) for name, source in study.given_teachers().items()}
-    return replace(study, teachers={**study.teachers, **given})
+    given = study.given_teachers().items()
+    known = {name: _known(source, folder, study.taught(name)[1].image_size) for name, source in given}
+    return replace(study, teachers={**study.teachers, **known})
 
 
 def resolve_used(study: Study, folder: Path, num_classes: int) -> None:
     """`resolve` for every teacher that the pairs of the study use."""
-    task = create_task(_taught(study).task, _taught(study).data, num_classes)
-    for source in _used(study).values():
-        resolve(source, folder, task)
+    for name, source in _used(study).items():
+        resolve(source, folder, create_task(*study.taught(name), num_classes))
 
 
-def provide_used(study: Study, folder: Path, num_classes: int) -> None:
+def provide_used(study: Study, folder: Path, num_classes: int, elsewhere: Collection[str] = ()) -> None:
     """`provide` for every teacher that the pairs of the study use, which are resolved; and timm's weights that the
-    training of the others and of the students starts from, a teacher's as long as it has not ended."""
-    task = create_task(_taught(study).task, _taught(study).data, num_classes)
+    training of the others and of the students starts from, a teacher's as long as it has not ended, here or (its
+    run_id) `elsewhere`."""
     for name, source in _used(recorded(study, folder)).items():
-        provide(name, source, folder, task)
+        provide(name, source, folder, create_task(*study.taught(name), num_classes))
     teachers = {name: teacher_run(study, name) for name in study.used_teachers()}
-    begun = [name for name, run in teachers.items() if run is not None and ledger.read_run(folder, run.run_id) is None]
-    for key in (*begun, *(f":{name}" for name in study.used_students())):
+    trained = {name: run.run_id for name, run in teachers.items() if run is not None}
+    left = [name for name, run in trained.items() if run not in elsewhere and ledger.read_run(folder, run) is None]
+    for key in (*left, *(f":{name}" for name in study.used_students())):
         if study.initial.get(key, "").startswith(TIMM):
             _provide_initial(study.initial[key].removeprefix(TIMM), folder)
 
@@ -114,11 +114,6 @@ def local_file(source: TeacherFile, folder: Path) -> Path:
     if is_url(source.path):
         return folder / FOLDER / (source.sha256 + PurePosixPath(source.path.partition("?")[0]).suffix)
     return Path(source.path).expanduser().absolute()
-
-
-def _taught(study: Study) -> Study | Pretraining:
-    """What the teachers are teachers of: the study, or its pre-training where no other method has them."""
-    return study if study.teaches() or study.pretraining is None else study.pretraining
 
 
 def _used(study: Study) -> dict[str, TeacherFile]:

@@ -18,16 +18,16 @@ from analysis.metrics import METRICS, Metric
 from pat import config
 from pat.config import ConfigError, Data, Method, Recipe, RunConfig, Teacher, unknown
 from pat.data import list_datasets, load, own_data
-from pat.io import STUDENT, LocalIO
+from pat.io import STUDENT, Files, LocalIO
 from pat.methods import check_task, list_methods
 from pat.models import check_model, family
 from pat.options import teacherless
 from pat.tasks import Task, default_task, task_class, task_on
 from pat.weights import is_url, sha256
-from sweeps.cli import guarded
+from sweeps.command import Parser, guarded
+from sweeps.costs.flops import method_on_meta
 from sweeps.engine.lock import locked
 from sweeps.engine.runs import Job, execute, run_folder
-from sweeps.flags import Parser
 from sweeps.study import CLASSIFICATION, SCRATCH, TIMM, TeacherFile, check_tag
 from sweeps.teachers import provide, resolve
 
@@ -76,6 +76,7 @@ def parser() -> Parser:
         help="pixels (default: what the student was made for); where there are boxes or masks, those of the shorter "
         f"side (default {DENSE_SIZE})",
     )
+    flags.add_argument("--teacher-size", type=int, default=0, help="the teacher's own (default: the student's)")
     flags.add_argument("--epochs", type=int, default=RECIPE.epochs, help=f"default {RECIPE.epochs}")
     sizes = f"default {RECIPE.batch_size}, where there are boxes or masks {DENSE.batch_size}"
     flags.add_argument("--batch-size", type=int, help=sizes)
@@ -104,6 +105,8 @@ def _train(flags: argparse.Namespace) -> int:
         raise ConfigError("--teacher-sha256: only with --teacher-file")
     if flags.teacher_file and not flags.teacher:
         raise ConfigError("--teacher-file: only with --teacher NAME, the model that it holds")
+    if flags.teacher_size and not flags.teacher:
+        raise ConfigError("--teacher-size: only with --teacher NAME")
     check_model(flags.student, "student")
     if needs_teacher:
         check_model(flags.teacher, "teacher")
@@ -115,18 +118,21 @@ def _train(flags: argparse.Namespace) -> int:
     changes = {"epochs": flags.epochs, "batch_size": batch_size, "lr": flags.lr, "flip": flags.flip}
     recipe = replace(start, **changes, warmup_epochs=min(1, flags.epochs - 1))
     method = Method(flags.method, _options("--option", flags.option))
-    task = task_on(learnt, data, load(data, root))
+    task = task_on(learnt, data, load(data, root), flags.teacher_size)
     for name in [flags.student, *([flags.teacher] if needs_teacher and not flags.teacher_file else [])]:
         task.check(name, recipe, "")
+    given = Teacher(flags.teacher, "run:none", flags.teacher_size) if needs_teacher else None
+    run = RunConfig(flags.student, data, recipe, method, given, flags.seed, flags.threads, task=learnt)
+    method_on_meta(run, task.num_classes)
     folder = Path(flags.storage).expanduser().absolute() / FOLDER
     _make(folder)
     with locked(folder):
         teacher, file, digest = None, "", ""
         if flags.teacher_file:
-            teacher, file, digest = _given_teacher(flags, folder, task)
+            teacher, file, digest = _given_teacher(flags, folder, task.for_teacher)
         elif needs_teacher:
-            teacher, file, digest = _trained_teacher(flags, learnt, data, root, recipe, folder)
-        run = RunConfig(flags.student, data, recipe, method, teacher, flags.seed, flags.threads, task=learnt)
+            teacher, file, digest = _trained_teacher(flags, learnt, task.for_teacher.data, root, recipe, folder)
+        run = replace(run, teacher=teacher)
         row = _run(run, folder, root, "scratch" if flags.method == SCRATCH else "confirm", file, digest)
     path = run_folder(folder, run.run_id) / STUDENT
     metric = METRICS[row["metric"]]
@@ -192,7 +198,8 @@ def _given_teacher(flags: argparse.Namespace, folder: Path, task: Task) -> tuple
         check_tag(task.name, flags.teacher, source.tag)
     source = resolve(source, folder, task)
     path = provide(flags.teacher, source, folder, task)
-    return Teacher(source.tag or flags.teacher, f"sha256:{source.sha256}"), str(path), source.sha256
+    weights = f"sha256:{source.sha256}"
+    return Teacher(source.tag or flags.teacher, weights, flags.teacher_size), str(path), source.sha256
 
 
 def _trained_teacher(
@@ -202,7 +209,7 @@ def _trained_teacher(
     run = RunConfig(flags.teacher, data, recipe, seed=0, threads=flags.threads, task=task)
     row = _run(run, folder, root, "teacher")
     path = run_folder(folder, run.run_id) / STUDENT
-    return Teacher(flags.teacher, f"run:{run.run_id}"), str(path), row["student_sha256"]
+    return Teacher(flags.teacher, f"run:{run.run_id}", flags.teacher_size), str(path), row["student_sha256"]
 
 
 def _run(
@@ -230,7 +237,7 @@ def _run(
     return row
 
 
-def _talking(metric: Metric, folder: Path, on_epoch: Any, stop: Callable[[], bool]) -> LocalIO:
+def _talking(metric: Metric, folder: Path, on_epoch: Any, stop: Callable[[], bool], files: Files) -> LocalIO:
     """A `LocalIO` that also prints a line an epoch."""
 
     def tell(history: list[dict[str, Any]]) -> None:
@@ -239,7 +246,7 @@ def _talking(metric: Metric, folder: Path, on_epoch: Any, stop: Callable[[], boo
         scores = f"loss {row['train_loss']:.3f}, validation {metric.told(row['val_score_raw'])}"
         print(f"  epoch {row['epoch']}: {scores}, {row['seconds']:.1f} s", flush=True)
 
-    return LocalIO(folder, tell, stop)
+    return LocalIO(folder, tell, stop, files)
 
 
 def _opened(run: RunConfig, num_classes: int, path: Path) -> str:

@@ -15,11 +15,13 @@ from markupsafe import Markup
 from analysis.frames import Frames
 from analysis.page.embed import embedded, script_json
 from analysis.page.facts import failed, failing, hardware, reproduce, versions
-from analysis.page.headline import by_method, cautions, findings, state
+from analysis.page.headline import cautions, date, findings, state
 from analysis.page.matrix import matrix
+from analysis.page.rows import best_rows, by_method
 from analysis.page.spent import spent
 from analysis.page.study import study
 from analysis.tables.forms import READABLE, SPREADSHEET
+from analysis.verdicts import SMALLEST
 
 _DPI = 1.75
 """Pixels of a figure's file for one of the page: 7 inches at 200 dpi are 800 pixels wide there."""
@@ -40,12 +42,15 @@ class Shown:
 
 @dataclass(frozen=True)
 class Picture:
-    """One figure: `name` of its files, `title`, `caption`, and the bytes of the PNG that is shown."""
+    """One figure: `name` of its files, `title`, `caption`, and the bytes of the PNG that is shown; the `question` that
+    it answers, and whether it is folded away as `more`."""
 
     name: str
     title: str
     caption: str
     png: bytes
+    question: str = ""
+    more: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,12 +80,15 @@ def page(report: Report, refresh: int | None = None) -> str:
         data=frames.data,
         metric=frames.metric,
         state=state(frames),
+        date=date(frames),
+        smallest=f"{SMALLEST:g}",
+        best=best_rows(frames),
         findings=findings(frames),
         cautions=cautions(frames),
-        methods=by_method(frames.cells),
+        methods=by_method(frames),
         matrix=shown,
         details=script_json(shown.details),
-        figures=[_figure(picture) for picture in report.figures],
+        figures=_by_question(report.figures),
         left_out=dict(report.left_out),
         tables=[
             {"shown": table, "embedded": data, "json": script_json(data.content), "forms": _forms(table)}
@@ -91,9 +99,20 @@ def page(report: Report, refresh: int | None = None) -> str:
         hardware=hardware(frames.runs),
         spent=spent(frames),
         failed=failed(frames.runs),
+        damaged=frames.damaged,
         failing=failing(frames.cells),
         reproduce=reproduce(frames),
     )
+
+
+def _by_question(pictures: Sequence[Picture]) -> list[Mapping[str, object]]:
+    """{"question", "shown", "more"} of each question that a figure answers, in the order of the figures."""
+    groups: list[Mapping[str, object]] = []
+    for question in dict.fromkeys(picture.question for picture in pictures):
+        own = [picture for picture in pictures if picture.question == question]
+        shown, more = ([_figure(one) for one in own if one.more == folded] for folded in (False, True))
+        groups.append({"question": question, "shown": shown, "more": more})
+    return groups
 
 
 def _figure(picture: Picture) -> dict[str, object]:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from analysis.cells import family_order
+from analysis.cells import family_order, main_setting
+from analysis.choice import choose
+from analysis.colours import end
 from analysis.frames import Frames
 from analysis.labels import method_label, shorten
 from analysis.metrics import Metric
-from analysis.page.headline import ALPHA, chance, signed
-from analysis.plots.looks import order
+from analysis.order import order
+from analysis.page.headline import ALPHA
+from analysis.page.rows import chance, signed
+
+BEST = "best"
+"""Stands for a method in the panel that shows of each pair the best one."""
 
 _GAIN = "gain_over_scratch"
 _RULES = {"last": "last epoch", "best_val": "epoch best on validation", "best_test": "epoch best on test"}
@@ -26,7 +31,7 @@ _REASON = 48
 @dataclass(frozen=True)
 class Matrix:
     """All panels; the `limit` of one is where its colours end, in points of the score, the same for all methods of a
-    setting; `clipped`: gains lie beyond. `details`: of each cell what the script shows when it is pointed at."""
+    setting; `clipped`: losses lie beyond. `details`: of each cell what the script shows when it is pointed at."""
 
     methods: Sequence[tuple[str, str]]
     settings: Sequence[str]
@@ -35,7 +40,8 @@ class Matrix:
 
 
 def matrix(frames: Frames) -> Matrix:
-    """The matrix of a study: methods KD first, the tuned setting first, families in their order."""
+    """The matrix of a study: of each pair its best method first, then one method after another, the tuned setting
+    first, families in their order."""
     cells = frames.cells
     runs = _runs(frames.matrix)
     teachers, students = _axis(cells, "teacher"), _axis(cells, "student")
@@ -43,25 +49,35 @@ def matrix(frames: Frames) -> Matrix:
     panels = []
     settings = [name for name in ("tuned", "default") if (cells["setting"] == name).any()]
     methods = order(cells["method"])
-    limits = {setting: _limit(cells[cells["setting"] == setting]) for setting in settings}
+    heads = [(_family(family), len(list(names))) for family, names in groupby(family for _, _, family in students)]
+    for method, setting, group in _groups(frames, methods, settings):
+        limit = end(cells.loc[cells["setting"] == (setting or settings[0]), _GAIN])
+        found = {(row["teacher"], row["student"]): row for row in records(group)}
+        rows = _rows(found, teachers, students, limit, runs, details, frames.metric, method == BEST)
+        panel: dict[str, Any] = {"method": method, "setting": setting, "rows": rows, "limit": f"{limit:g}"}
+        panel |= {"label": _panel_label(method, setting, group), "clipped": bool((group[_GAIN] < -limit).any())}
+        panels.append(panel | {"families": heads, "students": students})
+    shown = [(BEST, "best method")] if panels[0]["method"] == BEST else []
+    return Matrix([*shown, *((name, method_label(name)) for name in methods)], settings, panels, details)
+
+
+def _groups(frames: Frames, methods: Sequence[str], settings: Sequence[str]) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """Method, setting and cells of each panel; the best method has the main setting, and its panel no other."""
+    cells = frames.cells
+    if len(methods) > 1 and cells[_GAIN].notna().any():
+        known = choose(frames, ["teacher", "student"])
+        others = cells[cells["setting"] == main_setting(cells)].drop_duplicates(["teacher", "student"])
+        yield BEST, "", pd.concat([known, others]).drop_duplicates(["teacher", "student"])
     for method in methods:
         for setting in settings:
-            limit, clipped = limits[setting]
-            group = cells[(cells["method"] == method) & (cells["setting"] == setting)]
-            found = {(row["teacher"], row["student"]): row for row in records(group)}
-            rows = _rows(found, teachers, students, limit, runs, details, frames.metric)
-            heads = [(family, len(list(names))) for family, names in groupby(family for _, _, family in students)]
-            panel: dict[str, Any] = {"method": method, "label": method_label(method), "setting": setting, "rows": rows}
-            panel |= {"limit": f"{limit:g}", "clipped": clipped}
-            panels.append(panel | {"families": [(_family(name), span) for name, span in heads], "students": students})
-    return Matrix([(name, method_label(name)) for name in methods], settings, panels, details)
+            yield method, setting, cells[(cells["method"] == method) & (cells["setting"] == setting)]
 
 
-def _limit(cells: pd.DataFrame) -> tuple[float, bool]:
-    """Where the colours end: beyond nine of ten gains, in half points; and whether a gain lies outside."""
-    sizes = cells[_GAIN].abs().dropna()
-    limit = max(0.5, float(np.ceil(2 * sizes.quantile(0.9)) / 2)) if len(sizes) else 1.0
-    return limit, bool((sizes > limit).any())
+def _panel_label(method: str, setting: str, group: pd.DataFrame) -> str:
+    if method != BEST:
+        return f"{method_label(method)}, {setting} setting."
+    on = group["chosen_on"].dropna().iloc[0]
+    return f"The best method of each pair, {group['setting'].iloc[0]} setting, chosen on {on}."
 
 
 def _rows(
@@ -72,6 +88,7 @@ def _rows(
     runs: Mapping[tuple[str, ...], list[dict[str, Any]]],
     details: list[dict[str, Any]],
     metric: Metric,
+    named: bool,
 ) -> list[dict[str, Any]]:
     rows = []
     for family, group in groupby(teachers, key=lambda teacher: teacher[2]):
@@ -80,7 +97,7 @@ def _rows(
             cells = []
             for student, *_ in students:
                 cell = found.get((name, student))
-                cells.append({"kind": "absent"} if cell is None else _cell(cell, limit, len(details)))
+                cells.append({"kind": "absent"} if cell is None else _cell(cell, limit, len(details), named))
                 if cell is not None:
                     details.append(_detail(cell, runs, metric))
             span = {"family": _family(family), "span": len(members) if i == 0 else 0, "first": i == 0}
@@ -88,8 +105,8 @@ def _rows(
     return rows
 
 
-def _cell(cell: Mapping[str, Any], limit: float, index: int) -> dict[str, Any]:
-    """What is printed in the table. `share`: of the colour scale, 0 to 1."""
+def _cell(cell: Mapping[str, Any], limit: float, index: int, named: bool) -> dict[str, Any]:
+    """What is printed in the table, with the method where it is `named`. `share`: of the colour scale, 0 to 1."""
     gain, half = cell[_GAIN], (cell[f"{_GAIN}_high"] - cell[f"{_GAIN}_low"]) / 2
     words = f"{cell['teacher']} to {cell['student']}"
     if pd.isna(gain):
@@ -98,12 +115,14 @@ def _cell(cell: Mapping[str, Any], limit: float, index: int) -> dict[str, Any]:
         )
         short = why if len(why) <= _REASON else why[: _REASON - 1] + "…"
         return {"kind": "missing", "index": index, "text": short or "no scratch run yet", "label": f"{words}: {why}"}
-    sure = bool(cell[f"{_GAIN}_p_holm"] < ALPHA)
+    sure, strict = bool(cell[f"{_GAIN}_p_bh"] < ALPHA), bool(cell[f"{_GAIN}_p_holm"] < ALPHA)
+    method = method_label(cell["method"]) if named else ""
     partial = f"n = {cell['n']} of {cell['seeds_planned']}" if cell["n"] < cell["seeds_planned"] else ""
     span = "" if pd.isna(half) else f"± {half:.2f}"
-    label = f"{words}: gain {signed(gain)} {span}, {'significant' if sure else 'not significant'} after correction"
+    label = f"{words}{', ' if named else ''}{method}: gain {signed(gain)} {span}, {cell['verdict']}"
     share = min(1.0, abs(gain) / limit)
-    text = {"text": signed(gain) + ("*" if sure else ""), "small": span or f"n = {cell['n']}", "partial": partial}
+    text = {"text": signed(gain) + ("*" if strict else ""), "small": span or f"n = {cell['n']}", "partial": partial}
+    text |= {"method": method, "clipped": gain < -limit}
     sign = "up" if gain > 0 else "down"
     return {"kind": "gain", "index": index, "label": label, "sign": sign, "share": f"{share:.3f}", "sure": sure, **text}
 
@@ -116,9 +135,12 @@ def _detail(
     rule = f"{_RULES.get(cell['rule'], cell['rule'])}, {'EMA' if cell['weights'] == 'ema' else cell['weights']} weights"
     lines = [
         ("gain over scratch", _points(cell[_GAIN])),
+        ("verdict", str(cell["verdict"])),
+        ("in the light of all cells", _points(cell[f"{_GAIN}_shrunk"])),
         ("95 %, other seeds", _interval(cell, _GAIN, "")),
         ("95 %, seeds and images", _interval(cell, _GAIN, "_images")),
         ("p, other seeds", _p(cell, f"{_GAIN}_p")),
+        ("p after Benjamini-Hochberg", _p(cell, f"{_GAIN}_p_bh")),
         ("p after Holm", _p(cell, f"{_GAIN}_p_holm")),
         ("p, seeds and images", _p(cell, f"{_GAIN}_images_p")),
         (metric.plain, _score(cell, "score", metric)),

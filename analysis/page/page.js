@@ -21,6 +21,14 @@
     try { sessionStorage.setItem(KEY, JSON.stringify({ ...remembered(), ...values })); } catch { /* no storage */ }
   }
 
+  // What is shown stands in the address, so that a view can be sent: #method=pat&setting=tuned&cells=method:pat
+  const hash = () => new URLSearchParams(location.hash.includes("=") ? location.hash.slice(1) : "");
+  function address(values) {
+    const now = hash();
+    for (const [name, value] of Object.entries(values)) if (value) now.set(name, value); else now.delete(name);
+    try { history.replaceState(null, "", "#" + now); } catch { /* not from a file of this browser */ }
+  }
+
   // The matrix: one panel at a time, details of the cell that is pointed at, focused or held.
   function matrix() {
     const details = JSON.parse(one("#cells").textContent);
@@ -59,21 +67,22 @@
       return value;
     }
 
-    function update(values) {
+    function update(values, told) {
       Object.assign(chosen, values);
+      if (told) address(values);
       chosen.method = choose(one("#choose-method"), chosen.method);
       chosen.setting = choose(one("#choose-setting"), chosen.setting);
       for (const panel of panels)
-        panel.hidden = panel.dataset.method !== chosen.method || panel.dataset.setting !== chosen.setting;
+        panel.hidden = panel.dataset.method !== chosen.method || (panel.dataset.setting || chosen.setting) !== chosen.setting;
       if (held) hold(held);
       remember(chosen);
     }
 
     one("#choose-method").addEventListener("click", (event) => {
-      if (event.target.dataset.value) update({ method: event.target.dataset.value });
+      if (event.target.dataset.value) update({ method: event.target.dataset.value }, true);
     });
     one("#choose-setting").addEventListener("click", (event) => {
-      if (event.target.dataset.value) update({ setting: event.target.dataset.value });
+      if (event.target.dataset.value) update({ setting: event.target.dataset.value }, true);
     });
     for (const panel of panels) {
       const cells = all(".cell", panel);
@@ -97,7 +106,8 @@
       panel.addEventListener("keydown", (event) => move(event, panel));
     }
     document.addEventListener("keydown", (event) => { if (event.key === "Escape" && held) hold(held); });
-    update({ method: remembered().method, setting: remembered().setting });
+    const asked = hash();
+    update({ method: asked.get("method") || remembered().method, setting: asked.get("setting") || remembered().setting });
     const start = one(".panel:not([hidden]) .cell");
     if (start) show(start.dataset.cell);
   }
@@ -153,17 +163,24 @@
     let found = every, sorted = null, direction = 0, first = 0, texts = null, head = new Map();
 
     const tools = make("div", null, { class: "tools" });
-    const filter = make("input", null, { type: "search", placeholder: "filter rows", "aria-label": "Filter rows of " + data.name });
+    const filter = make("input", null, { type: "search", placeholder: "words, or method:pat", "aria-label": "Filter rows of " + data.name });
     const back = make("button", "‹ back", { type: "button" }), on = make("button", "on ›", { type: "button" });
     const place = make("span", "", { "aria-live": "polite", class: "place" });
     const holder = make("div", null, { class: "rows", tabindex: "0", role: "region", "aria-label": data.name });
     const sheet = make("table"), body = make("tbody");
 
+    // Whole words of any column, and column:word, which is a part of its text; pat is not in vit_patch16, pat:… never.
     function search() {
-      texts ??= every.map((row) => columns.filter((c) => c.kind === "text" || c.kind === "run" || c.kind === "int")
-        .map((c) => c.values[row] ?? "").join("\u0001").toLowerCase());
-      const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
-      return words.length ? every.filter((row) => words.every((word) => texts[row].includes(word))) : every;
+      const parts = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
+      const tests = parts.map((part) => {
+        const [name, word] = part.includes(":") ? part.split(/:(.*)/) : ["", part];
+        const column = columns.find((c) => c.name.toLowerCase() === name);
+        if (column) return (row) => shown(column.values[row], column.kind).toLowerCase().includes(word);
+        texts ??= every.map((row) => new Set(columns.filter((c) => c.kind === "text" || c.kind === "run" || c.kind === "int")
+          .flatMap((c) => { const text = String(c.values[row] ?? "").toLowerCase(); return [text, ...text.split(/[^\p{L}\p{N}]+/u)]; })));
+        return (row) => texts[row].has(part);
+      });
+      return tests.length ? every.filter((row) => tests.every((test) => test(row))) : every;
     }
 
     function refresh() {
@@ -221,7 +238,10 @@
     }
 
     let waiting = 0;
-    filter.addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(refresh, 120); });
+    filter.addEventListener("input", () => {
+      clearTimeout(waiting);
+      waiting = setTimeout(() => { address({ [data.name]: filter.value }); refresh(); }, 120);
+    });
     back.addEventListener("click", () => { first -= PAGE; draw(); });
     on.addEventListener("click", () => { first += PAGE; draw(); });
 
@@ -245,6 +265,7 @@
     sheet.append(body);
     grid.replaceChildren(tools, holder);
     headers();
+    filter.value = hash().get(data.name) || "";
     refresh();
   }
 

@@ -42,12 +42,15 @@ def _facts(definition: Mapping[str, Any]) -> list[tuple[str, str]]:
         rungs = ", ".join(f"{share:.0%}" for share in search.get("rungs") or ())
         waves = f"{search['trials']} settings a cell in waves of {search.get('wave')}"
         halving = f"the best 1/{search.get('eta')} go on after each rung ({rungs} of the epochs)"
-        facts.append(("search", f"{waves}; {halving}; the first setting is the default"))
+        stays = ", which is never pruned" if search.get("keep_default") else ""
+        facts.append(("search", f"{waves}; {halving}; the first setting is the default{stays}"))
     elif search:
         facts.append(("search", "none: the default settings alone"))
     for key in ("options", "choices", "corrections"):
         for name, value in _mapping(definition.get(key)).items():
             facts.append((f"{key} of {name}", ", ".join(_fields(_mapping(value))) or str(value)))
+    for name, size in _mapping(definition.get("teacher_sizes")).items():
+        facts.append((f"teacher {name} sees images of", f"{size} px"))
     for key in ("confirm_validation", "threads", "workers", "gpu_share", "numerics"):
         if definition.get(key) is not None:
             facts.append((key.replace("_", " "), str(definition[key])))

@@ -5,22 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize, to_rgb
-from matplotlib.patches import Rectangle
+from matplotlib.colors import LinearSegmentedColormap, Normalize, to_rgb
+from matplotlib.patches import Polygon, Rectangle
 from matplotlib.patheffects import withStroke
 
+from analysis.colours import GAIN, LOSS, NONE
 from analysis.labels import family_label, number, wrap
 
-COLOURS = "RdBu"
-"""Diverging, safe for the common kinds of colour blindness: red loses, blue gains."""
+COLOURS = LinearSegmentedColormap.from_list("gains", [LOSS, NONE, GAIN])
 
-LABEL = 6.0
-_WORD, _NUMBER, _SMALL = 5.5, 7.0, 6.5
+LABEL = 6.5
+_WORD, _NUMBER, _SMALL = 6.5, 7.0, 6.5
 _ROOMY = (32.0, 20.0)
 _EM = 0.62
 _ABSENT, _GREY, _LINE = "white", "0.9", "0.15"
@@ -29,7 +28,7 @@ _SIGNS = {"waiting": "…", "running": "…"}
 
 def scale(limit: float) -> ScalarMappable:
     """The colours of gains from -limit to limit points."""
-    return ScalarMappable(Normalize(-limit, limit), mpl.colormaps[COLOURS])
+    return ScalarMappable(Normalize(-limit, limit), COLOURS)
 
 
 def cell_points(ax: Axes, columns: int, rows: int) -> tuple[float, float]:
@@ -53,13 +52,15 @@ def draw_cell(cell: Any, ax: Axes, size: tuple[float, float], limit: float) -> N
             ax.text(cell.column, cell.row, text, fontsize=_WORD if roomy else _SMALL, color="0.25", **centre)
         return
     face = scale(limit).to_rgba(cell.gain)[:3]
-    dark = np.dot(face, (0.299, 0.587, 0.114)) < 0.5
-    ink, weight = "white" if dark else "black", "bold" if cell.significant else "normal"
+    ink, weight = "black", "bold" if cell.significant else "normal"
     ax.add_artist(Rectangle(corner, 1, 1, facecolor=face, edgecolor="white", linewidth=0.8))
     if not cell.significant:
         mark = 0.8 * np.array(face) + 0.2 * np.array(to_rgb(ink))
         inside = (cell.column - 0.48, cell.row - 0.47)
         ax.add_artist(Rectangle(inside, 0.96, 0.94, facecolor="none", edgecolor=mark, hatch="////", linewidth=0))
+    if cell.gain < -limit:
+        notch = [(corner[0], corner[1] + 0.7), (corner[0], corner[1] + 1), (corner[0] + 0.3, corner[1] + 1)]
+        ax.add_artist(Polygon(notch, facecolor="0.2", linewidth=0))
     halo = [withStroke(linewidth=1.4, foreground=face)]
     style: dict[str, Any] = {"color": ink, "path_effects": halo, **centre}
     if not roomy:

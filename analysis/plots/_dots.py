@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from analysis.labels import family_label, method_label, number
-from analysis.plots.looks import dressed, order
+from analysis.order import order
+from analysis.plots.looks import dressed
 
 ROW = {1: 0.135, 2: 0.15}
 """Inches of a row, by how many settings are drawn in it."""
 
-_WORD = 5.5
+_WORD = 6.5
 _EDGE = 0.04
 
 
@@ -24,17 +26,18 @@ def arrange(frame: pd.DataFrame, methods: Iterable[str]) -> pd.DataFrame:
     names (of all rows), height (place of its mark, from the top), left and right (ends of the axis, the same for all;
     points of the score) and those of `dressed`.
 
-    The axis covers 0 and the gains of the tuned settings (of the default, where nothing is tuned), with as much of
-    their intervals and of the other settings as lies within once more that span, or the median interval if that is
-    longer. Gains further out are marked at the edge.
+    The axis covers 0 and the gains of the tuned settings (of the default, where nothing is tuned) but for those far off
+    (`usual`), with as much of their intervals and of the other settings as lies within once more that span, or the
+    median interval if that is longer. Gains further out are marked at the edge.
     """
     names, tuned = order(frame["method"]), frame["setting"] == "tuned"
     rows = frame["method"].map({method: i for i, method in enumerate(names)})
     shift = tuned.map({True: -0.24, False: 0.24}) if frame["setting"].nunique() > 1 else 0.0
     main = frame[tuned] if tuned.any() else frame
-    left, right = min([0.0, *main["gain"].dropna()]), max([0.0, *main["gain"].dropna()])
     length = (main["high"] - main["low"]).astype(float).median()
-    far = max(right - left, length if pd.notna(length) else 0.0)
+    length = float(length) if pd.notna(length) else 0.0
+    left, right = usual(main["gain"], length)
+    far = max(right - left, length)
     near = frame[frame["gain"].between(left - far, right + far)]
     ends = [*near["gain"], *near["low"].dropna().clip(left - far), *near["high"].dropna().clip(None, right + far)]
     left, right = min([left, *ends]), max([right, *ends])
@@ -42,6 +45,18 @@ def arrange(frame: pd.DataFrame, methods: Iterable[str]) -> pd.DataFrame:
     labels = pd.Series([tuple(method_label(name) for name in names)] * len(frame), frame.index, dtype=object)
     placed = frame.assign(row=rows, names=labels, height=rows + shift, left=left - margin, right=right + margin)
     return dressed(placed, methods)
+
+
+def usual(gains: pd.Series, length: float = 0.0) -> tuple[float, float]:
+    """The ends of 0 and of `gains` without those that lie further outside the middle 80 % of them than these are wide,
+    or than `length`: one method that has failed on a few pairs must not make all others one line."""
+    known = gains.dropna().astype(float)
+    if known.empty:
+        return 0.0, 0.0
+    low, high = (float(value) for value in np.quantile(known, (0.1, 0.9)))
+    width = max(high - low, length)
+    kept = known[known.between(low - width - 1e-9, high + width + 1e-9)]
+    return min(0.0, float(kept.min())), max(0.0, float(kept.max()))
 
 
 def draw_dots(frame: pd.DataFrame, ax: Axes) -> Axes:
@@ -74,8 +89,9 @@ def _draw_mark(mark: Any, ax: Axes) -> None:
         low = mark.gain < mark.left
         edge = mark.left if low else mark.right
         ax.plot([edge], [y], marker="<" if low else ">", markersize=3, color=colour, clip_on=False, zorder=3)
-        ax.annotate(number(mark.gain, 1), (edge, y), (4 if low else -4, 0), textcoords="offset points", va="center",
-                    ha="left" if low else "right", fontsize=_WORD, color="0.2")  # fmt: skip
+        away = 4 if main else 28  # beside the number of the other setting, not over it
+        ax.annotate(number(mark.gain, 1), (edge, y), (away if low else -away, 0), textcoords="offset points",
+                    va="center", ha="left" if low else "right", fontsize=_WORD, color="0.2")  # fmt: skip
         return
     if pd.notna(mark.low):
         ax.plot([mark.low, mark.high], [y, y], color=colour, linewidth=1.1 if main else 0.7, zorder=2)

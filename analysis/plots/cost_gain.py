@@ -13,9 +13,10 @@ from analysis.cells import FAMILIES
 from analysis.cost import device_hours
 from analysis.frames import Frames
 from analysis.labels import family_label, method_label
-from analysis.plots import COLUMN, PAGE, Drawing, NothingToShow, register_plot
+from analysis.order import order
+from analysis.plots import COLUMN, COST, PAGE, Drawing, NothingToShow, register_plot
 from analysis.plots._evidence import counted, evidence, intervals
-from analysis.plots.looks import looks, order
+from analysis.plots.looks import looks
 from analysis.plots.response import round_numbers
 from analysis.tables import costs
 
@@ -93,7 +94,7 @@ def draw_methods(frame: pd.DataFrame, ax: Axes) -> Axes:
     return ax
 
 
-@register_plot("cost_gain", 70)
+@register_plot("cost_gain", 70, COST)
 def compose(frames: Frames) -> list[Drawing]:
     """The cells of the tuned setting (of the default where none is tuned); beside them the methods where both exist."""
     frame = prepare(frames)

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from analysis.frames import Frames
 from analysis.labels import method_label
-from analysis.plots import COLUMN, Drawing, NothingToShow, register_plot
+from analysis.plots import COLUMN, METHODS, Drawing, NothingToShow, register_plot
 from analysis.plots._evidence import evidence
 from analysis.plots.looks import dressed
 from analysis.stats import LEVEL
@@ -71,7 +71,7 @@ def draw(frame: pd.DataFrame, ax: Axes) -> Axes:
     return ax
 
 
-@register_plot("critical_difference", 40)
+@register_plot("critical_difference", 40, METHODS)
 def compose(frames: Frames) -> list[Drawing]:
     """One diagram a setting."""
     frame = prepare(frames)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from analysis.cells import family_order
 from analysis.frames import Frames
 from analysis.labels import number
-from analysis.plots import COLUMN, PAGE, Drawing, NothingToShow, register_plot
+from analysis.plots import COLUMN, PAGE, WHOM, Drawing, NothingToShow, register_plot
 from analysis.plots._dots import ROW, arrange, beyond, draw_dots, family_pair, head
 from analysis.plots._evidence import counted, evidence
 from analysis.stats import LEVEL
@@ -48,7 +48,7 @@ def draw(frame: pd.DataFrame, ax: Axes) -> Axes:
     return head(ax, family_pair(frame.iloc[0]), counted(int(frame["pairs"].max()), "pair"))
 
 
-@register_plot("family_matrix", 30)
+@register_plot("family_matrix", 30, WHOM)
 def compose(frames: Frames) -> list[Drawing]:
     """Teachers' families down, students' across."""
     frame = prepare(frames)
@@ -59,11 +59,16 @@ def compose(frames: Frames) -> list[Drawing]:
     figure = Figure(figsize=(PAGE if across > 1 else COLUMN, down * panel + _FOOT), layout="constrained")
     axes = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
     panels = {key: part for key, part in frame.groupby(["down", "across"])}
+    places = frame[["down", "across"]].drop_duplicates().to_numpy(int)
     for (i, j), ax in ((place, axes[place]) for place in pd.MultiIndex.from_product([range(down), range(across)])):
-        if (i, j) in panels:
-            draw(panels[i, j], ax)
-        else:
+        if (i, j) not in panels:
             ax.set_axis_off()
+            continue
+        draw(panels[i, j], ax)
+        ax.tick_params(
+            labelleft=bool(j == places[places[:, 0] == i, 1].min()),
+            labelbottom=bool(i == places[places[:, 1] == j, 0].max()),
+        )
     figure.supxlabel(f"mean gain over scratch ({frames.metric.points})", fontsize=7)
     return [Drawing("family_matrix", "Gain by architecture families", _caption(frames, frame), figure)]
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from analysis.cells import family_order
 from analysis.frames import Frames
 from analysis.labels import shorten, wrap
-from analysis.plots import COLUMN, PAGE, TALLEST, Drawing, NothingToShow, register_plot
+from analysis.plots import COLUMN, HELPS, PAGE, TALLEST, Drawing, NothingToShow, register_plot
 from analysis.plots._dots import ROW, arrange, beyond, draw_dots, family_pair, head
 from analysis.plots._evidence import continued, evidence, intervals, numbered
 
@@ -62,7 +62,7 @@ def draw(frame: pd.DataFrame, ax: Axes) -> Axes:
     return head(ax, family_pair(pair), models)
 
 
-@register_plot("gain_bars", 20)
+@register_plot("gain_bars", 20, HELPS)
 def compose(frames: Frames) -> list[Drawing]:
     """Panels three in a row, as many rows on a page as fit."""
     frame = prepare(frames)

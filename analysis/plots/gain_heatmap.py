@@ -9,18 +9,19 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.textpath import TextPath
+from matplotlib.ticker import MaxNLocator
 
 from analysis.cells import family_order
+from analysis.colours import end
 from analysis.frames import Frames
 from analysis.labels import method_label, shorten
-from analysis.plots import COLUMN, PAGE, TALLEST, Drawing, register_plot
+from analysis.order import order
+from analysis.plots import COLUMN, HELPS, PAGE, TALLEST, Drawing, register_plot
 from analysis.plots._cells import LABEL, cell_points, draw_cell, name_models, scale, student_labels, teacher_labels
 from analysis.plots._evidence import continued, evidence, intervals, numbered
-from analysis.plots.looks import order
 from analysis.stats import LEVEL
 
 SETTINGS = ("tuned", "default")
-_ENDS = (0.5, 1, 2, 3, 5, 10, 20, 30, 50, 100)
 _WIDEST, _NARROWEST, _TALL, _LOW = 0.9, 0.265, 0.37, 0.2
 """Inches: width and height of a cell, at most and at least."""
 _HEAD, _GAP, _RIGHT, _FOOT = 0.32, 0.1, 0.18, 0.72
@@ -32,7 +33,7 @@ def prepare(frames: Frames) -> pd.DataFrame:
 
     Columns: method, setting, teacher, student (labels), teacher_family, student_family, row, column (positions),
     gain, half (half width of the 95 % interval), n, planned, significant (p after Holm below 0.05), reason (why there
-    is no number; empty where there is one), limit (end of the colour scale, the same for all), clipped (some gain of
+    is no number; empty where there is one), limit (end of the colour scale, the same for all), clipped (some loss of
     the study lies beyond it). Points of the score.
     """
     cells = frames.cells
@@ -50,8 +51,8 @@ def prepare(frames: Frames) -> pd.DataFrame:
     frame["planned"] = frame["seeds_planned"].fillna(0).astype(int)
     frame["significant"] = frame["gain_over_scratch_p_holm"] < 1 - LEVEL
     frame["reason"] = [_reason(*state) for state in zip(frame["gain"], frame["status"], frame["reason"], strict=True)]
-    frame["limit"] = _limit(frame["gain"].abs().dropna())
-    frame["clipped"] = bool((frame["gain"].abs() > frame["limit"]).any())
+    frame["limit"] = end(frame["gain"])
+    frame["clipped"] = bool((frame["gain"] < -frame["limit"]).any())
     frame["teacher"], frame["student"] = frame["teacher_label"], frame["student_label"]
     return frame[
         ["method", "setting", "teacher", "student", "teacher_family", "student_family", "row", "column", "gain", "half",
@@ -72,7 +73,7 @@ def draw(frame: pd.DataFrame, ax: Axes) -> Axes:
     return ax
 
 
-@register_plot("gain_heatmap", 10)
+@register_plot("gain_heatmap", 10, HELPS)
 def compose(frames: Frames) -> list[Drawing]:
     """The overview, one panel a method, then each method by itself."""
     frame = prepare(frames)
@@ -88,7 +89,7 @@ def compose(frames: Frames) -> list[Drawing]:
         method = settings[0][0]
         figure = _arrange([panels[key] for key in settings], COLUMN, frames.metric.points)
         title = f"Gain of {method_label(method)} over scratch"
-        drawings.append(Drawing(f"gain_heatmap_{method}", title, _caption(frames, frame, True), figure))
+        drawings.append(Drawing(f"gain_heatmap_{method}", title, _caption(frames, frame, True), figure, more=True))
     return drawings
 
 
@@ -139,11 +140,12 @@ def _colour_bar(figure: Figure, panel: pd.DataFrame, middle: float, points: str)
     """The scale along the bottom around `middle` (inches); pointed where a gain of the study lies beyond it."""
     width, height = figure.get_size_inches()
     place = ((middle - 1) / width, 0.36 / height, 2 / width, 0.08 / height)
-    extend = "both" if panel["clipped"].any() else "neither"
+    extend = "min" if panel["clipped"].any() else "neither"
     colours = scale(float(panel["limit"].iloc[0]))
     bar = figure.colorbar(colours, cax=figure.add_axes(place), orientation="horizontal", extend=extend)
     bar.set_label(f"gain over scratch ({points})", labelpad=1.5, fontsize=6.5)
-    bar.ax.tick_params(labelsize=6, pad=1.5)
+    bar.ax.xaxis.set_major_locator(MaxNLocator(5))
+    bar.ax.tick_params(labelsize=6.5, pad=1.5)
     bar.outline.set_visible(False)
 
 
@@ -160,7 +162,7 @@ def _caption(frames: Frames, frame: pd.DataFrame, detailed: bool) -> str:
         "does not, or could not be tested."
     )
     if frame["clipped"].any():
-        parts.append(f"Colours end at ±{limit:g} points.")
+        parts.append(f"Colours end at the largest gain, ±{limit:g} points; a notch marks what loses more.")
     if ((frame["reason"] != "") & (frame["reason"] != "not in study")).any():
         marks = "has no number yet" if detailed else "has no number: × failed or diverged, … still to come"
         parts.append(f"Grey: {marks}.")
@@ -187,15 +189,6 @@ def _inches(labels: Iterable[str]) -> float:
 def _length(line: str) -> float:
     """The length of a line of text in inches."""
     return float(TextPath((0, 0), line, size=LABEL).get_extents().width) / 72
-
-
-def _limit(sizes: pd.Series) -> float:
-    """A round end of the colour scale that covers all gains, or four fifths of them if a few are much larger."""
-    if sizes.empty:
-        return 1.0
-    most = float(sizes.quantile(0.8))
-    wanted = float(sizes.max()) if sizes.max() <= 2 * most else most
-    return next((float(end) for end in _ENDS if end >= wanted), float(_ENDS[-1]))
 
 
 def _axis(cells: pd.DataFrame, side: str) -> pd.DataFrame:

@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 
 from analysis.frames import Frames
 from analysis.labels import method_label, wrap
-from analysis.plots import COLUMN, TALLEST, Drawing, NothingToShow, register_plot
-from analysis.plots.looks import looks, order
+from analysis.order import order
+from analysis.plots import COLUMN, SETTINGS, TALLEST, Drawing, NothingToShow, register_plot
+from analysis.plots.looks import looks
 from analysis.tables import importance
 
 LEVEL = 0.05
@@ -71,7 +72,7 @@ def draw(frame: pd.DataFrame, ax: Axes, colour: str = "0.2") -> Axes:
     return ax
 
 
-@register_plot("importance", 64)
+@register_plot("importance", 64, SETTINGS)
 def compose(frames: Frames) -> list[Drawing]:
     """The methods under one another, as many to a drawing as a page is high."""
     frame = prepare(frames)

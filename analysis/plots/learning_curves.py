@@ -10,10 +10,11 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.frames import Frames
 from analysis.labels import method_label, shorten, wrap
-from analysis.plots import COLUMN, PAGE, Drawing, NothingToShow, register_plot
+from analysis.order import order
+from analysis.plots import COLUMN, PAGE, TRUST, Drawing, NothingToShow, register_plot
 from analysis.plots._evidence import WEIGHTS, continued, listed, numbered, seeds
 from analysis.plots._runs import shown_runs
-from analysis.plots.looks import dressed, order
+from analysis.plots.looks import dressed
 
 _ACROSS, _DOWN, _TALL = 4, 5, 1.45
 """Panels side by side, rows on a page, inches of a row."""
@@ -59,7 +60,7 @@ def draw(frame: pd.DataFrame, ax: Axes) -> Axes:
     return ax
 
 
-@register_plot("learning_curves", 80)
+@register_plot("learning_curves", 80, TRUST)
 def compose(frames: Frames) -> list[Drawing]:
     """Panels in the order of the heat map: one row a teacher where the grid is full, else wrapped; on several pages."""
     frame = prepare(frames)
@@ -95,7 +96,7 @@ def _page(frames: Frames, frame: pd.DataFrame, pairs: pd.DataFrame, across: int)
         ax.set_title(f"{names[0]}\n→ {names[1]}", fontsize=7, pad=3)
         draw(panel, ax)
         absent = _absent(frames, pair, set(panel["method"]))
-        ax.text(0.98, 0.04, absent, transform=ax.transAxes, ha="right", va="bottom", fontsize=6, color="0.35")
+        ax.text(0.98, 0.04, absent, transform=ax.transAxes, ha="right", va="bottom", fontsize=6.5, color="0.35")
         if position + across >= len(pairs):
             ax.tick_params(labelbottom=True)
             ax.set_xlabel("epoch")

@@ -7,6 +7,8 @@ from typing import Literal, NamedTuple
 
 import pandas as pd
 
+from analysis.order import order
+
 Line = Literal["-", "--", "-."]
 
 SCRATCH_GREY = "0.7"
@@ -30,11 +32,6 @@ class Look(NamedTuple):
     colour: str
     marker: str
     line: Line
-
-
-def order(methods: Iterable[str]) -> list[str]:
-    """Methods in the order of tables and figures: KD first, the others by name."""
-    return sorted(set(methods), key=lambda method: (method != "kd", method))
 
 
 def looks(methods: Iterable[str]) -> dict[str, Look]:

@@ -9,16 +9,16 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
-from analysis.cells import seed_gains
 from analysis.frames import Frames
 from analysis.labels import method_label, number
-from analysis.plots import COLUMN, Drawing, NothingToShow, register_plot
-from analysis.plots._dots import ROW, arrange, draw_dots
+from analysis.order import order
+from analysis.plots import COLUMN, METHODS, Drawing, NothingToShow, register_plot
+from analysis.plots._dots import ROW, arrange, draw_dots, usual
 from analysis.plots._evidence import counted, evidence
-from analysis.plots.looks import dressed, order
+from analysis.plots.looks import dressed
+from analysis.rectangle import Rectangle, of_gains
 from analysis.stats import LEVEL, interquartile_mean, performance_profile
 from analysis.stats.offered import PROFILE_SEEDS
-from analysis.tables import methods as table
 
 FEWEST_PAIRS = 5
 _STEPS = 241
@@ -33,14 +33,12 @@ def prepare(frames: Frames) -> pd.DataFrame:
     """
     rows = []
     for setting, gains in _complete(frames).items():
-        values = np.concatenate([wide.to_numpy() for wide in gains.values()])
-        ends = min(0.0, float(values.min())), max(0.0, float(values.max()))
+        ends = usual(pd.Series(gains.values.ravel()))
         margin = 0.02 * (ends[1] - ends[0])
         limits = np.linspace(ends[0] - margin, ends[1] + margin, _STEPS)
-        for method, wide in gains.items():
-            profile = performance_profile(wide.to_numpy(), list(wide.index.get_level_values("student")), limits)
-            pairs, seeds = wide.shape
-            rows.append(profile.assign(setting=setting, method=method, pairs=pairs, seeds=seeds))
+        for method in gains.methods:
+            profile = performance_profile(gains.of(method), gains.students, limits)
+            rows.append(profile.assign(setting=setting, method=method, pairs=len(gains.pairs), seeds=len(gains.seeds)))
     columns = ["setting", "method", "threshold", "share", "low", "high", "pairs", "seeds"]
     frame = pd.concat(rows, ignore_index=True)[columns] if rows else pd.DataFrame(columns=columns)
     return dressed(frame, frames.cells["method"])
@@ -51,8 +49,8 @@ def middle(frames: Frames) -> pd.DataFrame:
     reason (empty), and the columns of `analysis.plots._dots.arrange`."""
     rows = []
     for setting, gains in _complete(frames).items():
-        for method, wide in gains.items():
-            value, low, high, _ = interquartile_mean(wide.to_numpy(), list(wide.index.get_level_values("student")))
+        for method in gains.methods:
+            value, low, high, _ = interquartile_mean(gains.of(method), gains.students)
             rows.append({"setting": setting, "method": method, "gain": value, "low": low, "high": high, "reason": ""})
     parts = [arrange(part, frames.cells["method"]) for _, part in pd.DataFrame(rows).groupby("setting")] if rows else []
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
@@ -72,7 +70,7 @@ def draw(frame: pd.DataFrame, ax: Axes) -> Axes:
     return ax
 
 
-@register_plot("performance_profile", 50)
+@register_plot("performance_profile", 50, METHODS)
 def compose(frames: Frames) -> list[Drawing]:
     """One drawing a setting: the profiles, below them the interquartile means."""
     frame = prepare(frames)
@@ -111,16 +109,11 @@ def _arrange(profile: pd.DataFrame, means: pd.DataFrame, points: str) -> Figure:
     return figure
 
 
-def _complete(frames: Frames) -> dict[str, dict[str, pd.DataFrame]]:
-    """By setting and method the gains [pairs, seeds] that all methods have, as in the table of methods; settings with
-    fewer than 5 such pairs are left out."""
-    gains = seed_gains(frames.matrix, frames.runs).dropna(subset="gain_over_scratch")
-    found = {}
-    for setting, rows in frames.cells.groupby("setting"):
-        blocks = table.blocks(gains, str(setting), order(rows["method"]))
-        if blocks and len(next(iter(blocks.values()))) >= FEWEST_PAIRS:
-            found[str(setting)] = blocks
-    return found
+def _complete(frames: Frames) -> dict[str, Rectangle]:
+    """By setting what all of its methods have, as in the table of methods; settings with fewer than 5 such pairs are
+    left out."""
+    found = {str(setting): of_gains(frames, str(setting)) for setting in frames.cells["setting"].unique()}
+    return {setting: gains for setting, gains in found.items() if len(gains.pairs) >= FEWEST_PAIRS}
 
 
 def _caption(frames: Frames, frame: pd.DataFrame, means: pd.DataFrame) -> str:

@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.frames import Frames
 from analysis.labels import method_label, wrap
-from analysis.plots import COLUMN, PAGE, Drawing, NothingToShow, register_plot
+from analysis.plots import COLUMN, PAGE, TRUST, Drawing, NothingToShow, register_plot
 from analysis.plots._evidence import continued, listed, numbered, seeds
 from analysis.plots._runs import shown_runs
 from analysis.plots.looks import Line
@@ -66,7 +66,7 @@ def draw(frame: pd.DataFrame, ax: Axes) -> Axes:
     return ax
 
 
-@register_plot("prompts", 82)
+@register_plot("prompts", 82, TRUST)
 def compose(frames: Frames) -> list[Drawing]:
     """The cells in the order of the heat map, on several pages."""
     frame = prepare(frames)

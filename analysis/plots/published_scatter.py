@@ -12,9 +12,10 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.frames import Frames
 from analysis.labels import method_label
-from analysis.plots import COLUMN, PAGE, Drawing, NothingToShow, register_plot
+from analysis.order import order
+from analysis.plots import COLUMN, PAGE, TRUST, Drawing, NothingToShow, register_plot
 from analysis.plots._evidence import counted, evidence, intervals, listed
-from analysis.plots.looks import dressed, order
+from analysis.plots.looks import dressed
 from analysis.tables import published
 
 _ACROSS = 4
@@ -65,7 +66,7 @@ def draw(frame: pd.DataFrame, ax: Axes) -> Axes:
     return ax
 
 
-@register_plot("published_scatter", 60)
+@register_plot("published_scatter", 60, TRUST)
 def compose(frames: Frames) -> list[Drawing]:
     """One panel a method."""
     frame = prepare(frames)

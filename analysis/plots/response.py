@@ -14,8 +14,9 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.frames import Frames
 from analysis.labels import method_label, wrap
-from analysis.plots import PAGE, TALLEST, Drawing, NothingToShow, register_plot
-from analysis.plots.looks import looks, order
+from analysis.order import order
+from analysis.plots import PAGE, SETTINGS, TALLEST, Drawing, NothingToShow, register_plot
+from analysis.plots.looks import looks
 from analysis.searches import evidence, marked, pairs, parameters
 from analysis.tables import trials
 
@@ -76,13 +77,13 @@ def draw(frame: pd.DataFrame, ax: Axes, colour: str = "0.2") -> Axes:
     )  # fmt: skip
     ax.set_ylim(low, high)
     ax.yaxis.set_major_locator(MaxNLocator(3))
-    ax.tick_params(axis="y", labelsize=5.8, pad=1.5)
-    ax.tick_params(axis="x", labelsize=5.8, pad=4)
+    ax.tick_params(axis="y", labelsize=6.5, pad=1.5)
+    ax.tick_params(axis="x", labelsize=6.5, pad=4)
     ax.grid(axis="y")
     return ax
 
 
-@register_plot("response", 62)
+@register_plot("response", 62, SETTINGS)
 def compose(frames: Frames) -> list[Drawing]:
     """A drawing for each method, and more where its pairs do not fit a page; the first pages come first."""
     frame = prepare(frames)
@@ -97,7 +98,7 @@ def compose(frames: Frames) -> list[Drawing]:
         figure = _page(rows, names, labels, colours[method], frames.metric.axis("validation {plain}"))
         name = f"response_{method}" + (f"_{number}" if number > 1 else "")
         title = f"Response of {method_label(method)} to its hyper-parameters"
-        drawings.append(Drawing(name, title, _caption(frames, rows, len(first) - _MOST), figure))
+        drawings.append(Drawing(name, title, _caption(frames, rows, len(first) - _MOST), figure, more=True))
     return drawings
 
 
@@ -126,7 +127,7 @@ def _page(frame: pd.DataFrame, names: Sequence[str], labels: Sequence[str], colo
             if (label, name) in cells:
                 draw(cells[label, name], axes[i, j], colour)
         axes[i, 0].annotate(
-            _two_lines(label), (0, 0.5), (-0.33 * 72, 0), "axes fraction", "offset points", fontsize=6, ha="right",
+            _two_lines(label), (0, 0.5), (-0.33 * 72, 0), "axes fraction", "offset points", fontsize=6.5, ha="right",
             va="center",
         )  # fmt: skip
     for j, name in enumerate(names):

@@ -11,8 +11,9 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.frames import Frames
 from analysis.labels import method_label, wrap
-from analysis.plots import COLUMN, PAGE, TALLEST, Drawing, NothingToShow, register_plot
-from analysis.plots.looks import looks, order
+from analysis.order import order
+from analysis.plots import COLUMN, PAGE, SETTINGS, TALLEST, Drawing, NothingToShow, register_plot
+from analysis.plots.looks import looks
 from analysis.searches import evidence, marked, pairs
 from analysis.tables import trials
 
@@ -62,11 +63,11 @@ def draw(frame: pd.DataFrame, ax: Axes, wave: int = 0) -> Axes:
     ax.yaxis.set_major_locator(MaxNLocator(4))
     ax.grid(axis="y")
     teacher, student = str(frame["pair"].iloc[0]).split(" → ")
-    ax.set_title(f"{wrap(teacher, 26, 1)} →\n{wrap(student, 26, 1)}", fontsize=6.3, pad=3)
+    ax.set_title(f"{wrap(teacher, 26, 1)} →\n{wrap(student, 26, 1)}", fontsize=6.5, pad=3)
     return ax
 
 
-@register_plot("search_progress", 60)
+@register_plot("search_progress", 60, SETTINGS)
 def compose(frames: Frames) -> list[Drawing]:
     """The pairs in the order of their families, 24 to a drawing."""
     frame = prepare(frames)

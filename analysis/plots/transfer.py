@@ -16,8 +16,8 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.frames import Frames
 from analysis.labels import method_label
-from analysis.plots import COLUMN, PAGE, TALLEST, Drawing, NothingToShow, register_plot
-from analysis.plots.looks import order
+from analysis.order import order
+from analysis.plots import COLUMN, PAGE, SETTINGS, TALLEST, Drawing, NothingToShow, register_plot
 from analysis.searches import marked, pairs
 from analysis.tables import transfer, trials
 
@@ -71,7 +71,7 @@ def draw(frame: pd.DataFrame, ax: Axes) -> Axes:
     ax.set_xticks(range(size), [str(i + 1) for i in range(size)])
     ax.xaxis.tick_top()
     ax.xaxis.set_label_position("top")
-    ax.tick_params(length=0, pad=2, labelsize=6.2)
+    ax.tick_params(length=0, pad=2, labelsize=6.5)
     ax.set_xlim(-0.5, size - 0.5)
     ax.set_ylim(frame["row"].max() + 0.5, -0.5)
     ax.spines[:].set_visible(False)
@@ -80,7 +80,7 @@ def draw(frame: pd.DataFrame, ax: Axes) -> Axes:
     return ax
 
 
-@register_plot("transfer", 66)
+@register_plot("transfer", 66, SETTINGS)
 def compose(frames: Frames) -> list[Drawing]:
     """A drawing for each method that was searched in at least two cells."""
     frame = prepare(frames)
@@ -96,7 +96,9 @@ def compose(frames: Frames) -> list[Drawing]:
         shown["row"] = shown["row"].where(shown["source"] == "cell", shown["row"] - int(sizes[method]) + size)
         title = f"Transfer of settings of {method_label(method)}"
         caption = _caption(frames, rows, int(sizes[method]) - size, len(methods) - _MOST)
-        drawings.append(Drawing(f"transfer_{method}", title, caption, _figure(shown, size, frames.metric.points)))
+        drawings.append(
+            Drawing(f"transfer_{method}", title, caption, _figure(shown, size, frames.metric.points), more=True)
+        )
     return drawings
 
 
@@ -107,7 +109,7 @@ def _figure(frame: pd.DataFrame, size: int, points: str) -> Figure:
     bar = figure.colorbar(_colour(frame), ax=ax, orientation="horizontal", extend="max", aspect=40, pad=0.03)
     bar.ax.xaxis.set_major_locator(MaxNLocator(5))
     bar.set_label(f"regret ({points})", fontsize=6.5)
-    bar.ax.tick_params(labelsize=6)
+    bar.ax.tick_params(labelsize=6.5)
     bar.outline.set_visible(False)
     return figure
 
@@ -126,11 +128,11 @@ def _draw_cell(cell: Any, ax: Axes, colour: ScalarMappable) -> None:
     if cell.exact:
         ax.add_patch(Rectangle((x - 0.45, y - 0.42), 0.9, 0.84, fill=False, edgecolor="black", linewidth=0.6))
     if np.isnan(regret):
-        ax.text(x, y, "–", ha="center", va="center", fontsize=6)
+        ax.text(x, y, "–", ha="center", va="center", fontsize=6.5)
         return
     ink = "white" if np.dot(face, (0.299, 0.587, 0.114)) < 0.5 else "black"
     text = f"{regret:.1f}" if regret < 9.95 else f"{regret:.0f}"
-    ax.text(x, y, text, ha="center", va="center", fontsize=6, color=ink)
+    ax.text(x, y, text, ha="center", va="center", fontsize=6.5, color=ink)
 
 
 def _caption(frames: Frames, frame: pd.DataFrame, left: int, more: int) -> str:

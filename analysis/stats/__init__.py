@@ -6,6 +6,7 @@ Which interval answers which question:
     one cell       other seeds, other test images        seeds_and_images
     many cells     these pairs, other seeds              mean_gain, interquartile_mean, performance_profile
     many cells     pairs like these, same procedure      mean_gain_of_pairs; methods by rank: ranking
+    many cells     do pairs truly differ, and by what     spread; each cell in the light of the others: shrink
 
 From how many seeds and pairs on each is offered, with its measured coverage: `analysis.stats.offered`.
 """
@@ -24,12 +25,15 @@ from analysis.stats.moderated import Prior, effective_cells, estimate_prior, mod
 from analysis.stats.multiple import benjamini_hochberg, holm
 from analysis.stats.paired import LEVEL, bca, paired_t, sign_flip, sign_flip_offered
 from analysis.stats.ranks import Ranking, alike, critical_difference, ranking
+from analysis.stats.shrink import shrink
+from analysis.stats.spread import Spread, spread
 
 __all__ = [
     "LEVEL",
     "Estimate",
     "Prior",
     "Ranking",
+    "Spread",
     "alike",
     "bca",
     "benjamini_hochberg",
@@ -47,8 +51,10 @@ __all__ = [
     "performance_profile",
     "ranking",
     "seeds_and_images",
+    "shrink",
     "sign_flip",
     "sign_flip_offered",
+    "spread",
     "trigamma_inverse",
     "trimmed_mean",
 ]

@@ -8,14 +8,18 @@ where a seed is missing; only seeds that all cells have are used. Two questions,
 * pairs like these, same procedure: `mean_gain_of_pairs`, which takes the pairs as a random sample and is wider. Pairs
   of one study share teachers and students, so "like these" means: of these kinds of models.
 
-The cells of a student share its scratch runs. `mean_gain` needs no independence between cells at all: seeds are kept
-whole. The other three take different students as independent, and keep the seeds of one student whole.
+The cells of a student share its scratch runs: its seeds are kept whole. Different students are taken as independent.
+What these still share is the order of images and the teacher of a seed, which moves a student's gain far less than its
+own initial weights. One convention for the degrees of freedom of all, `freedom`: those of the students' parts, weighted
+as parts weigh where all runs have one variance, (sum of w)² / (sum of w²) (n - 1) with w = c (c + 1) for c cells. That
+is students x (n - 1) where all have as many cells, and never below the n - 1 of a single student. The number of
+students alone would promise too much where one has most cells: 86 % for 1, 1 and 10 cells at n = 2.
 
 Three things differ from the stratified bootstrap of Agarwal et al. 2021 ("Deep reinforcement learning at the edge of
 the statistical precipice"), whose percentile interval covers 55 to 86 % here: seeds are drawn jointly for all cells of
 a student; n - 1 of n are drawn, without which variances come out too small by (n - 1) / n (Rao and Wu 1988,
-"Resampling inference with complex survey data", section 2); and the bootstrap gives a variance only: the quantile of
-the interquartile mean is that of Student's t with students x (n - 1) degrees of freedom.
+"Resampling inference with complex survey data", section 2); and the bootstrap gives a variance only: the quantile is
+that of Student's t.
 """
 
 from __future__ import annotations
@@ -29,8 +33,8 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from analysis.stats.images import satterthwaite
-from analysis.stats.offered import PAIR_CELLS, PAIR_SEEDS, PROFILE_SEEDS, QUARTILE_SEEDS
-from analysis.stats.paired import LEVEL, Array, all_equal, t_interval
+from analysis.stats.offered import PAIR_CELLS, PAIR_SEEDS, PROFILE_SEEDS, QUARTILE_CELLS, QUARTILE_SEEDS
+from analysis.stats.paired import LEVEL, ROUNDING, Array, all_equal, possible, t_interval
 
 RESAMPLES = 2000
 _NAN = float("nan")
@@ -45,16 +49,16 @@ class Estimate(NamedTuple):
     p: float
 
 
-def mean_gain(gains: ArrayLike, level: float = LEVEL) -> Estimate:
-    """These pairs, other seeds: the mean over cells of each seed, then a t interval over the seeds.
+def mean_gain(gains: ArrayLike, students: Sequence[Hashable], level: float = LEVEL) -> Estimate:
+    """These pairs, other seeds: a t interval on the variance over seeds of each student's part of the mean (`students`
+    [cells] names each one's student), summed over the students.
 
-    NaN interval for fewer than two complete seeds, or if all of them have the same mean."""
+    NaN interval for fewer than two complete seeds, or where no student's part differs between them."""
     x = complete(gains)
-    n = x.shape[1]
-    by_seed = x.mean(axis=0)
-    if n < 2 or all_equal(by_seed):
+    if x.shape[1] < 2:
         return _unknown(_mean(x))
-    return _estimate(by_seed.mean(), by_seed.var(ddof=1) / n, n - 1, level)
+    variance = float(variance_parts(x, students).sum())
+    return _estimate(float(x.mean()), variance, freedom(students, x.shape[1]), level)
 
 
 def mean_gain_of_pairs(gains: ArrayLike, students: Sequence[Hashable], level: float = LEVEL) -> Estimate:
@@ -74,15 +78,15 @@ def mean_gain_of_pairs(gains: ArrayLike, students: Sequence[Hashable], level: fl
     pairs, n = x.shape
     if pairs < PAIR_CELLS or n < PAIR_SEEDS or all_equal(x):
         return _unknown(_mean(x))
-    of_student = pd.DataFrame(x).groupby(pd.factorize(pd.Series(list(students), dtype=object))[0]).sum() / pairs
-    parts = of_student.var(axis=1, ddof=1).to_numpy(float) / n
-    over_seeds = float(parts.sum())
+    over_seeds = float(variance_parts(x, students).sum())
     own = float(x.var(axis=1, ddof=1).mean()) / n
     whole = float(x.mean(axis=1).var(ddof=1)) / pairs + (pairs * over_seeds - own) / (pairs - 1)
     over_pairs = max(whole - over_seeds, 0.0)
-    freedom = (len(parts) * (n - 1), pairs - 1)
-    variance, df = satterthwaite(over_seeds, freedom[0], over_pairs, freedom[1])
-    most = np.average(freedom, weights=(over_seeds, over_pairs))
+    known = (freedom(students, n), pairs - 1)
+    if over_seeds + over_pairs < ROUNDING**2:
+        return _unknown(_mean(x))
+    variance, df = satterthwaite(over_seeds, known[0], over_pairs, known[1])
+    most = np.average(known, weights=(over_seeds, over_pairs))
     return _estimate(float(x.mean()), float(variance), float(min(df, most)), level)
 
 
@@ -92,13 +96,13 @@ def interquartile_mean(
     """These pairs, other seeds: the mean of the middle half of all cells' and seeds' gains (`students` [cells] names
     each cell's student), with the interval of the module's bootstrap. The same gains, the same interval.
 
-    NaN interval for fewer than QUARTILE_SEEDS complete seeds."""
+    NaN interval for fewer than QUARTILE_CELLS cells or QUARTILE_SEEDS complete seeds."""
     x = complete(gains)
     value = trimmed_mean(x)
-    if x.shape[1] < QUARTILE_SEEDS or all_equal(x):
+    if x.shape[0] < QUARTILE_CELLS or x.shape[1] < QUARTILE_SEEDS or all_equal(x):
         return _unknown(value)
     variance = float(_middle(_bootstrap(x, students, resamples)).var(ddof=1))
-    return _estimate(value, variance, len(set(students)) * (x.shape[1] - 1), level) if variance else _unknown(value)
+    return _estimate(value, variance, freedom(students, x.shape[1]), level)
 
 
 def performance_profile(
@@ -135,14 +139,33 @@ def trimmed_mean(gains: ArrayLike) -> float:
     return float(_middle(x.ravel())) if x.size else _NAN
 
 
+def freedom(students: Sequence[Hashable], n: int) -> float:
+    """The degrees of freedom of a variance over `n` seeds summed over the `students` of cells (one name a cell)."""
+    cells = pd.Series(list(students), dtype=object).value_counts().to_numpy(float)
+    weight = cells * (cells + 1)
+    return float(weight.sum() ** 2 / np.sum(weight**2) * (n - 1))
+
+
 def complete(gains: ArrayLike) -> Array:
     """`gains` [cells, seeds] without the seeds that a cell lacks."""
     x = np.asarray(gains, float)
     return x[:, ~np.isnan(x).any(axis=0)]
 
 
+def variance_parts(x: Array, students: Sequence[Hashable]) -> Array:
+    """The variance over seeds that each student's cells give the mean over all cells of `x` [cells, seeds]."""
+    student = pd.factorize(pd.Series(list(students), dtype=object))[0]
+    sums = pd.DataFrame(x).groupby(student).sum() / len(x)
+    return sums.var(axis=1, ddof=1).to_numpy(float) / x.shape[1]
+
+
 def _estimate(value: float, variance: float, df: float, level: float) -> Estimate:
-    return Estimate(float(value), *(float(part) for part in t_interval(value, variance, df, level)))
+    """No interval of width zero: equal numbers of images on every seed are chance, not certainty."""
+    if not variance >= ROUNDING**2:
+        return _unknown(value)
+    low, high, p = t_interval(value, variance, df, level)
+    low, high = possible(low, high)
+    return Estimate(value, float(low), float(high), float(p))
 
 
 def _unknown(value: float) -> Estimate:

@@ -51,12 +51,17 @@ def seeds_and_images(
     seed_df: ArrayLike,
     image_variance: ArrayLike,
     image_df: ArrayLike,
+    least_df: ArrayLike = 0.0,
     level: float = LEVEL,
 ) -> tuple[Array, Array, Array]:
     """(low, high, p) of each cell's `mean` [cells] from the two parts of its variance and their degrees of freedom,
-    all in the unit of `mean` and its square. NaN where either part is not known."""
+    all in the unit of `mean` and its square. NaN where either part is not known.
+
+    Where images differ hardly more than the rest, their part is next to nothing and its own degrees of freedom say that
+    next to nothing is known of it; the sum is not less known than its seeds, whose degrees of freedom are `least_df`.
+    """
     variance, df = satterthwaite(seed_variance, seed_df, image_variance, image_df)
-    return t_interval(mean, variance, df, level)
+    return t_interval(mean, variance, np.maximum(df, least_df), level)
 
 
 def satterthwaite(

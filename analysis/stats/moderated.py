@@ -144,11 +144,11 @@ def stack(differences: Sequence[ArrayLike] | Array) -> Array:
 
 
 def _posterior(prior: Prior, s2: Array, df: NDArray[np.int64]) -> tuple[Array, Array]:
-    """Each cell's moderated variance and its degrees of freedom; NaN and 0 where neither cell nor prior has any."""
+    """Each cell's moderated variance and its degrees of freedom; NaN where neither cell nor prior has any."""
     own = np.maximum(df, 0)
     if prior.df == 0:
-        return np.where(df > 0, s2, np.nan), own.astype(float)
+        return np.where(df > 0, s2, np.nan), np.where(df > 0, df, np.nan)
     known = np.where(df > 0, s2, 0.0)
     weight = 0.0 if np.isinf(prior.df) else own / (prior.df + own)
     total = np.minimum(prior.df + own, prior.cap)
-    return (1 - weight) * prior.variance + weight * known, np.where(df < 0, 0.0, total)
+    return (1 - weight) * prior.variance + weight * known, np.where(df < 0, np.nan, total)

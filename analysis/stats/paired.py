@@ -14,9 +14,13 @@ from analysis.stats.offered import BCA_SEEDS, FLIP_SEEDS
 LEVEL = 0.95
 Array = NDArray[np.float64]
 
-_RESAMPLES = 4999
-_ROUNDING = 1e-9
+ROUNDING = 1e-9
 """Points: differences closer than that are the same number of test images, but for rounding."""
+
+MOST = 100.0
+"""Points: no gain is larger, and no loss."""
+
+_RESAMPLES = 4999
 
 
 def t_interval(mean: ArrayLike, variance: ArrayLike, df: ArrayLike, level: float = LEVEL) -> tuple[Array, Array, Array]:
@@ -30,9 +34,14 @@ def t_interval(mean: ArrayLike, variance: ArrayLike, df: ArrayLike, level: float
     return centre - half, centre + half, 2 * special.stdtr(freedom, -np.abs(centre) / error)
 
 
+def possible(low: ArrayLike, high: ArrayLike) -> tuple[Array, Array]:
+    """The ends of intervals of gains, in points, cut where no gain can be: scores are percent."""
+    return np.clip(low, -MOST, MOST), np.clip(high, -MOST, MOST)
+
+
 def all_equal(values: Array) -> bool:
     """Whether all `values` (points, any shape, not empty) are equal but for rounding."""
-    return bool(np.ptp(values) < _ROUNDING)
+    return bool(np.ptp(values) < ROUNDING)
 
 
 def paired_t(differences: ArrayLike, level: float = LEVEL) -> tuple[float, float, float]:

@@ -19,7 +19,7 @@ import pyarrow as pa
 from analysis.frames import Frames
 from analysis.metrics import Metric
 
-TABLES_VERSION = "2"
+TABLES_VERSION = "3"
 """Raised whenever a column of a report's table is added, removed, or changes its meaning or type."""
 
 TEXT, REAL, INT, BOOL = pa.string(), pa.float64(), pa.int64(), pa.bool_()

@@ -11,12 +11,13 @@ from analysis.tables import INT, REAL, TEXT, Columns, register_table
 _PARTS = {
     "": "mean over the seeds of both sides, {points}",
     "_std": "standard deviation over seeds, {points}",
+    "_error": "standard error of the mean, variance pooled over cells, {points}",
     "_low": "95 % interval, other seeds on this very test set (moderated t), {points}",
     "_high": "its upper end",
     "_p": "its two-sided p-value",
     "_df": "its degrees of freedom",
-    "_p_holm": "the p-value after Holm's correction over all cells",
-    "_p_bh": "the p-value after Benjamini and Hochberg's correction over all cells",
+    "_p_holm": "the p-value after Holm's correction over all cells of the main setting, or over all others",
+    "_p_bh": "the same after Benjamini and Hochberg's correction",
     "_plain_low": "95 % interval of the cell's own paired t, nothing pooled, {points}",
     "_plain_high": "its upper end",
     "_plain_p": "its p-value",
@@ -62,6 +63,8 @@ def _columns(metric: Metric) -> Columns:
         "scratch_std": (REAL, "its standard deviation over seeds"),
         "n": (INT, "seeds of the gain over scratch"),
         **gains,
+        "gain_over_scratch_shrunk": (REAL, "the gain in the light of the other cells (empirical Bayes), {points}"),
+        "verdict": (TEXT, "helps, hurts (p_bh < 0.05), does not matter (interval within 0.5 of 0) or not known"),
         "gain_over_kd_n": (INT, "seeds of the gain over KD"),
     }
 
@@ -71,13 +74,13 @@ def _columns(metric: Metric) -> Columns:
     10,
     title="Every pair, method and setting",
     note="Test {plain} in percent; gains in {points}, paired by seed. low and high answer: other seeds, this very test "
-    "set. {images} p_holm and p_bh are corrected over all cells. The cells of a student share its scratch runs and are "
-    "not independent.",
+    "set. {images} p_holm and p_bh are corrected over the cells of the main setting (tuned, where there is one) and, "
+    "apart from them, over the others. The cells of a student share its scratch runs and are not independent.",
     columns=_columns,
     shown=(
         "teacher", "student", "method", "setting", "n", "scratch_mean", "score_mean", "gain_over_scratch",
-        "gain_over_scratch_low", "gain_over_scratch_high", "gain_over_scratch_p_holm", "gain_over_scratch_images_low",
-        "gain_over_scratch_images_high", "gain_over_kd", "gain_over_kd_low", "gain_over_kd_high", "status", "reason",
+        "gain_over_scratch_low", "gain_over_scratch_high", "gain_over_scratch_p_holm", "gain_over_scratch_shrunk",
+        "verdict", "gain_over_kd", "gain_over_kd_low", "gain_over_kd_high", "status", "reason",
     ),
 )  # fmt: skip
 def prepare(frames: Frames) -> pd.DataFrame:

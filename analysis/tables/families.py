@@ -20,8 +20,8 @@ _BLOCK = ["teacher_family", "student_family", "method", "setting"]
     30,
     title="Families: teacher x student",
     note="Mean gain over scratch over the pairs of two families, {points}. The interval is over the seeds "
-    "that all these pairs have finished and answers: these very pairs, other seeds. It needs no independence between "
-    "pairs; of a single pair it is that of its cell, whose variance is pooled with the other cells.",
+    "that all these pairs have finished and answers: these very pairs, other seeds. The pairs of a student are kept "
+    "together; of a single pair it is that of its cell, whose variance is pooled with the other cells.",
     columns={
         "teacher_family": (TEXT, "cnn, vit or mlp"),
         "student_family": (TEXT, "cnn, vit or mlp"),
@@ -58,7 +58,7 @@ def _rows(pairs: pd.DataFrame, gains: pd.DataFrame) -> Iterator[dict[str, Any]]:
         row = dict(zip(_BLOCK, key, strict=True)) | {"pairs": len(cells), "finished": 0, "seeds": 0}
         if key in blocks:
             wide = blocks[key].pivot(index=["teacher", "student"], columns="seed", values="gain_over_scratch")
-            found = mean_gain(wide.to_numpy())
+            found = mean_gain(wide.to_numpy(), list(wide.index.get_level_values("student")))
             row |= {"finished": len(wide), "seeds": int(wide.notna().all().sum())}
             row |= {"gain": found.value, "low": found.low, "high": found.high, "p": found.p}
         yield row

@@ -79,7 +79,7 @@ def latex(table: Table, frame: pd.DataFrame) -> str:
     body = style.to_latex(
         hrules=True,
         column_format="".join("l" if _is_words(words[name]) else "r" for name in words),
-        caption=_escape(f"{table.title}. {table.note}"),
+        caption=escape(f"{table.title}. {table.note}"),
         label=f"tab:{table.name}",
         position_float="centering",
     )
@@ -138,8 +138,8 @@ def _is_words(column: pd.Series) -> bool:
     return bool(column.str.contains("[A-Za-z]{2}").any() and not column.str.contains(" to ").any())
 
 
-def _escape(words: str) -> str:
-    """Text for LaTeX's caption."""
+def escape(words: str) -> str:
+    """Text for LaTeX, outside of mathematics."""
     for mark in ("\\", "&", "%", "$", "#", "_", "{", "}", "~", "^"):
         words = words.replace(mark, " " if mark in "\\~^" else f"\\{mark}")
-    return words
+    return words.replace("<", "$<$").replace(">", "$>$")

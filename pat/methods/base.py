@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Self, TypeVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pat.counter import hash64
@@ -28,9 +29,11 @@ class Method(nn.Module):
 
     The keyword-only arguments of a method's `__init__` are its options. It talks to models through `see` and `told`,
     and so serves every task that it names in `tasks`. Images come normalised for the student; the teacher gets them
-    renormalised for itself. A buffer named in `per_sample` has one row for each image of the batch. Whatever couples
-    images is computed over the global batch (`pat.gather`); a method whose loss is a mean over images, each by itself,
-    says `couples_samples = False`, so that a batch may be done in parts.
+    renormalised for itself and at its own size (`Task.for_teacher`, of which its taps are asked). A buffer named in
+    `per_sample` has one row for each image of the batch. Whatever couples images is computed over the global batch
+    (`pat.gather`); a method whose loss is a mean over images, each by itself, says `couples_samples = False`, so that
+    a batch may be done in parts. One with modules of its own to which a step may give no gradient says
+    `unused_parameters = True`.
     """
 
     tasks: ClassVar[tuple[str, ...]] = ("classification",)
@@ -39,10 +42,16 @@ class Method(nn.Module):
     """Whether it takes no teacher."""
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Named sets of other defaults; its option `variant` names one, at first the first."""
+    later: ClassVar[tuple[str, ...]] = ()
+    """Options that joined after runs had been addressed, beside those of its bases: no part of a run's identity where
+    they have their default, which must be what was so before."""
+    extra_passes: ClassVar[bool] = False
+    """Whether a step runs more of the models than the student's step and a forward pass of the teacher."""
     per_sample: tuple[str, ...] = ()
     couples_samples: bool = True
     recomputable: ClassVar[bool] = True
     """Whether the student's activations may be computed anew in the backward pass, by calls of its modules alone."""
+    unused_parameters: bool = False
     teacher_scale: Tensor
     teacher_shift: Tensor
 
@@ -87,8 +96,14 @@ class Method(nn.Module):
         """Called by the training loop before the steps of an epoch (from 0), for what depends on how far a run is."""
 
     def for_teacher(self, images: Tensor, sizes: Tensor | None = None) -> Tensor:
-        """The same images, normalised for the teacher; what lies beyond their `sizes` (`Seen.sizes`) stays 0."""
+        """The same images, normalised for the teacher; what lies beyond their `sizes` (`Seen.sizes`) stays 0.
+
+        For a teacher with a size of its own they are resized to it: bicubic, with antialiasing where it is smaller, on
+        the device that has them; the same bits each time. A larger teacher is shown no more than the student is.
+        """
         renormalised = images * self.teacher_scale + self.teacher_shift
+        if (size := self.task.for_teacher.canvas) != self.task.canvas:
+            return F.interpolate(renormalised, size, mode="bicubic", align_corners=False, antialias=True)
         canvas = (images.shape[2], images.shape[3])
         return renormalised if sizes is None else renormalised * valid_area(sizes, canvas, canvas)
 
@@ -147,7 +162,8 @@ def register_method(cls: M) -> M:
     """Makes a method known by the name of its file; its options become part of every configuration."""
     name = cls.__module__.rsplit(".", 1)[-1]
     _methods[name] = cls
-    declare("method", name, signature_defaults(cls.__init__), cls.teacherless, cls.variants)
+    joined = [option for base in cls.__mro__ for option in vars(base).get("later", ())]
+    declare("method", name, signature_defaults(cls.__init__), cls.teacherless, cls.variants, joined)
     return cls
 
 

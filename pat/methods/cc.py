@@ -39,7 +39,7 @@ class CC(Method):
             raise ConfigError(f"form = {form!r}: one of {', '.join(FORMS)}")
         self.weight, self.form = weight, form
         self.student_embedding = Embedding(student, task.canvas)
-        self.teacher_embedding = Embedding(teacher, task.canvas)
+        self.teacher_embedding = Embedding(teacher, task.for_teacher.canvas)
         self.embed_student = nn.Linear(self.student_embedding.dim, dim)
         self.embed_teacher = nn.Linear(self.teacher_embedding.dim, dim)
 

@@ -52,7 +52,7 @@ class CRD(Method):
             raise ConfigError("method 'crd': needs the labels of the training images, of two classes at least")
         self.weight, self.negatives, self.temperature, self.momentum = weight, negatives, temperature, momentum
         self.student_embedding = Embedding(student, task.canvas)
-        self.teacher_embedding = Embedding(teacher, task.canvas)
+        self.teacher_embedding = Embedding(teacher, task.for_teacher.canvas)
         self.embed_student = nn.Linear(self.student_embedding.dim, dim)
         self.embed_teacher = nn.Linear(self.teacher_embedding.dim, dim)
         images, reach = len(task.labels), math.sqrt(3 / dim)

@@ -50,6 +50,8 @@ class FBT(Method):
     assistant's pass running statistics are read and not moved. `assistant_top1`: its accuracy on the batch, in percent.
     """
 
+    extra_passes = True
+
     def __init__(
         self,
         student: nn.Module,
@@ -73,8 +75,14 @@ class FBT(Method):
         self.teacher_student_weight, self.teacher_assistant_weight = teacher_student_weight, teacher_assistant_weight
         self.assistant_student_weight, self.epsilon = assistant_student_weight, epsilon
         self.detach_assistant = detach_assistant
-        self.student_taps, self.teacher_taps = (task.taps(model) for model in (student, teacher))
-        self.student_embedding, self.teacher_embedding = (Embedding(model, task.canvas) for model in (student, teacher))
+        self.unused_parameters = not (
+            (teacher_student_weight or assistant_student_weight)
+            and (teacher_student_weight or teacher_assistant_weight)
+            and (teacher_assistant_weight or (assistant_student_weight and not detach_assistant))
+        )
+        self.student_taps, self.teacher_taps = task.taps(student), task.for_teacher.taps(teacher)
+        self.student_embedding = Embedding(student, task.canvas)
+        self.teacher_embedding = Embedding(teacher, task.for_teacher.canvas)
         auto = locality(student) >= locality(teacher)
         self.student_first = order == "student-teacher" or (order == "auto" and auto)
         sides = (self.student_taps, self.student_embedding), (self.teacher_taps, self.teacher_embedding)

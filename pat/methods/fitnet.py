@@ -13,7 +13,7 @@ from pat.align import Aligner, Aligners, PatchAligner, Shape
 from pat.errors import check_choice
 from pat.losses import NORMS, hint_loss, kd_loss, over_stages
 from pat.methods.base import Losses, Method, Parts, register_method
-from pat.moments import moments
+from pat.moments import Asked, all_moments
 from pat.tasks import Seen, Task
 
 ALIGNERS: dict[str, Callable[[Shape, Shape], nn.Module]] = {
@@ -61,7 +61,7 @@ class FitNet(Method):
         self.weight, self.kd_weight, self.temperature, self.distance = weight, kd_weight, temperature, distance
         self.feature_norm = feature_norm
         self.couples_samples = feature_norm != "none"
-        self.student_taps, self.teacher_taps = (task.taps(model) for model in (student, teacher))
+        self.student_taps, self.teacher_taps = task.taps(student), task.for_teacher.taps(teacher)
         levels = task.levels(self.student_taps), task.levels(self.teacher_taps)
         self.align: Any = (project or partial(Aligners, build=ALIGNERS[aligner]))(*levels, task.common_maps)
 
@@ -85,4 +85,5 @@ class FitNet(Method):
         """The variances of the teacher's maps, if hints are to be divided by them."""
         if self.feature_norm == "none":
             return ()
-        return [moments(x, told.valid[i] if told.valid else None).spread for i, x in enumerate(told.maps)]
+        asked = [Asked(x, told.valid[i] if told.valid else None, spread=True) for i, x in enumerate(told.maps)]
+        return [found.spread for found in all_moments(asked)]

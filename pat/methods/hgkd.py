@@ -21,8 +21,9 @@ from pat.methods.spark import SparK
 class HGKD(SparK):
     """As `spark`, but the target is what the teacher makes of the whole image.
 
-    It is the map of the teacher's last stage at `task.stride` pixels - for a ViT its last block's tokens - normalised
-    at each position, without weights. Defaults: smooth L1 with beta 2 at all positions, as in G2SD.
+    It is the map of the teacher's last stage that has a position for each `task.stride` pixels of the student's - for a
+    ViT its last block's tokens - normalised at each position, without weights. Defaults: smooth L1 with beta 2 at all
+    positions, as in G2SD.
     """
 
     teacherless = False
@@ -33,20 +34,22 @@ class HGKD(SparK):
         teacher: nn.Module,
         task: Any,
         *,
+        ratio: float = 0.6,
         loss: str = "smooth_l1",
         positions: str = "all",
         width: int = 256,
     ) -> None:
-        taps = task.taps(teacher)
-        strides = [stage.stride for stage in taps.stages]
-        if task.stride not in strides:
-            of = ", ".join(map(str, dict.fromkeys(strides)))
+        taps = task.for_teacher.taps(teacher)
+        sizes, needed = [stage.size for stage in taps.stages], tuple(side // task.stride for side in task.canvas)
+        if needed not in sizes:
+            of = ", ".join(f"{height} x {width}" for height, width in dict.fromkeys(sizes))
             raise ConfigError(
-                f"task.stride = {task.stride}: the teacher's maps have stride {of}; it must be one of them"
+                f"task.stride = {task.stride}: {needed[0]} x {needed[1]} positions, and the teacher's maps have {of}; "
+                "it must be one of them"
             )
-        self._place = len(strides) - 1 - strides[::-1].index(task.stride)
+        self._place = len(sizes) - 1 - sizes[::-1].index(needed)
         self._channels = taps.stages[self._place].channels
-        super().__init__(student, teacher, task, loss=loss, positions=positions, width=width)
+        super().__init__(student, teacher, task, ratio=ratio, loss=loss, positions=positions, width=width)
         self.teacher_taps = taps
 
     def channels(self, task: Any) -> int:

@@ -46,7 +46,8 @@ class OFA(Method):
         self.weight, self.kd_weight, self.epsilon, self.temperature = weight, kd_weight, epsilon, temperature
         self.student_taps = task.taps(student)
         convolutional = family_of(student) == "cnn"
-        widths = [Embedding(model, task.canvas).dim for model in (student, teacher)]
+        sizes = ((student, task.canvas), (teacher, task.for_teacher.canvas))
+        widths = [Embedding(model, size).dim for model, size in sizes]
         width = max(widths) if convolutional else widths[0]
         stages, classes = self.student_taps.stages, int(student.num_classes)  # type: ignore[arg-type]
         self.heads = nn.ModuleList(

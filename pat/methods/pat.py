@@ -12,6 +12,7 @@ from pat.align import Aligner, TokenAligner, pair_stages, resize
 from pat.attention import RegionAttention
 from pat.config import ConfigError
 from pat.errors import check_choice
+from pat.groups import Group
 from pat.losses import NORMS, hcl_loss, kd_loss, over_stages
 from pat.methods.base import Losses, Method, register_method
 from pat.models import family_of
@@ -35,7 +36,8 @@ class PAT(Method):
     variance.
 
     Options:
-        variant: "paper", or "balanced", a remedy that is not confirmed yet: other defaults for some of what follows.
+        variant: "paper", or "balanced": other defaults for some of what follows, without the harm that the paper's do
+            to small studies.
         prompt_depth: stages with a prompt in front, counted from the last one (all of them where there are fewer), or
             the stages themselves as a tuple (1 is the first).
         regions: total number of student regions N_q, or a count per stage.
@@ -54,6 +56,8 @@ class PAT(Method):
         feature_warmup: steps in which feature_weight rises linearly from 0.
         restandardise: the target is the prompted map with the plain one's mean and variance in each channel, so that
             nothing is gained by shrinking it.
+        prompt_lr: the prompts learn at so many times the recipe's rate, through its whole schedule; their weight decay,
+            optimiser and clipping are the recipe's.
 
     Where there are more maps than stages (the levels of a feature pyramid), map i answers the prompt of stage i. Every
     stage says what the prompts did: `kept_i`, the variance of the prompted map over the plain one's, and `explained_i`,
@@ -63,7 +67,9 @@ class PAT(Method):
 
     step: Tensor
     tasks = ()
+    extra_passes = True
     variants = {"paper": {}, "balanced": {"feature_norm": "variance", "feature_weight": 0.1}}
+    later = ("prompt_lr",)
 
     def __init__(
         self,
@@ -87,6 +93,7 @@ class PAT(Method):
         feature_stages: int | tuple[int, ...] = 0,
         feature_warmup: int = 0,
         restandardise: bool = False,
+        prompt_lr: float = 1.0,
     ) -> None:
         super().__init__(student, teacher, task)
         check_choice("feedback", feedback, FEEDBACK)
@@ -95,10 +102,12 @@ class PAT(Method):
         check_choice("feature_size", feature_size, SIZES)
         if feature_warmup < 0:
             raise ConfigError(f"feature_warmup = {feature_warmup!r}: a number of steps, or 0")
+        if prompt_lr < 0:
+            raise ConfigError(f"prompt_lr = {prompt_lr!r}: a multiple of the recipe's rate, not negative")
         self.kd_weight, self.feature_weight, self.drift_weight = kd_weight, feature_weight, drift_weight
         self.regularisation_weight, self.temperature, self.feedback = regularisation_weight, temperature, feedback
         self.feature_norm, self.feature_size, self.restandardise = feature_norm, feature_size, restandardise
-        self.student_taps, self.teacher_taps = (task.taps(model) for model in (student, teacher))
+        self.student_taps, self.teacher_taps = task.taps(student), task.for_teacher.taps(teacher)
         self.attention = RegionAttention(task.levels(self.student_taps), regions, region_dim, heads)
         stages, levels = self.teacher_taps.stages, task.levels(self.teacher_taps)
         self.grids = pair_stages(self.attention.grids, len(levels))
@@ -121,7 +130,7 @@ class PAT(Method):
             self.per_sample = tuple(f"feedback_{i}" for i in fed)
             for i, shape in fed.items():
                 self.register_buffer(f"feedback_{i}", torch.zeros(0, *shape))
-        self.feature_warmup = feature_warmup
+        self.prompt_lr, self.feature_warmup = prompt_lr, feature_warmup
         if feature_warmup:
             self.register_buffer("step", torch.zeros((), dtype=torch.int64))
 
@@ -133,7 +142,7 @@ class PAT(Method):
             plain = self.judge(images, seen, tapped)
         aligned = self._aligned(seen.maps, plain.maps)
         prompted = self._prompted(images, seen, plain, memory, aligned) if self.prompted_stages else plain
-        compared = {i: self._compared(i, aligned[i], prompted, plain) for i in self.compared_stages}
+        compared = self._compared(aligned, prompted, plain)
         feature = [hcl_loss(stage.student, stage.target) for stage in compared.values()]
         spreads = [stage.spread for stage in compared.values()] if self.feature_norm == "variance" else ()
         drift = torch.stack([stage.drift for stage in compared.values()]).mean()
@@ -145,12 +154,15 @@ class PAT(Method):
             kd=(self.kd_weight, seen.over_all(kd)),
             feature=(self._feature_weight(), over_stages(feature, spreads)),
             regularisation=(self.regularisation_weight, seen.over_all(regularisation)),
-            drift=(self.drift_weight, drift if self.drift_weight else drift.detach()),
+            drift=(self.drift_weight, drift),
         )
         hits = prompted.logits.argmax(1) == self.task.classes(seen, targets)
         stages = {f"kept_{i + 1}": stage.kept for i, stage in compared.items()}
         stages |= {f"explained_{i + 1}": stage.explained for i, stage in compared.items()}
         return {**losses, "prompted_top1": 100 * hits.float().mean(), **stages}
+
+    def groups(self) -> Sequence[Group]:
+        return () if self.prompt_lr == 1 else (Group("prompts", lr_scale=self.prompt_lr),)
 
     def _aligned(self, maps: Sequence[Tensor], like: Sequence[Tensor]) -> dict[int, Tensor]:
         """The student's regions in the shape of each of the teacher's compared maps, paired from the last one
@@ -159,11 +171,13 @@ class PAT(Method):
         aligned = zip(self.compared_stages, self.align, strict=True)
         return {i: resize(align(regions[i]), like[i].shape[-2:]) for i, align in aligned}
 
-    def _compared(self, i: int, aligned: Tensor, prompted: Seen, plain: Seen) -> Compared:
-        """The maps of stage i as they are compared."""
-        shown = plain.valid[i] if plain.valid else None
-        grid = self.grids[i] if self.feature_size == "regions" else ()
-        return compare(aligned, prompted.maps[i], plain.maps[i], shown, grid, self.restandardise)
+    def _compared(self, aligned: Mapping[int, Tensor], prompted: Seen, plain: Seen) -> dict[int, Compared]:
+        """The maps of each stage as they are compared."""
+        own, theirs, before = ([x[i] for i in self.compared_stages] for x in (aligned, prompted.maps, plain.maps))
+        shown = [plain.valid[i] for i in self.compared_stages] if plain.valid else ()
+        grids = [self.grids[i] for i in self.compared_stages] if self.feature_size == "regions" else ()
+        stages = compare(own, theirs, before, shown, grids, self.restandardise, drift_learns=self.drift_weight != 0)
+        return dict(zip(self.compared_stages, stages, strict=True))
 
     def _feature_weight(self) -> float | Tensor:
         """Its value in this step, which in training is one of those that the warm-up counts."""

@@ -32,7 +32,7 @@ class RKD(Method):
         super().__init__(student, teacher, task)
         self.distance_weight, self.angle_weight = distance_weight, angle_weight
         self.student_embedding = Embedding(student, task.canvas)
-        self.teacher_embedding = Embedding(teacher, task.canvas)
+        self.teacher_embedding = Embedding(teacher, task.for_teacher.canvas)
 
     def forward(self, images: Tensor, targets: Tensor, indices: Tensor | None = None) -> Losses:
         logits, features = self.student_embedding(images)

@@ -39,7 +39,7 @@ class RSD(Method):
         super().__init__(student, teacher, task)
         self.weight, self.kappa = weight, kappa
         self.student_embedding = Embedding(student, task.canvas)
-        self.teacher_embedding = Embedding(teacher, task.canvas)
+        self.teacher_embedding = Embedding(teacher, task.for_teacher.canvas)
         dim, width = self.student_embedding.dim, expansion * self.student_embedding.dim
         widen, narrow = nn.Linear(dim, width, bias=False), nn.Linear(width, self.teacher_embedding.dim, bias=False)
         for layer in (widen, narrow):

@@ -21,10 +21,10 @@ from pat.tasks import Score, Seen
 class SparK(Method):
     """L = distance of what the decoder makes of the visible cells from the target.
 
-    The student is a CNN that sees visible cells alone (`pat.sparse`), the decoder a UNet (`pat.decoder`) of `width`
-    channels at its narrow end. The target here: the pixels of each patch of `task.stride`, normalised. `loss` and
-    `positions` as in `losses.generation_loss`; the defaults are SparK's. The decoder stays raw where the student is
-    averaged. Raises ConfigError for a student that cannot be sparse.
+    The student is a CNN that sees visible cells alone (`pat.sparse`); the share `ratio` of them is hidden. The decoder
+    is a UNet (`pat.decoder`) of `width` channels at its narrow end. The target here: the pixels of each patch of
+    `task.stride`, normalised. `loss` and `positions` as in `losses.generation_loss`; the defaults are SparK's. The
+    decoder stays raw where the student is averaged. Raises ConfigError for a student that cannot be sparse.
     """
 
     tasks = ("generation",)
@@ -38,11 +38,13 @@ class SparK(Method):
         teacher: nn.Module | None,
         task: Any,
         *,
+        ratio: float = 0.6,
         loss: str = "mse",
         positions: str = "masked",
         width: int = 256,
     ) -> None:
         super().__init__(student, teacher, task)
+        self.visible = task.visible(ratio)
         check_choice("loss", loss, KINDS)
         check_choice("positions", positions, POSITIONS)
         if width < 1:
@@ -66,9 +68,9 @@ class SparK(Method):
         part = generation_loss(found, target, hidden, self.loss, self.positions)
         return self.result(Seen(logits), targets, generation=(1.0, part))
 
-    def generate(self, sparse: Sparse, images: Tensor, cells: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def generate(self, sparse: Sparse, images: Tensor, order: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """What is generated and its target [B, C, h, w], which positions are hidden, and logits without a meaning."""
-        visible = Visible(cells, self.task.grid)  # type: ignore[attr-defined]
+        visible = Visible(order[:, : self.visible].sort(1).values, self.task.grid)  # type: ignore[attr-defined]
         seen = sparse(images, visible)
         found = self.decoder(seen.maps, visible)
         with torch.no_grad():
@@ -82,8 +84,8 @@ class SparK(Method):
             self.averaged = Sparse(StageTaps(model, task.canvas))
         sparse = self.sparse if model is self.student else self.averaged
 
-        def guess(images: Tensor, cells: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-            found, target, hidden, _ = self.generate(sparse, images, cells)
+        def guess(images: Tensor, order: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+            found, target, hidden, _ = self.generate(sparse, images, order)
             return found, target, hidden, generation_loss(found, target, hidden, self.loss, self.positions)
 
         modes = [(module, module.training) for module in (model, self.decoder)]

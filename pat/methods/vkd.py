@@ -37,7 +37,7 @@ class VKD(Method):
         super().__init__(student, teacher, task)
         self.weight, self.kd_weight, self.temperature = weight, kd_weight, temperature
         self.student_embedding = Embedding(student, task.canvas)
-        self.teacher_embedding = Embedding(teacher, task.canvas)
+        self.teacher_embedding = Embedding(teacher, task.for_teacher.canvas)
         self.project = OrthogonalProjection(self.student_embedding.dim, self.teacher_embedding.dim)
 
     def forward(self, images: Tensor, targets: Tensor, indices: Tensor | None = None) -> Losses:

@@ -92,11 +92,18 @@ class Task(ABC):
     """Whether only those methods serve it that name it, as a model by itself has nothing to learn."""
     couples_images: ClassVar[bool] = False
     """Whether an image's loss depends on the others of its batch, so that a batch cannot be done in parts."""
+    of_teacher: Task | None = None
+    """This task on images of the teacher's own size, where it has one (`create_task`)."""
 
     def __init__(self, data: config.Data, num_classes: int, labels: Tensor | None = None) -> None:
         self.data, self.num_classes = data, num_classes
         self.labels = torch.zeros(0, dtype=torch.int64) if labels is None else labels
         self.canvas = (data.image_size, data.image_size)
+
+    @property
+    def for_teacher(self) -> Task:
+        """The task as a teacher has it: on images of its own size, or, where it has none, this one."""
+        return self.of_teacher or self
 
     def check(self, name: str, recipe: config.Recipe, initial: str) -> None:
         """Raises ConfigError naming a setting that does not suit the training of timm's model `name` from `initial`.
@@ -184,8 +191,10 @@ class Task(ABC):
         epoch: int,
         rank: int = 0,
         world: int = 1,
+        first: int = 0,
     ) -> Iterator[Views]:
-        """This worker's part of each of the global `batches` [steps, B], ready for `student`."""
+        """This worker's part of each of the global `batches` [steps, B] from the one of number `first` on, ready for
+        `student`."""
 
     @abstractmethod
     def blank(self, images: int, device: torch.device) -> Views:
@@ -232,19 +241,28 @@ def task_class(name: str) -> type[Task]:
     return _tasks[name]
 
 
-def create_task(task: config.Task, data: config.Data, num_classes: int, labels: Tensor | None = None) -> Task:
-    """The task that a configuration names, on data of so many classes.
+def create_task(
+    task: config.Task, data: config.Data, num_classes: int, labels: Tensor | None = None, teacher_size: int = 0
+) -> Task:
+    """The task that a configuration names, on data of so many classes. `teacher_size`: `config.Teacher.image_size`.
 
-    Raises ConfigError for an unknown task or option, and for images of which other things are known.
+    Raises ConfigError for an unknown task or option, for images of which other things are known, and for a size of the
+    teacher's own where maps of both are compared as they are.
     """
     check_data(task, data)
     build: Callable[..., Task] = task_class(task.name)
-    return build(data, num_classes, labels, **task.options)
+    made = build(data, num_classes, labels, **task.options)
+    if teacher_size not in (0, data.image_size):
+        if made.common_maps:
+            one = f"{task.name} compares maps cell by cell, so both models see one size: leave it at 0"
+            raise ConfigError(f"teacher.image_size = {teacher_size}: {one}")
+        made.of_teacher = build(dataclasses.replace(data, image_size=teacher_size), num_classes, labels, **task.options)
+    return made
 
 
-def task_on(task: config.Task, data: config.Data, dataset: Dataset) -> Task:
+def task_on(task: config.Task, data: config.Data, dataset: Dataset, teacher_size: int = 0) -> Task:
     """`create_task` for a data set that is here."""
-    return create_task(task, data, dataset.num_classes, dataset.train.strata.cpu())
+    return create_task(task, data, dataset.num_classes, dataset.train.strata.cpu(), teacher_size)
 
 
 def check_data(task: config.Task, data: config.Data) -> None:

@@ -56,9 +56,10 @@ class Classification(Task):
         epoch: int,
         rank: int = 0,
         world: int = 1,
+        first: int = 0,
     ) -> Iterator[Views]:
         size, statistics = self.data.image_size, normalisation(student)
-        return train_views(split, batches, recipe, size, self.num_classes, statistics, seed, epoch, rank, world)
+        return train_views(split, batches, recipe, size, self.num_classes, statistics, seed, epoch, rank, world, first)
 
     def blank(self, images: int, device: torch.device) -> Views:
         targets = torch.full((images, self.num_classes), 1 / self.num_classes, device=device)

@@ -103,9 +103,11 @@ class DenseTask(Task):
         epoch: int,
         rank: int = 0,
         world: int = 1,
+        first: int = 0,
     ) -> Iterator[Views]:
         size, statistics = self.data.image_size, normalisation(student)
-        return dense_views(split, batches, recipe, size, self.longest, self.crop, statistics, seed, epoch, rank, world)
+        own = seed, epoch, rank, world
+        return dense_views(split, batches[first:], recipe, size, self.longest, self.crop, statistics, *own)
 
     def valid(self, sizes: Tensor, images: Tensor, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Where each map shows an image, if that is asked for."""

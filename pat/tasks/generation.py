@@ -30,16 +30,17 @@ EVAL_BATCH = 64
 UNUSED = ("label_smoothing", "mixup", "cutmix", "mixup_mode", "auto_augment", "random_erasing", "views")
 _HIDE, _SCORED = 0x68696465, -1
 Guess = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor, Tensor]]
-"""Images and their visible cells -> what is generated, its target, which positions are hidden, and the loss."""
+"""Images and the order of their cells -> what is generated, its target, which positions are hidden, and the loss."""
 
 
 @register_task
 class Generation(Task):
-    """Targets are the visible cells of each image: int64 [B, n], places in the `grid`, the same number in each image.
+    """Targets are the cells of each image in a random order: int64 [B, cells], places in the `grid`. The first ones are
+    visible; how many, in each image alike, its method says.
 
-    `cell`: the side of a cell in pixels, a multiple of the student's total stride; `ratio`: the share that is hidden;
-    which, is a function of (seed, epoch, index). `stride`: that of what is generated, in pixels. The score is the share
-    of the target's variance that is explained where it is hidden; hidden then is the same in every epoch and run.
+    `cell`: the side of a cell in pixels, a multiple of the student's total stride. The order is a function of (seed,
+    epoch, index). `stride`: that of what is generated, in pixels. The score is the share of the target's variance that
+    is explained where it is hidden; the order then is the same in every epoch and run.
     """
 
     metric = "explained"
@@ -53,7 +54,6 @@ class Generation(Task):
         labels: Tensor | None = None,
         *,
         cell: int = 32,
-        ratio: float = 0.6,
         stride: int = 16,
     ) -> None:
         super().__init__(data, num_classes, labels)
@@ -61,9 +61,6 @@ class Generation(Task):
         if side * cell != data.image_size:
             raise ConfigError(f"task.cell = {cell}: pixels that divide the image size, {data.image_size}")
         self.cell, self.stride, self.grid = cell, stride, (side, side)
-        self.visible = round((1 - ratio) * side * side)
-        if not 0 < self.visible < side * side:
-            raise ConfigError(f"task.ratio = {ratio}: of {side} x {side} cells some must be hidden, and some visible")
         if stride < 1 or cell % stride:
             raise ConfigError(f"task.stride = {stride}: pixels that divide a cell of {cell}")
 
@@ -96,11 +93,21 @@ class Generation(Task):
     def classes(self, seen: Seen, targets: Any) -> Tensor:
         raise ConfigError("task 'generation': its images have no classes")
 
-    def hide(self, indices: Tensor, seed: int, epoch: int) -> Tensor:
-        """The visible cells of images: int64 [B, n], ascending; a function of (seed, epoch, index)."""
+    def visible(self, ratio: float) -> int:
+        """How many cells of each image are visible where the share `ratio` is hidden. Raises ConfigError for all or
+        none."""
+        cells = self.grid[0] * self.grid[1]
+        count = round((1 - ratio) * cells)
+        if not 0 < count < cells:
+            raise ConfigError(
+                f"ratio = {ratio}: of {self.grid[0]} x {self.grid[1]} cells some must be hidden, and some visible"
+            )
+        return count
+
+    def order(self, indices: Tensor, seed: int, epoch: int) -> Tensor:
+        """The cells of images in the order of a batch's targets: int64 [B, cells]."""
         cells = torch.arange(self.grid[0] * self.grid[1], device=indices.device)
-        order = hash64(_HIDE, seed, epoch, indices[:, None], cells).argsort(dim=1, stable=True)
-        return order[:, : self.visible].sort(1).values
+        return hash64(_HIDE, seed, epoch, indices[:, None], cells).argsort(dim=1, stable=True)
 
     def views(
         self,
@@ -112,14 +119,15 @@ class Generation(Task):
         epoch: int,
         rank: int = 0,
         world: int = 1,
+        first: int = 0,
     ) -> Iterator[Views]:
         size, statistics = self.data.image_size, normalisation(student)
-        for indices, images in plain_views(split, batches, recipe, size, statistics, seed, epoch, rank, world):
-            yield Views(indices, images, self.hide(indices, seed, epoch))
+        for indices, images in plain_views(split, batches, recipe, size, statistics, seed, epoch, rank, world, first):
+            yield Views(indices, images, self.order(indices, seed, epoch))
 
     def blank(self, images: int, device: torch.device) -> Views:
         indices = torch.arange(images, device=device)
-        cells = torch.arange(self.visible, device=device).expand(images, -1)
+        cells = torch.arange(self.grid[0] * self.grid[1], device=device).expand(images, -1)
         return Views(indices, torch.zeros(images, 3, *self.canvas, device=device), cells)
 
     def score(self, model: nn.Module, split: Source, rank: int = 0, world: int = 1) -> Score:
@@ -137,7 +145,7 @@ class Generation(Task):
         sums: Tensor | None = None
         for indices, pixels in zip(batches, split.stream(batches), strict=True):
             images = (eval_batch(pixels.colours(), self.data.image_size, self.data.crop_pct or 1.0) - mean) / std
-            found, target, hidden, loss = guess(images, self.hide(indices, 0, _SCORED))
+            found, target, hidden, loss = guess(images, self.order(indices, 0, _SCORED))
             rows = [x.permute(0, 2, 3, 1)[hidden[:, 0]].double() for x in (found, target)]
             missed = (rows[0] - rows[1]).square().sum()
             part = torch.cat([

@@ -32,8 +32,10 @@ def train_views(
     epoch: int,
     rank: int = 0,
     world: int = 1,
+    first: int = 0,
 ) -> Iterator[Views]:
-    """The views of one epoch of global `batches` [steps, B], in timm's order; each worker gets its slice of each.
+    """The views of one epoch of global `batches` [steps, B], from that of number `first` on, in timm's order; each
+    worker gets its slice of each.
 
     Crop, resize and flip; RandAugment or colour jitter; mixup or cutmix; all on 8-bit levels, then normalisation and
     random erasing. Of all these only mixing looks at other samples: its partners, and in "batch" mode its draws, are
@@ -44,14 +46,16 @@ def train_views(
     mixes = recipe.mixup > 0 or recipe.cutmix > 0
     share = Share.of(batches.shape[1], rank, world, mixes)
     if recipe.views == "timm":
-        yield from reference_views(split, batches, share, recipe, image_size, num_classes, normalise, seed, epoch)
+        yield from reference_views(
+            split, batches, share, recipe, image_size, num_classes, normalise, seed, epoch, first
+        )
         return
-    needed = batches[:, share.first : share.last].cpu()  # what is drawn for an index there waits for no device
+    needed = batches[first:, share.first : share.last].cpu()  # what is drawn for an index there waits for no device
     device, fill = split.device, fill_colour(normalise[0])
     mean, std = columns(normalise, device)
     partners, on_device = share.partners().to(device), needed.to(device)
     stream = split.stream(on_device.unbind())
-    for step, (places, indices, pixels) in enumerate(zip(needed, on_device, stream, strict=True)):
+    for step, (places, indices, pixels) in enumerate(zip(needed, on_device, stream, strict=True), start=first):
         images = _crops(pixels, indices, recipe, image_size, seed, epoch)
         if recipe.auto_augment:
             images = rand_augment(images, places, recipe.auto_augment, fill, recipe.interpolation, seed, epoch)
@@ -77,10 +81,11 @@ def plain_views(
     epoch: int,
     rank: int = 0,
     world: int = 1,
+    first: int = 0,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Indices and images of `train_views`, of any images and without labels: crop, resize, flip and colour jitter."""
     share = Share.of(batches.shape[1], rank, world, mixes=False)
-    needed, device = batches[:, share.start : share.stop].cpu(), split.device
+    needed, device = batches[first:, share.start : share.stop].cpu(), split.device
     mean, std = columns(normalise, device)
     on_device = needed.to(device)
     for places, indices, pixels in zip(needed, on_device, split.stream(on_device.unbind()), strict=True):

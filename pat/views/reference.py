@@ -34,6 +34,7 @@ def reference_views(
     normalise: Normalise,
     seed: int,
     epoch: int,
+    first: int = 0,
     workers: int | None = None,
 ) -> Iterator[Views]:
     """The views of `train_views` made by timm: its transforms, FastCollateMixup and RandomErasing, in its order.
@@ -47,9 +48,12 @@ def reference_views(
     mean, std = columns(normalise, device)
     eraser = RandomErasing(recipe.random_erasing, mode="pixel", max_count=1, device=device)
     transform = _transform(recipe, image_size, normalise)
-    collate = _Collate(split.to(torch.device("cpu")), batches.cpu(), share, recipe, num_classes, transform, seed, epoch)
-    made = ahead(collate, len(batches), default_workers() if workers is None else workers, device.type == "cuda")
-    for batch, (images, targets) in zip(batches, made, strict=True):
+    own = split.to(torch.device("cpu"))
+    collate = _Collate(own, batches.cpu(), share, recipe, num_classes, transform, seed, epoch, first)
+    made = ahead(
+        collate, len(batches) - first, default_workers() if workers is None else workers, device.type == "cuda"
+    )
+    for batch, (images, targets) in zip(batches[first:], made, strict=True):
         indices = batch[share.start : share.stop]
         views = normalised(images.to(device, non_blocking=True), mean, std)
         if recipe.random_erasing:
@@ -62,7 +66,7 @@ def reference_views(
 
 @dataclass(frozen=True)
 class _Collate:
-    """Decodes, transforms and mixes one step: uint8 [b, 3, S, S] and targets [b, C], on the CPU."""
+    """Decodes, transforms and mixes one step, from `first` on: uint8 [b, 3, S, S] and targets [b, C], on the CPU."""
 
     split: Labelled
     batches: Tensor
@@ -72,8 +76,10 @@ class _Collate:
     transform: Callable[[Image.Image], Tensor]
     seed: int
     epoch: int
+    first: int
 
-    def __call__(self, step: int) -> tuple[Tensor, Tensor]:
+    def __call__(self, number: int) -> tuple[Tensor, Tensor]:
+        step = self.first + number
         indices = self.batches[step, self.share.first : self.share.last].tolist()
         views = [self._view(index) for index in indices]
         labels = self.split.labels[indices]

@@ -9,9 +9,13 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from sweeps.cli import guarded
-from sweeps.flags import Parser, add_places, select
+from sweeps.cluster.bootstrap import read_cluster
+from sweeps.cluster.verdict import Problem, table
+from sweeps.command import Parser, guarded
+from sweeps.flags import add_places, select
+from sweeps.places import data_place, storage_place
 from sweeps.presets import CIFAR100, PRESETS, preset
+from sweeps.started import address
 
 
 def main(argv: Sequence[str]) -> int:
@@ -26,15 +30,12 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _doctor(flags: argparse.Namespace) -> int:
-    from sweeps.cluster.bootstrap import read_cluster
-    from sweeps.cluster.examine import examine
-    from sweeps.cluster.places import data_place, storage_place
-    from sweeps.cluster.verdict import Problem, table
-    from sweeps.engine.cluster import address, nodes, ray_running
-
     study = select(preset(flags.preset), flags)
     cluster = read_cluster() if flags.address is None else None
     where = address(flags.address or ("auto" if cluster else None))
+    from sweeps.cluster.examine import examine
+    from sweeps.engine.cluster import nodes, ray_running
+
     away = where != "local"
     storage, place = storage_place(flags.storage, away), data_place(flags.data_root, flags.stage, away)
     with ray_running(where, flags.verbose):

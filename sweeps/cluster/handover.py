@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.cluster.bootstrap import FILE, definition, read_cluster
+from sweeps.command import UNASKED
 from sweeps.started import in_job
 from sweeps.version import SCRIPT, digest, stamp
 
@@ -38,6 +39,8 @@ def submitted(script: Path) -> bool:
 def hand_over(script: Path, arguments: Sequence[str], copy: Path) -> int:
     """Start the study as a job, or find the job of the same command that is still running, and follow it to its end.
 
+    A dear study asks here, where it has no terminal of its own but this has: after a yes it is started anew.
+
     Returns the exit code of the study; 2 for a copy of other code or a cluster without a jobs API, 130 where somebody
     stopped looking.
     """
@@ -55,7 +58,10 @@ def hand_over(script: Path, arguments: Sequence[str], copy: Path) -> int:
                 print(f"note: {copy} was changed after its stamp; its code is {digest(copy)}", flush=True)
             job = _start(client, arguments, command, copy)
             print(f"the study is Ray job {job}; Ctrl-C only ends the looking, the same command looks on", flush=True)
-        return _end(client, job, past)
+        code = _end(client, job, past)
+        if code == UNASKED and sys.stdin.isatty() and input("start it? [y/N] ").strip().lower() in ("y", "yes"):
+            return _end(client, _start(client, [*arguments, "--yes"], command, copy), 0)
+        return code
     except BrokenPipeError:  # who reads what is printed here has gone, and so has the need to print
         return 130
     except KeyboardInterrupt:

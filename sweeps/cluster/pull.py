@@ -7,6 +7,7 @@ not changed is not fetched again, and a running study may be pulled: files there
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,8 @@ from analysis.schema import LedgerError
 from analysis.storage import open_folder
 from pat.config import ConfigError
 from pat.io import CHECKPOINT
-from sweeps.cluster.places import SHARED
-from sweeps.flags import Parser
+from sweeps.command import Parser, guarded
+from sweeps.places import SHARED
 from sweeps.store import FILE
 
 LEFT_OUT = ("_*", ".*", CHECKPOINT)
@@ -27,8 +28,6 @@ LEFT_OUT = ("_*", ".*", CHECKPOINT)
 
 def main(argv: Sequence[str]) -> int:
     """The command; returns the exit code: 0 done, 2 with one line."""
-    from sweeps.cli import guarded
-
     flags = Parser(prog="python -m sweeps pull", description=__doc__, allow_abbrev=False)
     flags.add_argument("source", metavar="SOURCE", help="CLUSTER.yaml, a storage folder, or its URI (s3://…, gs://…)")
     flags.add_argument("folder", metavar="DIR", help="where the studies' folders are to be")
@@ -92,7 +91,7 @@ def _from_storage(source: str, target: Path) -> None:
         wanted = not any(part[0] in "_." or part == CHECKPOINT for part in name.split("/"))
         if info.is_file and wanted and not _same(info, target / name):
             (target / name).parent.mkdir(parents=True, exist_ok=True)
-            partial = (target / name).with_name(f"_{os.getpid()}")
+            partial = (target / name).with_name(f"_{uuid.uuid4().hex}")
             fs.copy_files(info.path, str(partial), filesystem, fs.LocalFileSystem())
             partial.replace(target / name)
             os.utime(target / name, ns=(info.mtime_ns, info.mtime_ns))

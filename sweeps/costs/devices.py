@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from pat.config import ConfigError
-from sweeps.costs.expect import expect
+from sweeps.costs.expect import configs, expect
 from sweeps.costs.forecast import forecast, gpu_share, needs_confirmation
-from sweeps.costs.plan_text import device_word, summary
+from sweeps.costs.plan_text import device_word, sources, summary
 from sweeps.costs.predicted import remember
 from sweeps.costs.probe_file import read_probes
-from sweeps.costs.probing import local_device, probe_here, probe_on_ray
+from sweeps.costs.probing import Kind, kind_here, probe_here, probe_on_ray
+from sweeps.engine.endings import Unasked
 from sweeps.engine.keep import Keep
 from sweeps.looking.words import number
 from sweeps.planning.planner import Planner
@@ -40,30 +41,33 @@ def local_devices(study: Study, folder: Path, data_root: Path, say: Say) -> Devi
     """This machine, once the study's cells have been probed on it."""
     kind = probe_here(study, folder, data_root, say)
     cpus = len(os.sched_getaffinity(0))
-    memory = torch.cuda.get_device_properties(local_device()).total_memory if torch.cuda.is_available() else 0
-    return _devices(study, folder, kind, memory, [(cpus, torch.cuda.device_count())])
+    return _devices(study, folder, [kind], [(cpus, torch.cuda.device_count())])
 
 
 def cluster_devices(study: Study, folder: Path, data_root: Path, say: Say, probing: bool = True) -> Devices:
-    """The machines of the Ray that is running, once the study's cells have been probed there; or as they are."""
+    """The machines of the Ray that is running, once the study's cells have been probed there. Without `probing` they
+    are CPUs like this one, of which there may be probes."""
     from sweeps.engine.cluster import nodes
 
-    machines = [(node.cpus, node.gpus) for node in nodes()]
-    kind, memory = "", 0
-    if probing:
-        kind, memory = probe_on_ray(study, folder, data_root, any(gpus for _, gpus in machines), say)
-    return _devices(study, folder, kind, memory, machines)
+    kinds = probe_on_ray(study, folder, data_root, say) if probing else [kind_here()]
+    return _devices(study, folder, kinds, [(node.cpus, node.gpus) for node in nodes()])
 
 
-def _devices(study: Study, folder: Path, kind: str, memory: int, machines: list[tuple[float, float]]) -> Devices:
+def _devices(study: Study, folder: Path, kinds: Sequence[Kind], machines: list[tuple[float, float]]) -> Devices:
+    """`kinds`: the most frequent first. Where GPUs are shared, their share is one that all kinds have room for."""
     from sweeps.engine.cluster import Node, slots
 
     gpus = any(count for _, count in machines)
     share = study.gpu_share or 1.0
     if gpus and study.gpu_share is None:
         cpus = min(cpus / count for cpus, count in machines if count)
-        share = gpu_share(read_probes(folder, kind).values(), memory, cpus, study.threads)
-    return Devices(kind, gpus, slots([Node(*machine) for machine in machines], study.threads, share), share)
+        shares = [
+            gpu_share(map(read_probes(folder, kind.name).get, configs(study)), kind.memory, cpus, study.threads)
+            for kind in kinds
+        ]
+        share = max(shares, default=1.0)
+    count = slots([Node(*machine) for machine in machines], study.threads, share)
+    return Devices(kinds[0].name if kinds else "", gpus, count, share)
 
 
 def agree(
@@ -76,18 +80,26 @@ def agree(
     yes: bool,
     say: Say,
 ) -> None:
-    """Say what is left to be spent, ask above 10 device-hours where somebody can answer, and keep the forecast.
+    """Say what is left to be spent, ask above 10 device-hours unless `yes`, and keep the forecast.
 
-    The planner gets the expected times. Raises ConfigError for a no.
+    The planner gets the expected times. Raises ConfigError for a no, Unasked where nobody can be asked.
     """
     expected = expect(planner.scope, folder, devices.device, devices.gpus, devices.share, data_root)
     planner.speeds = expected.speeds
     planner.resort()
     found = forecast(planner, expected, devices.slots, devices.share)
     say(summary(found, device_word(planner.study, devices.gpus), price, keep))
+    if expected.assumed:
+        say(sources(found, expected))
     hours = found.total.left
-    if needs_confirmation(hours) and not yes and sys.stdin.isatty():
-        answer = input(f"this takes about {number(hours)} device-hours; start? [y/N] ")
-        if answer.strip().lower() not in ("y", "yes"):
-            raise ConfigError("not started; --plan says more, --yes starts without a question")
+    if needs_confirmation(hours) and not yes:
+        _ask(hours)
     remember(folder, planner, found)
+
+
+def _ask(hours: float) -> None:
+    what = f"this takes about {number(hours)} device-hours"
+    if not sys.stdin.isatty():
+        raise Unasked(f"{what} and no terminal is there to ask at: --yes starts it, --max-hours or --max-cost too")
+    if input(f"{what}; start? [y/N] ").strip().lower() not in ("y", "yes"):
+        raise ConfigError("not started; --plan says more, --yes starts without a question")

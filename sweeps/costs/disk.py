@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isclose
 
 from sweeps.costs.expect import Size
 from sweeps.engine.keep import KEEP, Keep, outlives
@@ -28,7 +29,7 @@ def disk(planner: Planner, sizes: Mapping[Key, Size], fetched: int, slots: int =
     a time.
 
     At the peak every cell's wave is taken to wait at its first rung with a checkpoint for each of its runs, while each
-    slot writes a checkpoint beside the last one: no order of the work takes more.
+    slot writes a checkpoint beside the last two: no order of the work takes more.
     """
     if any(key not in sizes for key in planner.units):
         return None
@@ -43,7 +44,7 @@ def disk(planner: Planner, sizes: Mapping[Key, Size], fetched: int, slots: int =
         waiting += size.checkpoint * _paused(planner, key)
     records = RECORD_BYTES * sum(planner.counts()[1:])
     largest = max((sizes[key].checkpoint for key in planner.units), default=0)
-    running = 2 * max(1, slots) * largest if any(unit.left for unit in planner.units.values()) else 0
+    running = 3 * max(1, slots) * largest if any(unit.left for unit in planner.units.values()) else 0
     return Disk(
         peak={keep: held[keep] + waiting + running + records for keep in KEEP},
         end={keep: kept[keep] + records for keep in KEEP},
@@ -65,9 +66,9 @@ def _students(planner: Planner, key: Key, keep: Keep) -> dict[str, int]:
     study, found = planner.scope, _runs(planner, key)
     search = study.search
     if search.trials and key.kind == "cell":
-        last = len(search.epochs(study.recipe(key.cell.student).epochs)) - 1
-        finalists = max(1, search.wave // search.eta**last) * (search.trials // search.wave)
-        found["search"] = min(found["search"], finalists)
+        rungs = search.epochs(study.recipe(key.cell.student).epochs)
+        finalists = [search.finalists(rungs, wave) for wave in range(search.trials // search.wave)]
+        found["search"] = min(found["search"], sum(finalists))
     return {phase: count for phase, count in found.items() if outlives(keep, phase)}
 
 
@@ -85,4 +86,5 @@ def _paused(planner: Planner, key: Key) -> int:
     search, unit = planner.scope.search, planner.units[key]
     rungs = search.epochs(planner.scope.recipe(key.cell.student).epochs) if key.kind == "cell" else ()
     searching = len(rungs) > 1 and unit.confirmations()[1] > 0
-    return min(search.wave, search.trials, _runs(planner, key)["search"]) if searching else 0
+    at_once = search.wave if isclose(search.ahead, 1) else search.trials
+    return min(at_once, search.trials, _runs(planner, key)["search"]) if searching else 0

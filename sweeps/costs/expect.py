@@ -19,7 +19,7 @@ from pat.weights import is_url
 from sweeps.configs import default_options, student_run
 from sweeps.costs.flops import Count, Work, count
 from sweeps.costs.probe_file import Probe, read_probes
-from sweeps.costs.speeds import Speeds
+from sweeps.planning.speeds import Speeds
 from sweeps.planning.units import Key, Runs, keys
 from sweeps.study import SEARCH_SEED, Cell, Study
 
@@ -207,7 +207,9 @@ def _fetched_bytes(study: Study) -> int:
         if name in study.used_teachers() and (source.tag or is_url(source.path)):
             with torch.device("meta"):
                 model = create_model(
-                    name, timm.get_pretrained_cfg(source.tag or name).num_classes, study.data.image_size
+                    name,
+                    timm.get_pretrained_cfg(source.tag or name).num_classes,
+                    study.taught(name)[1].image_size,
                 )
             total += sum(4 * parameter.numel() for parameter in model.parameters())
     return total

@@ -53,24 +53,31 @@ class Count:
 
 def count(run: RunConfig, num_classes: int) -> Count:
     """What a run of `run` computes. Raises ConfigError for models and options that cannot be used."""
-    task = _task(run.task, run.data, num_classes)
+    task = _task_of(run, num_classes)
     step = _student_step(task, run.student)
-    student = _on_meta(task, run.student, "student")
-    teacher = _on_meta(task, run.teacher.name, "teacher") if run.teacher else None
-    method = create_method(run.method.name, student, teacher, task, **run.method.options).to("meta").train()
+    method = method_on_meta(run, num_classes).train()
     if run.teacher:
-        step += _forward(task, run.teacher.name)
+        step += _forward(task.for_teacher, run.teacher.name)
     step = _whole_step(method, task) or step
-    weights = _bytes(student.state_dict())
+    weights = _bytes(method.student.state_dict())
     return Count(step, _forward(task, run.student), _checkpoint(method, weights, run.recipe), weights)
 
 
+def method_on_meta(run: RunConfig, num_classes: int) -> Method:
+    """The method of a run and its models, shapes alone. Raises ConfigError for what cannot be used together."""
+    task = _task_of(run, num_classes)
+    student = _on_meta(task, run.student, "student")
+    teacher = _on_meta(task.for_teacher, run.teacher.name, "teacher") if run.teacher else None
+    return create_method(run.method.name, student, teacher, task, **run.method.options).to("meta")
+
+
 def _whole_step(method: Method, task: Task) -> Work | None:
-    """A step of a method with large modules of its own; None where the others' cost says enough, or where shapes alone
-    do not suffice to count it. Where a method remembers samples, the second step, which has some to remember."""
+    """A step of a method with large modules of its own or more passes of the models; None where the others' cost says
+    enough, or where shapes alone do not suffice to count it. Where a method remembers samples, the second step, which
+    has some to remember."""
     everything = dict(method.named_parameters())
     own = sum(p.numel() for name, p in everything.items() if not name.startswith(("student.", "teacher.")))
-    if own < LARGE * sum(p.numel() for p in everything.values()):
+    if not method.extra_passes and own < LARGE * sum(p.numel() for p in everything.values()):
         return None
     indices, images, targets = task.blank(BATCH, META)
     method.task = _Outlined(task)  # type: ignore[assignment]
@@ -97,10 +104,14 @@ class _Outlined:
         return self._task.outline(model, images, True, tapped)
 
 
+def _task_of(run: RunConfig, num_classes: int) -> Task:
+    return _task(run.task, run.data, num_classes, run.teacher.image_size if run.teacher else 0)
+
+
 @lru_cache(maxsize=16)
-def _task(task: config.Task, data: config.Data, num_classes: int) -> Task:
+def _task(task: config.Task, data: config.Data, num_classes: int, teacher_size: int) -> Task:
     """The task; training images of all classes are remembered by methods that do."""
-    return create_task(task, data, num_classes, torch.arange(2 * num_classes) % num_classes)
+    return create_task(task, data, num_classes, torch.arange(2 * num_classes) % num_classes, teacher_size)
 
 
 @lru_cache(maxsize=256)

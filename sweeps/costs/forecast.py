@@ -15,8 +15,7 @@ from sweeps.configs import recipe_of
 from sweeps.costs.disk import Disk, disk
 from sweeps.costs.expect import Expected
 from sweeps.costs.probe_file import Probe
-from sweeps.costs.speeds import Speeds
-from sweeps.planning.anchors import anchors_of
+from sweeps.planning.chain import chain_seconds
 from sweeps.planning.planner import Planner
 from sweeps.planning.units import ENDED, Key
 from sweeps.planning.view import NOT_STARTED
@@ -96,12 +95,17 @@ def needs_confirmation(hours: float) -> bool:
     return hours > ASK_ABOVE
 
 
-def gpu_share(probes: Iterable[Probe], memory_of_one_gpu_bytes: int, cpus_per_gpu: float, threads: int) -> float:
+def gpu_share(probes: Iterable[Probe | None], memory_of_one_gpu_bytes: int, cpus_per_gpu: float, threads: int) -> float:
     """The share of one GPU for every one-worker run - 1, 1/2, 1/3 … - so that the largest need fits, with a margin.
 
-    1 where a need is unknown or does not fit alone; never more runs than the CPUs of a GPU can serve.
+    1 where a need is unknown (None: there is no probe) or does not fit alone; never more runs than the CPUs of a GPU
+    can serve.
     """
-    needs = [one.peak_bytes if one.fits else None for one in probes if one.asked_workers == 1]
+    needs = [
+        one.peak_bytes if one is not None and one.fits else None
+        for one in probes
+        if one is None or one.asked_workers == 1
+    ]
     known = [need for need in needs if need is not None]
     if not known or len(known) < len(needs):
         return 1.0
@@ -119,7 +123,7 @@ def forecast(planner: Planner, expected: Expected, slots: int = 0, share: float 
             phases[part.name] = phases[part.name].plus(part)
     return Forecast(
         phases=tuple(phase for name, phase in phases.items() if phase.runs or name != "pretrain"),
-        chain_seconds=max((_chain(planner, speeds, key) for key in planner.units), default=0.0),
+        chain_seconds=chain_seconds(planner, speeds),
         slots=slots,
         share=share,
         disk=disk(planner, expected.sizes, expected.fetched_bytes, slots),
@@ -132,19 +136,6 @@ def device_share(planner: Planner, cell: Cell, share: float) -> float:
     """How many devices a run of a cell takes, where a run of one worker takes `share` of one."""
     workers = planner.scope.workers_of(cell.method)
     return share if workers == 1 else workers
-
-
-def _chain(planner: Planner, speeds: Speeds, key: Key) -> float:
-    """Seconds until a unit is complete however many devices there are: what it waits for, and its own runs in a row."""
-    unit = planner.units[key]
-    if not unit.longest:
-        return 0.0
-    needed = [0.0, *(_chain(planner, speeds, other) for other in planner.runs.needed(key))]
-    for anchor in anchors_of(planner.scope, key.cell) if key.kind == "cell" else ():
-        if (other := Key("cell", anchor)) in planner.units and planner.units[other].outcome is None:
-            confirmation = planner.scope.recipe(anchor.student).epochs * speeds.seconds(other)
-            needed.append(_chain(planner, speeds, other) - confirmation)
-    return unit.longest * speeds.seconds(key) + max(needed)
 
 
 def _parts(planner: Planner, key: Key, rate: float) -> list[Phase]:

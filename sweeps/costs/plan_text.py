@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from analysis.live import read_driver
 from sweeps.costs.disk import Disk
 from sweeps.costs.expect import Expected, expect
 from sweeps.costs.forecast import Forecast, forecast
-from sweeps.engine.driver import unsynced_models
 from sweeps.engine.keep import KEEP, Keep
 from sweeps.engine.siblings import Found, adoptable
 from sweeps.looking.words import number, size, span
 from sweeps.planning.planner import Planner, rungs_of
 from sweeps.planning.units import ENDED, Key, keys, trained_teachers
+from sweeps.planning.unsynced import unsynced_models
 from sweeps.planning.view import read_state, read_view
 from sweeps.study import CLASSIFICATION, SCRATCH, Cell, Study
 from sweeps.teacher_file import restriction
+from sweeps.waves import read_waves
 
 CLUSTERS = (1, 8, 64)
 """Numbers of devices for which the days are said where there is no cluster yet."""
@@ -41,7 +43,8 @@ def plan_text(
     it is, or would be, a GPU. `slots`: runs of one worker at a time (0: unknown), each on `share` of a device. `price`:
     money for a device-hour.
     """
-    planner = Planner(study, read_view(folder, rungs_of(study)), unsynced_models(study, gpus), asked)
+    view, waves = read_view(folder, rungs_of(study)), read_waves(folder)
+    planner = Planner(study, view, unsynced_models(study, gpus), asked, waves=waves)
     adopted = list(adoptable(folder, planner))
     for _, run in adopted:
         planner.update(run.run_id, read_state(run.folder, run.run_id))
@@ -54,13 +57,20 @@ def plan_text(
         _pairs(planner, asked),
         _adopted(adopted),
         _costs(planner, expected, share),
-        _sources(found, expected),
+        [sources(found, expected)],
         _clock(found, word),
         _disk(found.disk, keep),
         _unfit(found),
+        _closed(folder),
         [summary(found, word, price, keep)],
     ]
     return "\n".join(line for part in parts for line in part)
+
+
+def _closed(folder: Path) -> list[str]:
+    """What a driver that works on the study now says of its devices."""
+    driver = read_driver(folder)
+    return driver.closed() if driver is not None and driver.alive else []
 
 
 def device_word(study: Study, gpus: bool) -> str:
@@ -73,12 +83,15 @@ def _head(study: Study) -> list[str]:
     rungs = ", ".join(f"{share:.3g}" for share in search.rungs)
     halving = (
         f"{search.trials} trials a cell in waves of {search.wave}, "
-        f"1/{search.eta} kept after each rung ({rungs} of a run)"
+        f"1/{search.eta} kept after each rung ({rungs} of a run), proposed by {search.sampler}"
+        f"{' around the default, which is never pruned' if search.prior and search.keep_default else ''}"
     )
     learnt = "" if study.task.name == CLASSIFICATION else f"{study.task.name}, "
     methods = ", ".join((SCRATCH, *study.methods))
+    sizes = ", ".join(f"{name} {size} px" for name, size in study.teacher_sizes.items())
+    own = f" (teachers of their own size: {sizes})" if sizes else ""
     return [
-        f"study {study.name}: {learnt}data {data.name} at {data.image_size} px, methods {methods}",
+        f"study {study.name}: {learnt}data {data.name} at {data.image_size} px{own}, methods {methods}",
         *_before(study),
         f"search: {halving if search.trials else 'none'}",
         f"confirmation: {'best and default setting' if search.trials else 'default setting'} on {study.seeds} fresh "
@@ -167,7 +180,7 @@ def _matrix(study: Study, title: str, value: Callable[[Key], str]) -> list[str]:
     return [*lines, *([f"  teachers: {', '.join(teachers)}"] if teachers else []), ""]
 
 
-def _sources(found: Forecast, expected: Expected) -> list[str]:
+def sources(found: Forecast, expected: Expected) -> str:
     """Where the times come from, and how far they can be trusted."""
     total, where = sum(found.sources.values()), f" on {expected.device}" if expected.device else ""
     kinds = {
@@ -177,7 +190,7 @@ def _sources(found: Forecast, expected: Expected) -> list[str]:
         "none": "nothing: one second an epoch stands for the unknown",
     }
     texts = [f"{found.sources[kind]} of {total} from {text}" for kind, text in kinds.items() if found.sources.get(kind)]
-    return [f"times of the kinds of runs: {'; '.join(texts)}"]
+    return f"times of the kinds of runs: {'; '.join(texts)}"
 
 
 def _clock(found: Forecast, word: str) -> list[str]:

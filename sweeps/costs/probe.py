@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 import torch
 from safetensors.torch import save_file
 
-from pat.config import RunConfig, Teacher
+from pat.config import RunConfig
 from pat.data import Dataset, FilePart, load
 from pat.io import LocalIO
 from pat.memory import is_out_of_memory, release
@@ -65,7 +65,7 @@ def probe(
         dataset = load(config.data, data_root).to(device)
         if config.teacher is not None:
             teacher_file = teacher_file or _random_teacher(config, dataset, Path(folder))
-            config = replace(config, teacher=Teacher(config.teacher.name, "run:probe"))
+            config = replace(config, teacher=replace(config.teacher, weights="run:probe"))
         config = replace(config, initial="", unsynced_workers=1)
         share, io = config.recipe.batch_size // workers, LocalIO(Path(folder), device=device)
         while True:
@@ -97,7 +97,8 @@ def _no_trace(threads: int, device: torch.device) -> Iterator[None]:
 
 def _random_teacher(config: RunConfig, dataset: Dataset, folder: Path) -> Path:
     assert config.teacher is not None
-    teacher = task_on(config.task, config.data, dataset).student(config.teacher.name, seed=0)
+    task = task_on(config.task, config.data, dataset, config.teacher.image_size).for_teacher
+    teacher = task.student(config.teacher.name, seed=0)
     save_file({name: tensor.contiguous() for name, tensor in teacher.state_dict().items()}, folder / "teacher")
     return folder / "teacher"
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 
@@ -12,11 +14,22 @@ from pat.config import RunConfig
 from sweeps.costs.expect import configs
 from sweeps.costs.probe import device_name, probe
 from sweeps.costs.probe_file import Probe, read_probes, write_probes
+from sweeps.engine.records import first_line
 from sweeps.planning.units import Key
 from sweeps.study import Cell, Study, TeacherFile
 from sweeps.teachers import local_file
 
 Say = Callable[[str], None]
+LOOK = 0.01
+"""The share of a GPU that a look at it takes: it must not wait for a whole one."""
+
+
+class Kind(NamedTuple):
+    """A kind of device: its name, its memory in bytes (0 for CPUs), and its model as Ray names it, where it does."""
+
+    name: str
+    memory: int
+    model: str = ""
 
 
 def local_device() -> torch.device:
@@ -24,38 +37,83 @@ def local_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def probe_here(study: Study, folder: Path, data_root: Path, say: Say) -> str:
+def kind_here() -> Kind:
+    """That of this process."""
+    return Kind(*_look())
+
+
+def probe_here(study: Study, folder: Path, data_root: Path, say: Say) -> Kind:
     """Probe in this process, one after the other, whatever `folder` has no probe of; returns the kind of device."""
-    device = local_device()
-    kind = device_name(device)
-    for number, (key, config, count) in enumerate(missing := _missing(study, folder, kind), start=1):
+    device, kind = local_device(), kind_here()
+    for number, (key, config, count) in enumerate(missing := _missing(study, folder, kind.name), start=1):
         say(f"probing {number} of {len(missing)}: {key}")
         found = probe(config, data_root, _teacher(study, key.cell, folder), device, workers=count, cell=key.cell)
         write_probes(folder, [replace(found, kind=key.kind)])
     return kind
 
 
-def probe_on_ray(study: Study, folder: Path, data_root: Path, gpus: bool, say: Say) -> tuple[str, int]:
-    """The same as tasks of the Ray that is running, side by side, each with a whole GPU where there are GPUs.
+def kinds_on_ray() -> list[Kind]:
+    """The kinds of devices of the Ray that is running, that of most machines first. Of machines that offer the same,
+    one is asked; CPUs are not asked for where there are GPUs."""
+    from sweeps.engine.cluster import machines, ray
 
-    Returns the kind of device and its memory in bytes (0 on CPUs). All machines are taken to have the same kind.
+    there = machines()
+    gpus = any(node.gpus for node in there.values())
+    alike: dict[Any, list[str]] = defaultdict(list)
+    for name, node in there.items():
+        if node.gpus or (node.cpus and not gpus):
+            alike[node].append(name)
+    ask = ray.remote(num_cpus=0, num_gpus=LOOK if gpus else 0, max_retries=2)(_look)
+    where = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
+    answers = [ask.options(scheduling_strategy=where(names[0], soft=False)).remote() for names in alike.values()]
+    counted: Counter[Kind] = Counter()
+    for (node, names), (device, memory) in zip(alike.items(), ray.get(answers), strict=True):
+        counted[Kind(device, memory, node.model)] += len(names)
+    return [kind for kind, _ in counted.most_common()]
+
+
+def probe_on_ray(study: Study, folder: Path, data_root: Path, say: Say) -> list[Kind]:
+    """The same as tasks of the Ray that is running, side by side, each with a whole GPU where there are GPUs, on every
+    kind of them; machines whose model Ray does not tell are taken to have the same kind.
+
+    Returns the kinds. A run that cannot be probed is said and left out.
     """
-    from sweeps.engine.cluster import ray
+    from sweeps.engine.cluster import MODEL, ray
 
-    remote = ray.remote(num_cpus=study.threads, num_gpus=1 if gpus else 0, max_retries=2)
-    kind, memory = ray.get(remote(_look).remote())
-    missing = _missing(study, folder, kind)
-    one = remote(_probe)
-    waiting = {}
-    for key, config, count in missing:
-        teacher = str(_teacher(study, key.cell, folder) or "")
-        waiting[one.remote(config.to_json(), str(data_root), teacher, count, tuple(key.cell))] = key
+    kinds, waiting = _kinds_said(say), {}
+    for kind in kinds if all(kind.model for kind in kinds) else kinds[:1]:
+        place = {"num_gpus": 1, "resources": {MODEL + kind.model: LOOK}} if kind.model else {}
+        place = place or {"num_gpus": 1 if kind.memory else 0}
+        one = ray.remote(num_cpus=study.threads, max_retries=2, **place)(_probe)
+        for key, config, count in _missing(study, folder, kind.name):
+            teacher = str(_teacher(study, key.cell, folder) or "")
+            waiting[one.remote(config.to_json(), str(data_root), teacher, count, tuple(key.cell))] = key
+    total = len(waiting)
     while waiting:
         (done,), _ = ray.wait(list(waiting), num_returns=1)
         key = waiting.pop(done)
-        write_probes(folder, [replace(ray.get(done), kind=key.kind)])
-        say(f"probed {len(missing) - len(waiting)} of {len(missing)}: {key}")
-    return kind, memory
+        try:
+            found = ray.get(done)
+        except Exception as error:  # its runs will say the same, where it is theirs
+            say(f"not probed: {key}: {_reason(error)}")
+            continue
+        write_probes(folder, [replace(found, kind=key.kind)])
+        say(f"probed {total - len(waiting)} of {total}: {key}")
+    return kinds
+
+
+def _kinds_said(say: Say) -> list[Kind]:
+    """`kinds_on_ray`; where they cannot be asked for, that is said, and there are none."""
+    try:
+        return kinds_on_ray()
+    except Exception as error:
+        say(f"no probes: {_reason(error)}")
+        return []
+
+
+def _reason(error: Exception) -> str:
+    """In one line, what a task raised; or why it came to no end, as Ray words it."""
+    return first_line(getattr(error, "cause", None) or error)
 
 
 def _missing(study: Study, folder: Path, kind: str) -> list[tuple[Key, RunConfig, int]]:

@@ -14,7 +14,7 @@ from typing import Any
 
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_AUTH_MODE": "disabled",
+    "RAY_AUTH_MODE": "disabled",  # of a cluster that is joined; its own Ray has a token: `sweeps.started`
     "RAY_raylet_start_wait_time_s": "240",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
@@ -31,31 +31,25 @@ for _name, _value in ENVIRONMENT.items():
 import ray  # noqa: E402  (reads the variables above when it is imported)
 
 from pat.config import ConfigError  # noqa: E402
+from sweeps.engine.leftovers import record, sweep  # noqa: E402
 from sweeps.started import in_job  # noqa: E402
 from sweeps.version import PACKAGES, ROOT  # noqa: E402
 
 logging.getLogger("ray.tune").setLevel(logging.ERROR)  # Tune misses the files of the loggers that are off
 OBJECT_STORE_BYTES = 128 * 1024**2
+MODEL = "accelerator_type:"
+"""What the resource begins with by which Ray tells the model of a machine's GPUs."""
 JOIN_SECONDS = 45
 """How long a study waits for a cluster on which a run would fit, before it says that none does."""
 
 
 @dataclass(frozen=True)
 class Node:
-    """The devices of one machine of the cluster."""
+    """The devices of one machine of the cluster. `model`: of its GPUs, as Ray names it; empty where it does not."""
 
     cpus: float
     gpus: float
-
-
-def address(given: str | None) -> str:
-    """The Ray to run on: the one given; its own for what a Ray job started; else a fresh one.
-
-    A Ray that merely happens to run on this machine is never joined.
-    """
-    if given:
-        return given
-    return "auto" if in_job() else "local"
+    model: str = ""
 
 
 @contextmanager
@@ -88,11 +82,14 @@ def ray_running(where: str, verbose: bool = False) -> Iterator[None]:
         options |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
     if verbose:
         options.pop("configure_logging")
+    sweep()
     try:
         with _shipped(where) as code:
-            ray.init(address=where, **options, **code)
+            context = ray.init(address=where, **options, **code)
     except Exception as error:  # Ray raises bare Exceptions too, for instance where it was too slow to start
         raise ConfigError(f"Ray does not start or answer at {where!r}: {str(error).splitlines()[0]}") from error
+    if where == "local":
+        record(Path(context.address_info["session_dir"]))
     try:
         yield
     finally:
@@ -101,8 +98,20 @@ def ray_running(where: str, verbose: bool = False) -> Iterator[None]:
 
 def nodes() -> list[Node]:
     """The living machines of the cluster."""
-    found = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return [Node(resources.get("CPU", 0.0), resources.get("GPU", 0.0)) for resources in found]
+    return list(machines().values())
+
+
+def machines() -> dict[str, Node]:
+    """The same by their ids."""
+    found = {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
+    return {
+        name: Node(resources.get("CPU", 0.0), resources.get("GPU", 0.0), next(filter(None, map(_model, resources)), ""))
+        for name, resources in found.items()
+    }
+
+
+def _model(resource: str) -> str:
+    return resource.removeprefix(MODEL) if resource.startswith(MODEL) else ""
 
 
 def slots(cluster: list[Node], threads: int, gpu_share: float) -> int:
@@ -113,6 +122,12 @@ def slots(cluster: list[Node], threads: int, gpu_share: float) -> int:
         min(int(node.cpus // threads), int(node.gpus) * per_gpu if gpus else int(node.cpus // threads))
         for node in cluster
     )
+
+
+def places(threads: int, gpus: bool) -> tuple[int, int]:
+    """How many machines have room for a run, and their devices: GPUs, else the machines themselves."""
+    found = [node for node in nodes() if node.cpus >= threads and (node.gpus or not gpus)]
+    return max(1, len(found)), max(1, int(sum(node.gpus for node in found)) if gpus else len(found))
 
 
 def room(workers: int, threads: int, gpu_share: float) -> int:

@@ -1,58 +1,56 @@
 """The driver of a study: hands out segments, and after each one takes up what the ledger says.
 
-It holds no state that is not in the ledger. `run_here` drives a study in this process; `launch` does on Ray.
+It holds no state that is not in the ledger. `alone.run_here` drives a study in this process, `launch` on Ray.
 """
 
 from __future__ import annotations
 
+import json
 import time
-from collections import Counter, defaultdict
-from dataclasses import dataclass
+from collections import Counter
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
-from analysis import ledger
-from pat.models import family, has_batchnorm
-from pat.starting import RUN
-from pat.tasks import create_task
+from analysis import ledger, storage
+from analysis.points import reached
+from analysis.words import duration
+from pat.models import family
 from sweeps.configs import default_options, teacher_name
-from sweeps.costs.speeds import Speeds
-from sweeps.engine.jobs import STOP, WHERE, Job, run_folder, student_path
-from sweeps.engine.keep import Keep, drop_students, outlives, set_aside_superseded
+from sweeps.engine.endings import Fatal, Paused
+from sweeps.engine.health import Failure, Health, Place, is_among
+from sweeps.engine.jobs import PAUSE, STOP, Job, student_path
+from sweeps.engine.keep import (
+    Keep,
+    drop_students,
+    outlives,
+    set_aside,
+    set_aside_superseded,
+    set_aside_unreadable,
+    tidy_up,
+)
+from sweeps.engine.limits import Limits
+from sweeps.engine.live import live
 from sweeps.engine.lock import Pulse
+from sweeps.engine.patience import patience
 from sweeps.engine.progress import COLUMNS, Progress
-from sweeps.engine.records import first_line, record_end
-from sweeps.engine.runs import STOPS_STUDY, execute
-from sweeps.engine.siblings import adopt, adoptable, initial_name
+from sweeps.engine.records import record_end
+from sweeps.engine.seen import given_up, last_epoch, seen
+from sweeps.engine.siblings import Found, adopt, adoptable, initial_weights
 from sweeps.planning.matrix import matrix_rows
 from sweeps.planning.planner import Planner, rungs_of
-from sweeps.planning.units import Segment, as_text, keys
-from sweeps.planning.view import RUN_COLUMNS, read_state, read_view
+from sweeps.planning.speeds import Speeds
+from sweeps.planning.units import Key, Segment, as_text
+from sweeps.planning.unsynced import unsynced_models
+from sweeps.planning.view import NOT_STARTED, RUN_COLUMNS, read_state, read_view
 from sweeps.study import Study, TeacherFile
-from sweeps.teachers import initial_file, initial_sha256, local_file
+from sweeps.teachers import local_file
+from sweeps.waves import read_waves, write_wave
 
-LOST_LIMIT, UNBEGUN_LIMIT = 3, 20
 GATHER_EVERY = 1000
 """Ended runs after which the ledger's many small files are gathered, so that a report need not open each."""
 MATRIX_EVERY = 2.0
 MATRIX_SHARE = 0.02
 """At most this share of the driver's time goes into writing the matrix."""
-
-
-class Fatal(RuntimeError):
-    """Nothing more can be written or run; the message is one line."""
-
-
-@dataclass
-class Losses:
-    """The processes that a run has lost: `preemptions` with their machine, `retries` otherwise. Of the latter, in a row
-    since the run got on: `begun` while it was trained, `unbegun` before. `epochs` it had done at the last one."""
-
-    retries: int = 0
-    preemptions: int = 0
-    begun: int = 0
-    unbegun: int = 0
-    epochs: int = 0
 
 
 class Driver:
@@ -79,38 +77,75 @@ class Driver:
         self.folder, self.study, self.data_root, self.gpus, self.keep = folder, study, data_root, gpus, keep
         self.pulse, self.data_source = pulse, data_source
         self.price: float | None = None
-        if pulse is not None:
-            pulse.facts = self.live
-        self._losses: dict[str, Losses] = defaultdict(Losses)
-        self._since: dict[str, float] = {}
+        self.limits = Limits()
+        self.health = Health()
+        self.since: dict[str, float] = {}
         self._families = {name: family(name) for pair in study.pairs for name in pair}
         ended = ledger.read_runs(folder, columns=tuple(dict.fromkeys((*RUN_COLUMNS, *COLUMNS))))
         view = read_view(folder, rungs_of(study), ended)
-        self.planner = Planner(study, view, unsynced_models(study, gpus), asked, speeds)
+        self.planner = Planner(study, view, unsynced_models(study, gpus), asked, speeds, read_waves(folder))
         self.progress = Progress(self.planner, ended, stream, verbose=verbose)
+        self.progress.since = self.since
+        self.elsewhere: list[tuple[Key, Found]] = []
         self._matrix_due, self._ended = 0.0, 0
-        (folder / STOP).unlink(missing_ok=True)
-        self._settle()
+        for request in (STOP, PAUSE):
+            storage.remove_file(folder, request)
+        if pulse is not None:
+            pulse.facts = lambda: live(self)
 
-    def adopt(self) -> None:
-        """Take over the finished teachers that studies under the same storage hold, and say so."""
+    def foresee(self) -> None:
+        """Count on the finished teachers that studies under the same storage hold, without taking them over yet."""
+        self.elsewhere = list(adoptable(self.folder, self.planner))
+        for _, found in self.elsewhere:
+            self.planner.update(found.run_id, read_state(found.folder, found.run_id))
+
+    def adopt(self) -> bool:
+        """Take over what was foreseen, and say so. Returns whether all of it could be."""
         counts: Counter[tuple[str, str]] = Counter()
-        for key, found in list(adoptable(self.folder, self.planner)):
+        for key, found in self.elsewhere:
             if problem := adopt(self.folder, self.study.name, found):
                 self.progress.say(f"not adopted: {problem}")
-                continue
+            else:
+                counts[key.kind, found.folder.name] += 1
             self.planner.update(found.run_id, read_state(self.folder, found.run_id))
-            counts[key.kind, found.folder.name] += 1
         for (kind, study), count in counts.items():
             self.progress.say(f"adopted {count} finished {kind}{'s' if count > 1 else ''} from study {study!r}")
+        return counts.total() == len(self.elsewhere)
 
     def kind(self) -> int | None:
         """How many workers the most urgent segment needs; None if none is ready."""
         return self.planner.kind()
 
     def next_job(self, workers: int) -> Job | None:
-        """The most urgent segment for that many workers; it counts as in flight until `ended` or `lost` is told."""
+        """The most urgent segment for that many workers; it counts as in flight until `ended`, `declined` or `lost` is
+        told."""
+        self._settle()
         return self._begun(self.planner.take(workers))
+
+    def pausing(self) -> str:
+        """Why nothing more is to be handed out; empty while the study goes on. Runs in flight end their epoch."""
+        if reason := self.limits.reached():
+            (self.folder / STOP).touch()
+            return reason
+        return "the study was asked to stop" if (self.folder / STOP).exists() else ""
+
+    def check_pause(self) -> None:
+        """Raises Paused where work is left that is not to be handed out."""
+        if self.kind() is not None and (reason := self.pausing()):
+            done, total = self.planner.counts()
+            raise Paused(f"{reason}; {done} of {total} runs are done, the same command goes on from here")
+
+    def declined(self, run_id: str, place: Place) -> None:
+        """A segment came to a place that gets no work now, or where its run is not to be tried again.
+
+        The latter waits until another place has done well, or nothing else is in flight.
+        """
+        self.since.pop(run_id, None)
+        if is_among(place, self.health.closed(time.time())):
+            self.planner.release(run_id)
+        else:
+            self.health.declined(run_id)
+            self.planner.set_aside(run_id)
 
     def reached(self, run_id: str) -> Job | None:
         """A segment is done, and its workers wait: the run's next segment where the plan wants it at once."""
@@ -119,34 +154,44 @@ class Driver:
         self._settle()
         return self._begun(self.planner.take_on(run_id))
 
-    def ended(self, run_id: str) -> None:
-        """A segment is over, and the ledger says how."""
+    def ended(self, run_id: str, place: Place | None = None) -> None:
+        """A segment is over, and the ledger says how; `place`: where its process, which goes on, has done well."""
         segment = self.planner.flying[run_id]
+        reached("segment ended")
+        if place is not None:
+            self.health.well(place)
+            self.planner.take_back()
         self._refresh(segment)
         self._settle()
 
-    def lost(self, run_id: str, reason: str, preempted: bool = False) -> None:
-        """The process of a segment is gone, `preempted` with its machine, which does not count.
+    def lost(self, run_id: str, failure: Failure, place: Place | None = None) -> None:
+        """A segment came to a bad end at `place` (else where the run's folder says), and its process with it.
 
-        After three losses in a row while it was trained, or 20 before it began, without an epoch in between, the run
-        has failed.
+        The run goes on elsewhere, until `Health` finds that it has failed itself. Raises Fatal for what ends the study.
         """
-        segment, losses = self.planner.flying[run_id], self._losses[run_id]
-        where = run_folder(self.folder, run_id) / WHERE
-        begun, epochs = where.exists(), len(ledger.read_run_epochs(self.folder, run_id))
-        where.unlink(missing_ok=True)
-        if epochs > losses.epochs:
-            losses.begun, losses.unbegun, losses.epochs = 0, 0, epochs
-        losses.preemptions += preempted
-        losses.retries += not preempted
-        losses.begun += begun and not preempted
-        losses.unbegun += not begun and not preempted
-        count, limit = (losses.begun, LOST_LIMIT) if begun else (losses.unbegun, UNBEGUN_LIMIT)
-        self.progress.lost(segment, reason, 0 if preempted else count, limit)
-        if count >= limit:
-            record_end(self.job(segment), "failed", "lost", f"its process was lost {limit} times: {reason}")
+        segment = self.planner.flying[run_id]
+        where, epochs = given_up(self.folder, run_id)
+        if place is None and where and "slot" in (noted := json.loads(where)):
+            place = Place(noted["host"], noted["slot"])
+        begun = failure.said or where is not None
+        if begun and not failure.said and (hung := self._hung(segment)):
+            failure = Failure(hung)
+        verdict = self.health.lost(run_id, failure, place, begun, epochs, time.time())
+        self.progress.lost(segment, failure.text, verdict.count, verdict.limit, str(place or ""))
+        if verdict.final and failure.kind == "stop":
+            self.planner.release(run_id)
+            raise Fatal(failure.text)
+        if verdict.final:
+            gone = f"its process was lost {verdict.limit} times: {failure.text}"
+            record_end(self.job(segment), "failed", failure.kind, failure.text if failure.said else gone)
         self._refresh(segment)
         self._settle()
+
+    def _hung(self, segment: Segment) -> str:
+        """What is said of a segment whose process has ended itself; empty where its last epoch is not so long ago."""
+        last = max(self.since.get(segment.run_id, 0.0), last_epoch(self.folder, segment.run_id))
+        silent = time.time() - last
+        return f"no new epoch for {duration(silent)}" if silent >= patience(self.planner.speeds, segment.key) else ""
 
     def job(self, segment: Segment) -> Job:
         """What a process needs to train the segment."""
@@ -159,8 +204,8 @@ class Driver:
                 run_id = config.teacher.weights.removeprefix("run:")
                 teacher_file = str(student_path(self.folder, run_id))
                 sha256 = self.planner.view[run_id].student_sha256
-        initial, initial_sha256 = self._initial(config.initial)
-        losses = self._losses[segment.run_id]
+        initial, initial_sha256 = initial_weights(self.folder, self.planner, config.initial)
+        losses = self.health.runs[segment.run_id]
         return Job(
             folder=str(self.folder),
             study=self.study.name,
@@ -181,6 +226,9 @@ class Driver:
             keep_student=outlives(self.keep, segment.phase),
             trial=segment.trial,
             named=self._named(segment),
+            avoid=tuple((*place,) for place in self.health.avoided(segment.run_id)),
+            closed=tuple((*place, left) for place, left in self.health.closed(time.time()).items()),
+            patience=patience(self.planner.speeds, segment.key),
         )
 
     def _named(self, segment: Segment) -> dict[str, str]:
@@ -192,44 +240,13 @@ class Driver:
         taught = {"teacher": teacher_name(study, cell), "teacher_family": self._families.get(cell.teacher, "")}
         return {"method": cell.method, "options": options, **(taught if cell.teacher else {})}
 
-    def _initial(self, weights: str) -> tuple[str, str]:
-        """The file of the weights that a run starts from, and its SHA-256; empty where there are none."""
-        if not weights:
-            return "", ""
-        if self.planner.runs.trained_here(weights):
-            run_id = weights.removeprefix(RUN)
-            return str(student_path(self.folder, run_id)), self.planner.view[run_id].student_sha256
-        name = initial_name(weights)
-        return str(initial_file(name, self.folder)), initial_sha256(name, self.folder)
-
-    def live(self) -> dict[str, Any]:
-        """What `driver.json` says beside who drives: how far the study is, and the runs in flight."""
-        flying = list(self.planner.flying.values())
-        return {
-            "slots": self.progress.slots,
-            "price": self.price,
-            "gpu_share": self.study.gpu_share,
-            "counts": self.planner.counts(),
-            "seconds_left": self.progress.seconds_left(),
-            "running": [
-                {
-                    "run_id": segment.run_id,
-                    "since": self._since.get(segment.run_id),
-                    "phase": segment.phase,
-                    "cell": list(segment.cell),
-                    "seed": segment.config.seed,
-                    "until": segment.until,
-                    "epochs": segment.config.recipe.epochs,
-                }
-                for segment in flying
-            ],
-        }
-
     def finish(self) -> None:
         """The last matrix; what a longer search replaced is set aside, and students that are not kept are removed."""
+        self._settle()
         set_aside_superseded(self.folder, self.planner.superseded())
         self.write_matrix()
         if self.planner.complete:
+            tidy_up(self.folder, self.planner)
             drop_students(self.folder, self.planner, self.keep)
 
     def write_matrix(self) -> None:
@@ -244,16 +261,24 @@ class Driver:
     def _begun(self, segment: Segment | None) -> Job | None:
         if segment is None:
             return None
-        self._since[segment.run_id] = time.time()
+        if self.planner.view.get(segment.run_id, NOT_STARTED).status == "pruned":
+            self.progress.say(f"run {segment.run_id} was pruned and goes on after all: another one was made again")
+            set_aside(self.folder, segment.run_id)
+        self.since[segment.run_id] = time.time()
+        self.limits.began(segment.run_id, self._devices(segment))
         self.progress.began(segment)
+        reached("segment handed out")
         return self.job(segment)
 
     def _refresh(self, segment: Segment) -> None:
-        self._since.pop(segment.run_id, None)
-        state = read_state(self.folder, segment.run_id)
+        self.since.pop(segment.run_id, None)
+        self.limits.over(segment.run_id)
+        state = seen(self.folder, segment.run_id)
         self.planner.update(segment.run_id, state)
+        for line in set_aside_unreadable(self.folder, segment.run_id):
+            self.progress.say(line)
         if state.status:
-            self._losses.pop(segment.run_id, None)
+            self.health.runs.pop(segment.run_id, None)
             row = ledger.read_run(self.folder, segment.run_id)
             assert row is not None
             self.progress.ended(segment, row)
@@ -261,37 +286,17 @@ class Driver:
             if self._ended % GATHER_EVERY == 0:
                 ledger.gather(self.folder)
 
+    def _devices(self, segment: Segment) -> float:
+        """How many devices a segment takes."""
+        workers = self.study.workers_of(segment.cell.method)
+        return (self.study.gpu_share or 1.0) if self.gpus and workers == 1 else float(workers)
+
     def _settle(self) -> None:
-        """Record what the plan gave up as pruned, and now and then the matrix."""
+        """Record the waves that the plan has drawn, what it gave up as pruned, and now and then the matrix."""
         for segment in self.planner.prune():
             record_end(self.job(segment), "pruned")
             self._refresh(segment)
+        for wave in self.planner.drawn():
+            write_wave(self.folder, self.study, wave)
         if time.monotonic() >= self._matrix_due:
             self.write_matrix()
-
-
-def unsynced_models(study: Study, gpus: bool) -> frozenset[str]:
-    """Models whose BatchNorm sees only one worker's share of the batch: several workers without GPUs."""
-    several = not isinstance(study.workers, int) or study.workers > 1
-    if gpus or not several:
-        return frozenset()
-    models = {key.cell.student for key in keys(study)}
-    task = create_task(study.task, study.data, num_classes=2)
-    return frozenset(name for name in models if has_batchnorm(task.student(name, seed=0)))
-
-
-def run_here(driver: Driver) -> None:
-    """Drive the study to its end in this process, one segment after the other, each on one worker.
-
-    Raises Fatal, naming the file, for what concerns every run.
-    """
-    with driver.progress.ticking():
-        while (kind := driver.kind()) is not None:
-            job = driver.next_job(kind)
-            assert job is not None
-            try:
-                execute(job)
-            except STOPS_STUDY as error:
-                raise Fatal(first_line(error)) from error
-            driver.ended(job.run.run_id)
-    driver.finish()

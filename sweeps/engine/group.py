@@ -6,6 +6,7 @@ answers through a file in the run's folder. So a group is not started anew for t
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from dataclasses import replace
@@ -14,19 +15,23 @@ from typing import Any
 
 from ray import tune
 
-from sweeps.engine.segments import STORAGE
+from analysis import storage
+from sweeps.engine.segments import STORAGE, told
 
 FAILURES = 6
 """Losses of a worker, and steps down in memory, after which the trial gives up; the driver may hand it out again."""
 ANSWER, PATIENCE, POLL = "_next", 30.0, 0.05
+NCCL = {
+    "TORCH_NCCL_ASYNC_ERROR_HANDLING": "1",
+    "RAY_TRAIN_ENABLE_NCCL_HANG_DETECTOR": "1",
+    "RAY_TRAIN_NCCL_RAS_ACTION": "fail",
+}
+"""What ends a group that hangs: torch a collective that takes half an hour, Ray one that stands for ten minutes."""
 
 
 def answer(folder: Path, run_id: str, until: int) -> None:
     """Tell the workers of a run how far to go on; 0: no further now."""
-    place = folder / "runs" / run_id
-    partial = place / f"{ANSWER}.{until}"
-    partial.write_text(str(until))
-    partial.replace(place / ANSWER)
+    storage.write_file(folder, f"runs/{run_id}/{ANSWER}", str(until).encode())
 
 
 def run_group(values: dict[str, Any], name: str, threads: int, root: str, gpus: bool) -> None:
@@ -40,6 +45,9 @@ def run_group(values: dict[str, Any], name: str, threads: int, root: str, gpus: 
     from ray.train.torch import TorchConfig, TorchTrainer
     from ray.tune.integration.ray_train import TuneReportCallback
 
+    if gpus:
+        for variable, setting in NCCL.items():
+            os.environ.setdefault(variable, setting)
     storage = Path(values["folder"]) / STORAGE
     shutil.rmtree(storage / name, ignore_errors=True)
 
@@ -52,7 +60,7 @@ def run_group(values: dict[str, Any], name: str, threads: int, root: str, gpus: 
 
         train_in_group(job)
 
-    fatal = ""
+    failure: dict[str, Any] = {}
     try:
         TorchTrainer(
             loop,
@@ -69,10 +77,10 @@ def run_group(values: dict[str, Any], name: str, threads: int, root: str, gpus: 
             ),
         ).fit()
     except Exception as error:
-        fatal = _judge(values, error)
+        failure = _judge(values, error)
     finally:
         shutil.rmtree(storage / name, ignore_errors=True)
-    tune.report({"epochs": values["until"], "fatal": fatal})
+    tune.report({"epochs": values["until"], **failure})
 
 
 def train_in_group(values: dict[str, Any]) -> None:
@@ -84,28 +92,27 @@ def train_in_group(values: dict[str, Any]) -> None:
     from sweeps.engine.runs import Job, execute
 
     job = Job.from_dict(values)
-    answered = Path(job.folder) / "runs" / job.run.run_id / ANSWER
+    own = Path(job.folder) / "runs" / job.run.run_id
     first = ray.train.get_context().get_world_rank() == 0
     while execute(job, TrainWorkerIO, record_errors=False) == "paused":
-        if first:
-            answered.unlink(missing_ok=True)
+        if first:  # NFS sees at once that a file has changed, but for a minute not that one has come
+            storage.write_file(own, ANSWER, b"")
         ray.train.report({"epochs": job.until, "asks": True})
-        until = _shared(_answer(answered) if first else 0)
+        until = _shared(_answer(own) if first else 0)
         if until <= job.until:
             break
         job = replace(job, until=until)
     if first:
-        answered.unlink(missing_ok=True)
+        storage.remove_file(own, ANSWER)
 
 
-def _answer(path: Path) -> int:
+def _answer(own: Path) -> int:
     """How far to go on; 0 where nobody answers in time: then the driver hands the run out again."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
-        try:
-            return int(path.read_text())
-        except (FileNotFoundError, ValueError):
-            time.sleep(POLL)
+        if text := storage.read_file(own, ANSWER):
+            return int(text)
+        time.sleep(POLL)
     return 0
 
 
@@ -120,33 +127,29 @@ def _shared(number: int) -> int:
     return int(shared)
 
 
-def _judge(values: dict[str, Any], error: Exception) -> str:
-    """What a group that gave up means: a lost process (raised again, for the driver), a reason to stop the study
-    (returned), or a run that has failed (recorded, unless a worker did that)."""
+def _judge(values: dict[str, Any], error: Exception) -> dict[str, Any]:
+    """What a group that gave up reports: what one of its workers raised; nothing where the run has ended all the same.
+    A lost process is raised again, for the driver."""
     from analysis import ledger
-    from sweeps.engine.records import first_line, record_end
-    from sweeps.engine.runs import STOPS_STUDY, Job
+    from analysis.schema import LedgerError
+    from sweeps.engine.jobs import Job
+    from sweeps.engine.runs import STOPS_STUDY
 
     causes = [getattr(cause, "_base_exc", cause) for cause in getattr(error, "worker_failures", {}).values()]
-    stop = next((cause for cause in causes if isinstance(cause, STOPS_STUDY)), None)
-    if stop is not None:
-        return first_line(stop)
-    own = [cause for cause in causes if not _of_a_lost_peer(cause)]
+    stops = [cause for cause in causes if isinstance(cause, STOPS_STUDY)]
+    own = stops or [cause for cause in causes if not _of_a_lost_peer(cause)]
     job = Job.from_dict(values)
     try:
-        if ledger.read_run(job.folder, job.run.run_id) is not None:
-            return ""
-        if not own:
-            raise error
-        record_end(job, "failed", "bug", first_line(own[0]))
-    except STOPS_STUDY as refusal:
-        return first_line(refusal)
-    return ""
+        if not stops and ledger.read_run(job.folder, job.run.run_id) is not None:
+            return {}
+    except LedgerError as refusal:
+        own = [refusal]
+    if not own:
+        raise error
+    return {"failure": told(own[0])}
 
 
 def _of_a_lost_peer(cause: Exception) -> bool:
     """Whether a worker was lost itself, or only noticed that another one was."""
-    from ray.train.v2._internal.exceptions import RayTrainError
-
-    text = str(cause).lower()
-    return isinstance(cause, RayTrainError) or any(word in text for word in ("by peer", "gloo", "nccl", "socket"))
+    text, by_ray = str(cause).lower(), type(cause).__module__.startswith("ray.")
+    return by_ray or any(word in text for word in ("by peer", "gloo", "nccl", "socket"))

@@ -7,11 +7,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from analysis import storage
 from pat.config import RunConfig
 from pat.io import STUDENT
 
-STOP = "_stop"
-"""While a study's folder holds this file, runs pause after their epoch and none is begun."""
+STOP, PAUSE = "_stop", "_pause"
+"""While a study's folder holds one of these files, runs pause after their epoch and none is begun. The driver itself
+writes PAUSE, for a moment in which its processes are to be new ones."""
 MEASURES, WHERE = "_measures", "_where.json"
 """In a run's folder: what it does to fit the memory, and which process trains it; both are gone when it has ended."""
 
@@ -28,6 +30,9 @@ class Job:
     `retries` and `preemptions` count the processes that the run has lost so far. `keep_student`: whether the student's
     file outlives the run. `trial`: the place of a search run in its cell's search. `named`: what the run stands for
     where its configuration says something else: columns of its row in the ledger.
+    `avoid`: places (host, device) where the run is not to be tried now; `closed`: places that get no work, with the
+    seconds for which they do not. `patience`: after how many seconds without a new epoch the process ends itself (0:
+    never).
     """
 
     folder: str
@@ -49,6 +54,9 @@ class Job:
     keep_student: bool = True
     trial: int | None = None
     named: Mapping[str, str] = field(default_factory=dict)
+    avoid: tuple[tuple[str, str], ...] = ()
+    closed: tuple[tuple[str, str, float], ...] = ()
+    patience: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -60,6 +68,11 @@ class Job:
     @property
     def run(self) -> RunConfig:
         return RunConfig.from_json(self.config)
+
+
+def asked_to_pause(folder: str | Path) -> bool:
+    """Whether runs of a study are to pause after their epoch."""
+    return any(storage.exists(folder, name) for name in (STOP, PAUSE))
 
 
 def run_folder(folder: str | Path, run_id: str) -> Path:

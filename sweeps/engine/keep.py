@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
-from analysis import ledger
+from analysis import ledger, storage
+from analysis.points import reached
 from pat.config import ConfigError
-from pat.io import CHECKPOINT, STUDENT
+from pat.io import CHECKPOINT, PREVIOUS, STUDENT, UNREADABLE
 from sweeps.engine.jobs import run_folder
+from sweeps.engine.records import tidy
 from sweeps.planning.view import NOT_STARTED
 
 if TYPE_CHECKING:
@@ -32,7 +34,25 @@ def outlives(keep: Keep, phase: str) -> bool:
 def set_aside_superseded(folder: Path, run_ids: Iterable[str]) -> None:
     """Confirmations of settings that a longer search replaced go to `superseded/`."""
     for run_id in run_ids:
-        _move(run_folder(folder, run_id), folder / SUPERSEDED / run_id)
+        storage.move_file(folder / "runs", run_id, folder / SUPERSEDED, run_id)
+
+
+def set_aside_unreadable(folder: Path, run_id: str) -> list[str]:
+    """The checkpoints of a run that could not be read go to `set_aside/`; a line for each."""
+    own, lines = run_folder(folder, run_id), []
+    for name in storage.list_temporary(own):
+        if name.startswith(UNREADABLE):
+            storage.move_file(own, name, folder / SET_ASIDE, f"{run_id}{name}")
+            fate = "the run went on from the one before it, or anew"
+            lines.append(f"run {run_id}: a checkpoint could not be read, {fate}; it is {SET_ASIDE}/{run_id}{name}")
+    return lines
+
+
+def tidy_up(folder: Path, planner: Planner) -> None:
+    """What killed processes left beside the rows of runs that have ended."""
+    for run_id, state in planner.view.items():
+        if state.status not in ("", "failed"):
+            tidy(run_folder(folder, run_id))
 
 
 def retry(folder: Path, what: str) -> list[str]:
@@ -46,20 +66,21 @@ def retry(folder: Path, what: str) -> list[str]:
     if not wanted and what not in RETRIED:
         raise ConfigError(f"--retry {what!r}: failed, diverged, or the id of a run that has ended in {str(folder)!r}")
     for run_id in wanted:
-        _set_aside(folder, run_id)
+        set_aside(folder, run_id)
     return wanted
 
 
-def _set_aside(folder: Path, run_id: str) -> None:
+def set_aside(folder: Path, run_id: str) -> None:
     """The record goes first: from then on the run has not ended. Without a checkpoint its epochs are of no use."""
     own, aside = run_folder(folder, run_id), folder / SET_ASIDE
     number = len(list(aside.glob(f"{run_id}-*"))) + 1
     place = aside / f"{run_id}-{number}"
-    _move(own / "run.parquet", place / "run.parquet")
-    if not (own / CHECKPOINT).exists():
+    storage.move_file(own, "run.parquet", place, "run.parquet")
+    reached("half set aside")
+    if not any(storage.exists(own, name) for name in (CHECKPOINT, PREVIOUS)):
         for name in ("epochs.parquet", STUDENT):
-            if (own / name).exists():
-                _move(own / name, place / name)
+            if storage.exists(own, name):
+                storage.move_file(own, name, place, name)
 
 
 def drop_students(folder: Path, planner: Planner, keep: Keep) -> None:
@@ -77,15 +98,10 @@ def drop_students(folder: Path, planner: Planner, keep: Keep) -> None:
     best = {max(runs, key=lambda run_id: _score(planner, run_id)) for runs in groups.values()}
     dropped = {run_id for runs in groups.values() for run_id in runs} - (best if keep == "best" else set())
     for run_id in dropped:
-        (run_folder(folder, run_id) / STUDENT).unlink(missing_ok=True)
+        storage.remove_file(run_folder(folder, run_id), STUDENT)
 
 
 def _score(planner: Planner, run_id: str) -> float:
     state = planner.view.get(run_id, NOT_STARTED)
     scores = [state.score(weights, state.epochs) for weights in ("ema", "raw")]
     return next((score for score in scores if score is not None and not pd.isna(score)), float("-inf"))
-
-
-def _move(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    source.rename(target)

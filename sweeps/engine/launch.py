@@ -2,7 +2,8 @@
 
 One Tuner at a time has one kind of segment and one resource request: one-worker segments in reused actors, or
 segments that are a Ray Train run each. A cached actor keeps its device, so the two kinds never share a Tuner.
-Nothing is ever stopped from outside: a run is pruned by not issuing its next segment.
+Nothing is ever stopped from outside: a run is pruned by not issuing its next segment. Tune says where a segment comes
+only once it is there: a place that is to get none, or not this one, gives it back.
 """
 
 from __future__ import annotations
@@ -19,14 +20,17 @@ from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
 from analysis.schema import LedgerError
-from sweeps.engine.cluster import preempted, room, why_lost
-from sweeps.engine.driver import Driver, Fatal
+from sweeps.engine.cluster import places, preempted, room, why_lost
+from sweeps.engine.driver import Driver
+from sweeps.engine.endings import Fatal
 from sweeps.engine.group import answer
-from sweeps.engine.jobs import STOP, Job
+from sweeps.engine.health import Failure, Place
+from sweeps.engine.jobs import PAUSE, STOP, Job, asked_to_pause
 from sweeps.engine.segments import STORAGE
 from sweeps.engine.watch import watching
 
-SEGMENTS_PER_TUNER = 1000
+SEGMENTS_PER_TUNER = 5000
+"""Tune keeps about 40 KB of each. Then what is in flight pauses after its epoch, and a new Tuner goes on with it."""
 SCRATCH = "sweeps-tune-"
 Work = Callable[[dict[str, Any]], None]
 
@@ -38,6 +42,7 @@ class PlannerSearcher(Searcher):
         super().__init__(metric="epochs", mode="max")
         self._driver, self._workers, self._left = driver, workers, limit
         self._runs: dict[str, str] = {}
+        self._failures: dict[str, tuple[Failure, Place | None]] = {}
         self.fatal = ""
 
     def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
@@ -45,26 +50,39 @@ class PlannerSearcher(Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next segment; None while all that is ready is in flight; FINISHED when this Tuner has done its part."""
-        if self.fatal or not self._left or self.stopping:
+        if self.fatal or self.stopping:
             return Searcher.FINISHED
-        job = self._driver.next_job(self._workers)
+        job = self._guarded(lambda: self._driver.next_job(self._workers)) if self._left else None
         if job is None:
-            return None if self._runs else Searcher.FINISHED
+            if self._left and any(self._runs.values()):
+                return None
+            self._pause()
+            return Searcher.FINISHED
         run = job.run
         self._left -= 1
         self._runs[trial_id] = run.run_id
         return {"job": job.to_dict(), "name": f"{run.run_id}-{job.until}", "threads": run.threads}
 
+    def _pause(self) -> None:
+        """End this Tuner soon: what is in flight pauses after its epoch, what holds a sick place lets go of it."""
+        (self._driver.folder / PAUSE).touch()
+
     @property
     def stopping(self) -> bool:
-        return (self._driver.folder / STOP).exists()
+        return bool(self._driver.pausing())
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """The workers of a group have come to the end of their segment and ask whether their run goes on."""
+        """A process gives its segment back, or says what went wrong; or the workers of a group have come to the end of
+        their segment and ask whether their run goes on."""
+        if "declined" in result and self._runs.get(trial_id):
+            self._driver.declined(self._runs[trial_id], Place(*result["declined"]))
+            self._runs[trial_id] = ""
+        if "failure" in result:
+            self._failures[trial_id] = Failure(*result["failure"]), _place(result)
         if "asks" not in result or trial_id not in self._runs:
             return
         run_id, following = self._runs[trial_id], None
-        if not self.stopping:
+        if not asked_to_pause(self._driver.folder):
             following = self._guarded(lambda: self._driver.reached(run_id))
             self._runs[trial_id] = run_id if following else ""
         answer(self._driver.folder, run_id, following.until if following else 0)
@@ -74,18 +92,20 @@ class PlannerSearcher(Searcher):
         if error:
             return
         run_id = self._runs.pop(trial_id)
-        fatal = (result or {}).get("fatal", "")
-        if fatal:
-            self.stop(fatal)
-            self._driver.planner.release(run_id)
+        if run_id and trial_id in self._failures:
+            self._bad_end(run_id, *self._failures.pop(trial_id))
         elif run_id:
-            self._guarded(lambda: self._driver.ended(run_id))
+            self._guarded(lambda: self._driver.ended(run_id, _place(result or {})))
 
     def lost(self, trial_id: str, error: str) -> None:
-        """The process of a segment is gone, or raised what no segment should; `error` as Ray words it."""
+        """The process of a segment is gone; `error` as Ray words it, where it did not say why itself."""
         run_id = self._runs.pop(trial_id)
+        unsaid = Failure(why_lost(error), preempted=preempted(error)), None
         if run_id:
-            self._guarded(lambda: self._driver.lost(run_id, why_lost(error), preempted(error)))
+            self._bad_end(run_id, *self._failures.pop(trial_id, unsaid))
+
+    def _bad_end(self, run_id: str, failure: Failure, place: Place | None) -> None:
+        self._guarded(lambda: self._driver.lost(run_id, failure, place))
 
     def stop(self, reason: str) -> None:
         """No more segments; those in flight pause after their epoch."""
@@ -95,7 +115,7 @@ class PlannerSearcher(Searcher):
     def _guarded(self, step: Callable[[], Job | None]) -> Job | None:
         try:
             return step()
-        except LedgerError as refusal:
+        except (LedgerError, Fatal) as refusal:
             self.stop(str(refusal))
             return None
 
@@ -108,6 +128,10 @@ class PlannerSearcher(Searcher):
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing: the ledger is the state."""
+
+
+def _place(result: dict[str, Any]) -> Place | None:
+    return Place(*result["place"]) if "place" in result else None
 
 
 class TellLosses(tune.Callback):
@@ -133,8 +157,8 @@ def launch(
 
     `most`: one-worker runs that a growing cluster could hold; it is asked for them. At most `devices` are used.
     `work` replaces the training in one-worker segments. `callbacks` of Tune see every epoch. Raises ConfigError where
-    a run cannot fit the cluster, and Fatal where the storage refuses, a file is damaged, or the study was asked to
-    stop.
+    a run cannot fit the cluster, Fatal where the storage refuses or a file is damaged, and Paused where a limit is
+    reached or the study was asked to stop.
     """
     study = driver.study
     kinds = {study.workers_of(method) for method in ("scratch", *study.methods)}
@@ -145,7 +169,9 @@ def launch(
     try:
         with driver.progress.ticking(), watching(driver, min(kinds), study.threads, (study.gpu_share or 1.0)):
             while (kind := driver.kind()) is not None:
+                driver.check_pause()
                 allowed = slots[kind] + most if devices is None else int(devices / shares[kind] + 1e-9)
+                driver.health.hosts, driver.health.devices = places(study.threads, driver.gpus)
                 driver.progress.slots = max(1, min(slots[kind], allowed) // kind)
                 at_once = max(driver.progress.slots, min(most, allowed) if kind == 1 else 0)
                 _run_tuner(driver, kind, at_once, scratch, work, limit, callbacks)
@@ -153,7 +179,8 @@ def launch(
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
         shutil.rmtree(driver.folder / STORAGE, ignore_errors=True)
-        (driver.folder / STOP).unlink(missing_ok=True)
+        for request in (STOP, PAUSE):
+            (driver.folder / request).unlink(missing_ok=True)
 
 
 def _sweep_up() -> None:
@@ -180,6 +207,7 @@ def _run_tuner(
 ) -> None:
     """One Tuner: segments of one kind until none is ready, or until it has grown long enough."""
     study = driver.study
+    (driver.folder / PAUSE).unlink(missing_ok=True)
     searcher = PlannerSearcher(driver, workers, limit)
     if workers == 1:
         trainable = _segment(work, log=bool(callbacks))
@@ -205,8 +233,6 @@ def _run_tuner(
     ).fit()
     if searcher.fatal:
         raise Fatal(searcher.fatal)
-    if searcher.stopping:
-        raise Fatal("the study was asked to stop; nothing finished is lost, the same command goes on from here")
 
 
 def _segment(work: Work | None, log: bool) -> Callable[[dict[str, Any]], None]:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from analysis import storage
 from analysis.live import FILE, LOCK
@@ -42,10 +42,14 @@ class Pulse:
         self._token = uuid.uuid4().hex
         self._started = _now()
         self._begun = False
+        self._told: dict[str, Any] = {}
         self._writing = threading.Lock()
 
     def beat(self, ended: str = "") -> None:
-        """One sign of life. A beat that cannot be written is left out; `usurper` names a driver that took over."""
+        """One sign of life. Never raises: a beat that cannot be written is left out, facts that cannot be told as well.
+
+        `usurper` names a driver that took over.
+        """
         try:
             with self._writing:
                 other = read_pulse(self.folder) if self._begun else {}
@@ -58,8 +62,18 @@ class Pulse:
             return
 
     def _content(self, ended: str) -> dict[str, Any]:
-        own = {"host": socket.gethostname(), "pid": os.getpid(), "started": self._started, "beat": _now()}
-        return {**own, "token": self._token, "command": shlex.join(sys.argv), "ended": ended, **self.facts()}
+        own: dict[str, Any] = {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "started": self._started,
+            "beat": _now(),
+        }
+        own |= {"token": self._token, "command": shlex.join(sys.argv), "ended": ended}
+        try:
+            self._told = self.facts()
+        except Exception as error:  # of whatever is told; that somebody drives is told all the same
+            own["untold"] = f"{type(error).__name__}: {error}"
+        return {**own, **self._told}
 
     @contextmanager
     def beating(self, every: float = BEAT_SECONDS) -> Iterator[None]:
@@ -81,19 +95,32 @@ class Pulse:
 def locked(folder: Path) -> Iterator[Pulse]:
     """The folder for one driver alone, and its sign of life. Ends with the process.
 
-    Raises ConfigError, naming host and pid, while another one works in it.
+    Raises ConfigError, naming host and pid, while another one works in it, and where it cannot be written.
     """
-    with open(folder / LOCK, "w") as file:
+    with _opened(folder) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             raise ConfigError(_refusal(folder, read_pulse(folder))) from error
+        except OSError as error:
+            raise ConfigError(
+                f"{str(folder / LOCK)!r} cannot be locked: {error.strerror}; a study's folder must be on a file system "
+                "that can lock files"
+            ) from error
         other = read_pulse(folder)
         if _elsewhere(other) and _alive(folder, other):
             raise ConfigError(_refusal(folder, other))
         pulse = Pulse(folder)
         with pulse.beating():
             yield pulse
+
+
+def _opened(folder: Path) -> IO[str]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return open(folder / LOCK, "w")
+    except OSError as error:
+        raise ConfigError(f"storage {str(folder)!r} cannot be written: {error.strerror}") from error
 
 
 def read_pulse(folder: Path) -> dict[str, Any]:

@@ -17,8 +17,10 @@ from analysis.metrics import METRICS
 from analysis.words import duration
 from pat.tasks import task_class
 from sweeps.engine.repeat import repeating
+from sweeps.planning.chain import chain_seconds
 from sweeps.planning.planner import Planner
 from sweeps.planning.units import Row, Segment
+from sweeps.planning.view import NOT_STARTED
 from sweeps.study import SCRATCH, Cell
 
 COLUMNS = ("run_id", "exported", "test_last_raw", "test_last_ema")
@@ -29,7 +31,7 @@ class Progress:
     """Scores and gains of one study while it runs. Shows test scores; nothing here decides anything.
 
     `ended`: the runs that the ledger had at the start, with COLUMNS at least. `slots` runs go on at a time;
-    `verbose`: a line also for each segment that begins.
+    `verbose`: a line also for each segment that begins. `since`: when each run in flight was handed out.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class Progress:
         verbose: bool = False,
     ) -> None:
         self.planner, self.slots, self.verbose = planner, slots, verbose
+        self.since: Mapping[str, float] = {}
         self._stream = stream or sys.stdout
         self._scores: dict[str, float] = {}
         self._lock = threading.Lock()
@@ -57,9 +60,10 @@ class Progress:
         if self.verbose:
             self._event("started", segment, f" to epoch {segment.until} of {segment.config.recipe.epochs}")
 
-    def lost(self, segment: Segment, reason: str, count: int, limit: int) -> None:
+    def lost(self, segment: Segment, reason: str, count: int, limit: int, place: str = "") -> None:
         """The process of a segment is gone, for the `count`-th time of `limit` without progress (0: not counted)."""
-        self._event("lost", segment, f": {reason} ({f'{count} of {limit}' if count else 'does not count'})")
+        where = f" on {place}" if place else ""
+        self._event("lost", segment, f": {reason}{where} ({f'{count} of {limit}' if count else 'does not count'})")
 
     def ended(self, segment: Segment, row: Mapping[str, Any]) -> None:
         """A run has ended: its row of the ledger."""
@@ -94,12 +98,27 @@ class Progress:
         return "time left unknown yet" if seconds is None else f"about {duration(seconds)} left"
 
     def seconds_left(self) -> float | None:
-        """An estimate from what an epoch of each unit takes; None where nothing is known of any."""
-        left = self.planner.left()
-        if all(self.planner.speeds.source(key) == "none" for key in left):
+        """An estimate from what an epoch of each unit takes; None where nothing is known of any.
+
+        What is left is shared by the slots, but never takes less than the longest row of runs that wait for each
+        other. Of a run in flight, what it should have done since its segment began counts as done.
+        """
+        planner = self.planner
+        left, speeds = planner.left(), planner.speeds
+        if all(speeds.source(key) == "none" for key in left):
             return None
-        seconds = sum(self.planner.speeds.seconds(key) * epochs for key, epochs in left.items())
-        return seconds / max(1, self.slots)
+        passed = self._passed()
+        work = sum(speeds.seconds(key) * epochs for key, epochs in left.items()) - sum(passed.values())
+        return max(work / max(1, self.slots), chain_seconds(planner, speeds, passed))
+
+    def _passed(self) -> dict[str, float]:
+        """The seconds that each run in flight has been at its segment, at most as long as that should take."""
+        found, now = {}, time.time()
+        for segment in list(self.planner.flying.values()):
+            epochs = segment.until - self.planner.view.get(segment.run_id, NOT_STARTED).epochs
+            most = epochs * self.planner.speeds.seconds(segment.key)
+            found[segment.run_id] = min(now - self.since.get(segment.run_id, now), most)
+        return found
 
     def best_gain(self) -> str:
         """The setting with the largest mean gain over scratch, paired by seed, on the seeds that are there."""

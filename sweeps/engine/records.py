@@ -17,33 +17,44 @@ import timm
 import torch
 
 import pat
-from analysis import ledger
+from analysis import ledger, storage
+from analysis.points import reached
 from analysis.schema import CORRECT_COLUMNS, RESULT_COLUMNS
 from pat.config import RunConfig
-from pat.io import CHECKPOINT, STUDENT
+from pat.io import CHECKPOINT, STUDENT, UNREADABLE
 from pat.tasks import task_class
 from pat.train import Outcome
-from sweeps.engine.jobs import MEASURES, Job, run_folder
+from sweeps.engine.jobs import MEASURES, WHERE, Job, run_folder
 from sweeps.version import digest
 
 
 def record_end(job: Job, status: str, failure: str = "", message: str = "", started: datetime | None = None) -> None:
     """End a run as pruned or failed where its epochs stand. Raises LedgerError where the storage refuses."""
+    folder = run_folder(job.folder, job.run.run_id)
+    storage.remove_file(folder, WHERE)  # whoever may still train it writes no more
     history = ledger.read_run_epochs(job.folder, job.run.run_id)
     write_end(job, Outcome(status, len(history), history, message), started or datetime.now(UTC), failure)
 
 
 def write_end(job: Job, outcome: Outcome, started: datetime, failure: str = "") -> None:
-    """The row that ends a run; then its checkpoint goes, but for a failed run, which a retry continues."""
+    """The row that ends a run; then what only its training needed goes. A failed run keeps it for a retry."""
     config, folder = job.run, run_folder(job.folder, job.run.run_id)
     failure = failure or ("diverged" if outcome.status == "diverged" else "")
     row = {**_identity(job, config), **_found(outcome), **_circumstances(job, outcome, started)}
     ledger.write_run(job.folder, {**row, "failure_class": failure or None})
+    reached("summary before tidying")
     if outcome.status != "failed":
-        (folder / CHECKPOINT).unlink(missing_ok=True)
+        tidy(folder)
     if not job.keep_student:
-        (folder / STUDENT).unlink(missing_ok=True)
-    (folder / MEASURES).unlink(missing_ok=True)
+        storage.remove_file(folder, STUDENT)
+    storage.remove_file(folder, MEASURES)
+
+
+def tidy(folder: Path) -> None:
+    """Remove the checkpoints of a run that has ended, and what killed processes left half written."""
+    for name in (CHECKPOINT, *storage.list_temporary(folder)):
+        if not name.startswith(UNREADABLE):
+            storage.remove_file(folder, name)
 
 
 def first_line(error: BaseException) -> str:

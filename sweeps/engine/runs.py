@@ -5,11 +5,8 @@ The same function serves `python -m sweeps train`, a Tune trial and the workers 
 
 from __future__ import annotations
 
-import json
-import os
-import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,19 +14,24 @@ from typing import Any
 import torch
 
 from analysis import ledger, storage
+from analysis.points import reached
 from analysis.schema import LedgerError
-from pat.config import DataError, StorageError
-from pat.io import LocalIO
+from pat.config import ConfigError, DataError, StorageError
+from pat.io import PREVIOUS, Files, LocalIO
 from pat.memory import Measures, OutOfMemory
+from pat.surroundings import SurroundingsError, of_surroundings
 from pat.train import Outcome, train
-from sweeps.engine.jobs import MEASURES, STOP, WHERE, Job, run_folder
+from sweeps.engine.health import here
+from sweeps.engine.hold import Hold, Superseded
+from sweeps.engine.jobs import MEASURES, Job, asked_to_pause, run_folder
+from sweeps.engine.patience import Watchdog
 from sweeps.engine.records import epoch_rows, first_line, record_end, write_end
 from sweeps.engine.staging import stage
 
 STOPS_STUDY = (DataError, StorageError, LedgerError)
 """Errors that no other run of the study would escape: nothing is recorded, and the study stops."""
 
-MakeIO = Callable[[Path, Callable[[list[dict[str, Any]]], None], Callable[[], bool]], LocalIO]
+MakeIO = Callable[[Path, Callable[[list[dict[str, Any]]], None], Callable[[], bool], Files], LocalIO]
 
 
 def execute(job: Job, make_io: MakeIO = LocalIO, record_errors: bool = True) -> str:
@@ -37,46 +39,68 @@ def execute(job: Job, make_io: MakeIO = LocalIO, record_errors: bool = True) -> 
 
     The epochs are written after each one, the run's row last, when nothing more will be trained. Where the memory does
     not suffice, the segment is tried again with the measures that are left, which are kept for the run's later
-    segments. Another error ends the run as failed: `oom` or `bug`. With `record_errors` off errors are raised
-    instead, but for a last `oom`: one of several workers is started again by others, or only lost a peer.
-    Raises one of STOPS_STUDY for what concerns every run.
+    segments. Another error ends the run as failed, `oom` or `bug`, unless it is one of the surroundings. With
+    `record_errors` off these are raised: others decide whether it was the run; of one worker what its configuration
+    says is still recorded, of several nothing is tried again.
+    Raises one of STOPS_STUDY for what concerns every run, SurroundingsError for what does not concern this one, and
+    Superseded where another process has taken it.
     """
-    started = datetime.now(UTC)
+    started, folder = datetime.now(UTC), run_folder(job.folder, job.run.run_id)
+    storage.refresh(folder)
     ended = ledger.read_run(job.folder, job.run.run_id)
     if ended is not None:
         return str(ended["status"])
     if job.data_source:
         stage(job.run.data, job.data_source, Path(job.data_root))
-    while True:
-        try:
-            return _attempt(job, make_io, started)
-        except STOPS_STUDY:
-            raise
-        except OutOfMemory as problem:
-            if problem.measures is None:
+    hold = Hold(folder)
+    try:
+        while True:
+            try:
+                return _attempt(job, make_io, started, hold)
+            except (*STOPS_STUDY, Superseded):
+                raise
+            except OutOfMemory as problem:
+                hold.check()
+                if problem.measures is not None:
+                    storage.write_file(folder, MEASURES, str(problem.measures).encode())
+                    if record_errors or job.workers == 1:
+                        continue
+                if not record_errors:
+                    raise
                 record_end(job, "failed", "oom", first_line(problem), started)
-            else:
-                storage.write_file(run_folder(job.folder, job.run.run_id), MEASURES, str(problem.measures).encode())
-            if not record_errors:
-                raise
-            if problem.measures is None:
                 return "failed"
-        except Exception as error:
-            if not record_errors:
-                raise
-            record_end(job, "failed", "bug", first_line(error), started)
-            return "failed"
+            except Exception as error:
+                outside = of_surroundings(error)
+                if not record_errors and (outside or job.workers > 1 or not isinstance(error, ConfigError)):
+                    raise
+                if outside:
+                    raise SurroundingsError(f"{first_line(error)} ({type(error).__name__} on {here()})") from error
+                hold.check()
+                record_end(job, "failed", "bug", first_line(error), started)
+                return "failed"
+    finally:
+        with suppress(LedgerError):
+            hold.drop()
 
 
-def _attempt(job: Job, make_io: MakeIO, started: datetime) -> str:
-    config, folder = job.run, run_folder(job.folder, job.run.run_id)
+def _attempt(job: Job, make_io: MakeIO, started: datetime, hold: Hold) -> str:
+    config, folder = job.run, hold.folder
 
-    def on_epoch(history: list[dict[str, Any]]) -> None:
+    def keep(history: list[dict[str, Any]]) -> None:
+        hold.check()
         ledger.write_epochs(job.folder, config.run_id, epoch_rows(config, history))
 
-    io = make_io(folder, on_epoch, (Path(job.folder) / STOP).exists)
+    def on_epoch(history: list[dict[str, Any]]) -> None:
+        reached("checkpoint without epochs")
+        keep(history)
+        watchdog.again()
+
+    io = make_io(folder, on_epoch, lambda: asked_to_pause(job.folder), hold)
+    if io.rank == 0:
+        hold.take(torch.cuda.get_device_name(io.device) if io.device.type == "cuda" else "cpu")
+    watchdog = Watchdog(job.patience if io.rank == 0 else 0.0)
     kept = storage.read_file(folder, MEASURES)
-    with _seen(io, folder):
+    with watchdog:
         outcome: Outcome = train(
             config,
             io,
@@ -89,22 +113,11 @@ def _attempt(job: Job, make_io: MakeIO, started: datetime) -> str:
             measures=Measures.parse(kept.decode()) if kept else Measures(),
         )
     if io.rank == 0:
-        on_epoch(outcome.history)
+        keep(outcome.history)
         if outcome.status != "paused":
+            reached("epochs without summary")
+            hold.check()
             write_end(job, outcome, started)
+        elif outcome.epoch >= job.until:  # it may wait for long, and its last checkpoint is safe
+            storage.remove_file(folder, PREVIOUS)
     return outcome.status
-
-
-@contextmanager
-def _seen(io: LocalIO, folder: Path) -> Iterator[None]:
-    """Says in the run's folder, for the time of the block, which process trains it."""
-    if io.rank != 0:
-        yield
-        return
-    device = torch.cuda.get_device_name(io.device) if io.device.type == "cuda" else "cpu"
-    where = {"host": socket.gethostname(), "pid": os.getpid(), "device": device}
-    storage.write_file(folder, WHERE, json.dumps(where).encode())
-    try:
-        yield
-    finally:
-        (folder / WHERE).unlink(missing_ok=True)

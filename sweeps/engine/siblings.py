@@ -16,16 +16,16 @@ from timm.models import get_arch_name
 from analysis import ledger, storage
 from analysis.schema import LedgerError
 from pat.config import ConfigError
-from pat.io import CHECKPOINT, STUDENT
+from pat.io import CHECKPOINT, PREVIOUS, STUDENT
 from pat.starting import RUN
 from pat.tasks import create_task
-from sweeps.engine.jobs import run_folder
+from sweeps.engine.jobs import run_folder, student_path
 from sweeps.engine.keep import SET_ASIDE
 from sweeps.planning.planner import Planner
-from sweeps.planning.units import Key
+from sweeps.planning.units import Key, trained_on
 from sweeps.planning.view import NOT_STARTED
 from sweeps.study import TIMM
-from sweeps.teachers import initial_file, keep_initial
+from sweeps.teachers import initial_file, initial_sha256, keep_initial
 
 
 class Found(NamedTuple):
@@ -77,7 +77,8 @@ def adopt(folder: Path, study: str, found: Found) -> str:
     storage.write_file(own, STUDENT, student)
     ledger.write_epochs(folder, found.run_id, epochs)
     ledger.write_run(folder, {**found.row, "study": study})
-    (own / CHECKPOINT).unlink(missing_ok=True)
+    for name in (CHECKPOINT, PREVIOUS):
+        storage.remove_file(own, name)
     return ""
 
 
@@ -99,6 +100,17 @@ def initial_name(weights: str) -> str:
     return weights.removeprefix(TIMM).replace(":", "-")
 
 
+def initial_weights(folder: Path, planner: Planner, weights: str) -> tuple[str, str]:
+    """The file of the weights that a run starts from, and its SHA-256; empty where there are none."""
+    if not weights:
+        return "", ""
+    if planner.runs.trained_here(weights):
+        run_id = weights.removeprefix(RUN)
+        return str(student_path(folder, run_id)), planner.view[run_id].student_sha256
+    name = initial_name(weights)
+    return str(initial_file(name, folder)), initial_sha256(name, folder)
+
+
 def _provide(folder: Path, planner: Planner, key: Key, weights: str) -> None:
     what, run_id = f"initial weights {weights} of {key.cell.student!r}", weights.removeprefix(RUN)
     if (trained := planner.runs.trained_here(weights)) is not None:
@@ -112,7 +124,7 @@ def _provide(folder: Path, planner: Planner, key: Key, weights: str) -> None:
             raise ConfigError(f"{what}: {reasons or f'no study in {str(folder.parent)!r} has that run'}")
         _check_architecture(what, key, found.row["student"])
         keep_initial(initial_name(weights), folder, found.student(), what)
-    task = create_task(planner.scope.task, planner.scope.data, num_classes=1)
+    task = create_task(*trained_on(planner.scope, key), num_classes=1)
     task.build(key.cell.student, 1, weights, file)  # a head for other classes is left out
 
 

@@ -1,4 +1,4 @@
-"""Watches what a running study cannot do without: the head of its Ray, room for a run, and its own lock."""
+"""Watches what a running study cannot do without: the head of its Ray, room for a run, its own lock, its limits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 import time
 from contextlib import AbstractContextManager
 
-from sweeps.engine.cluster import nodes, ray, slots
+from sweeps.engine.cluster import nodes, places, ray, slots
 from sweeps.engine.driver import Driver
 from sweeps.engine.repeat import repeating
 
@@ -25,10 +25,12 @@ def watching(driver: Driver, workers: int, threads: int, gpu_share: float) -> Ab
     def look() -> None:
         nonlocal seen, said
         now = time.monotonic()
+        driver.pausing()
         if driver.pulse is not None and driver.pulse.usurper:
             _leave(f"another driver ({driver.pulse.usurper}) took this study over")
         if answers(head):
             seen = now
+            driver.health.hosts, driver.health.devices = places(threads, driver.gpus)
             if now - said > SAY_SECONDS and slots(nodes(), threads, gpu_share) < workers:
                 said = now
                 driver.progress.say("  waiting: no machine of the cluster has room for a run at present")

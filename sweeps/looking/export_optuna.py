@@ -14,17 +14,19 @@ from typing import Any
 import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from analysis import ledger
 from pat.config import ConfigError
+from pat.methods import method_options
 from sweeps.planning.planner import Planner
-from sweeps.planning.spaces import searchable, suggest
 from sweeps.planning.units import Unit
 from sweeps.planning.view import RunState, read_view
+from sweeps.spaces import distribution, inside
 from sweeps.store import read_study
 from sweeps.study import Cell, Study
 from sweeps.teachers import recorded
+from sweeps.waves import read_waves
 
 COLUMNS = ("run_id", "student", "options", "config", "message", "started", "ended")
 _JOURNAL = b'{"op_code"'
@@ -45,7 +47,8 @@ def export_optuna(folder: Path, target: str) -> int:
     """Write every cell's search into `target`, a journal file or the URL of a database; returns how many.
 
     Each is an Optuna study named after its cell that maximises the validation score in percent; trials have their
-    value, the values at rungs, and the user attribute `run_id`. Raises ConfigError where there is no study, and where
+    value, the values at rungs, and the user attribute `run_id`. Of a setting outside the space, as a default may be,
+    Optuna has the options that lie in it. Raises ConfigError where there is no study, and where
     `target` cannot be used or is a file of something else.
     """
     study = read_study(folder)
@@ -81,12 +84,12 @@ def _trials(study: Study, folder: Path) -> dict[Cell, list[Trial]]:
     unsynced = {row["student"] for row in rows.values() if json.loads(row["config"]).get("unsynced_workers", 1) > 1}
     options |= {run_id: row["options"] for run_id, row in rows.items()}
     found = {}
-    for key, unit in Planner(study, view, frozenset(unsynced)).units.items():
-        if key.kind == "cell" and searchable(key.cell.method):
+    for key, unit in Planner(study, view, frozenset(unsynced), waves=read_waves(folder)).units.items():
+        if key.kind == "cell" and study.space(key.cell.method):
             found[key.cell] = [
                 Trial(
                     run_id,
-                    json.loads(options[run_id]),
+                    method_options(key.cell.method, json.loads(options[run_id])),
                     view[run_id],
                     *(_moment(rows.get(run_id, {}).get(name)) for name in ("started", "ended")),
                 )
@@ -124,14 +127,14 @@ def _frozen(study: Study, cell: Cell, trial: Trial) -> FrozenTrial:
     status = trial.state.status
     if status == "finished" and full not in scores:
         status = "failed"
-    space = FixedTrial(dict(trial.options))
-    suggest(study, cell, space)
+    space = study.space(cell.method)
+    drawn = {name: trial.options[name] for name, kind in space.items() if inside(kind, trial.options[name])}
     states = {"finished": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "": TrialState.RUNNING}
     frozen = create_trial(
         state=states.get(status, TrialState.FAIL),
         value=scores[full] if status == "finished" else None,
-        params=space.params,
-        distributions=space.distributions,
+        params=drawn,
+        distributions={name: distribution(space[name]) for name in drawn},
         intermediate_values=scores,
         user_attrs={"run_id": trial.run_id, **({"message": trial.state.message} if trial.state.message else {})},
     )

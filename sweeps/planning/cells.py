@@ -11,7 +11,6 @@ from typing import Any
 
 from sweeps.configs import default_options
 from sweeps.planning.halving import Draw, search_cell
-from sweeps.planning.spaces import searchable
 from sweeps.planning.units import ENDED_BADLY, Key, Row, Runs, Unit, as_text
 from sweeps.planning.view import NOT_STARTED, RunState, View
 from sweeps.study import SCRATCH, SEARCH_SEED, Cell, Study
@@ -40,18 +39,17 @@ def plan_scratch(runs: Runs, student: str, view: View) -> Unit:
     return _judge(_held(runs, unit, key, view))
 
 
-def plan_cell(runs: Runs, cell: Cell, view: View, draw: Draw | None) -> Unit:
+def plan_cell(runs: Runs, cell: Cell, view: View, draw: Draw) -> Unit:
     """A cell: its search, then its best and the paper's default setting on the same fresh seeds.
 
     Without a search there is the default setting alone; where there is nothing to search, it is the best one too.
-    `draw` is None while the search waits for others.
     """
     searched, key = bool(runs.study.search.trials), Key("cell", cell)
     unit = Unit(cell, "search" if searched else "confirm")
     if reason := _first_reason(runs, key, view):
         return _blocked(runs.study, unit, ("default", "tuned") if searched else ("default",), reason)
     default = default_options(runs.study, cell)
-    if searched and searchable(cell.method):
+    if searched and runs.study.space(cell.method):
         _tune(runs, unit, view, draw)
     elif searched:
         unit.outcome = as_text(default)
@@ -60,7 +58,7 @@ def plan_cell(runs: Runs, cell: Cell, view: View, draw: Draw | None) -> Unit:
     return _judge(_held(runs, unit, key, view))
 
 
-def _tune(runs: Runs, unit: Unit, view: View, draw: Draw | None) -> None:
+def _tune(runs: Runs, unit: Unit, view: View, draw: Draw) -> None:
     """The search, and the confirmation of what it found."""
     found = search_cell(runs, unit, view, draw)
     if found.best is not None:

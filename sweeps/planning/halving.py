@@ -1,11 +1,11 @@
 """The search of one cell: waves of settings, each by synchronous successive halving. Pure.
 
-Every decision waits for all runs of its wave, so that timing decides nothing.
+Every decision waits for the same scores of the same runs, so that timing decides nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +14,8 @@ from sweeps.planning.units import ENDED_BADLY, Run, Runs, Segment, Unit, as_text
 from sweeps.planning.view import NOT_STARTED, RunState, View
 from sweeps.study import SEARCH_SEED, Study
 
-Draw = Callable[[int, Sequence[Result]], list[dict[str, Any]]]
-"""The settings of a wave, given the results of all earlier ones."""
+Draw = Callable[[int, Sequence[Result]], Sequence[Mapping[str, Any]] | None]
+"""The settings of a wave, given the results of all earlier ones; None while anchors are waited for."""
 
 
 @dataclass(frozen=True)
@@ -26,38 +26,47 @@ class Found:
     closed: str = ""
 
 
-def search_cell(runs: Runs, unit: Unit, view: View, draw: Draw | None) -> Found:
-    """The waves of a cell as far as they have come. `draw` is None while anchors are waited for.
+def search_cell(runs: Runs, unit: Unit, view: View, draw: Draw) -> Found:
+    """The waves of a cell as far as they have come: each is drawn from what the earlier ones scored up to the rung
+    `search.ahead`, whatever has come of them since.
 
-    The search is closed at the end of the wave with which `search.failures` runs have failed. It ends early with a
-    wave of which nothing finished.
+    Waves are no longer drawn after the one with which `search.failures` runs have failed, or of which nothing is left;
+    the search is closed where so many have failed at its end.
     """
-    study, results = runs.study, list[Result]()
-    bad: list[RunState] = []
-    waves = study.search.trials // study.search.wave
+    study, results, known = runs.study, list[Result](), list[Result]()
+    bad, early = list[RunState](), 0
+    waves, going_on = study.search.trials // study.search.wave, False
     for wave in range(waves):
         unit.after_search = (waves - wave) * study.recipe(unit.cell.student).epochs
-        if draw is None:
-            _expect(study, unit, waves)
+        settings = draw(wave, known)
+        if settings is None:
+            _expect(study, unit, range(wave, waves))
             unit.longest = study.recipe(unit.cell.student).epochs + unit.after_search
             return Found()
-        settings = draw(wave, results)
         tried = [runs.student(unit.cell, options, SEARCH_SEED) for options in settings]
         states = [view.get(run.run_id, NOT_STARTED) for run in tried]
-        ended = _wave(study, unit, settings, tried, states, len(results))
-        if ended is None:
-            _expect(study, unit, waves - wave - 1)
+        soon, ended = _wave(study, unit, settings, tried, states, len(known))
+        if soon is None:
+            _expect(study, unit, range(wave + 1, waves))
             return Found()
-        results += ended
-        bad += [state for state in states if state.status in ENDED_BADLY]
-        failed = [state.message for state in bad if state.status == "failed"]
-        if len(failed) >= study.search.failures:
-            return _closed(unit, f"search closed after {len(failed)} failed runs: {failed[0]}")
-        if not wave:
-            best = _best(results)
-            unit.outcome = as_text(best) if best else ""
-        if all(result.status == "failed" for result in ended):
+        known += soon
+        early += sum(told.status == state.status == "failed" for told, state in zip(soon, states, strict=True))
+        over = early >= study.search.failures
+        if ended is None:
+            going_on = True
+        else:
+            results += ended
+            bad += [state for state in states if state.status in ENDED_BADLY]
+            if not wave and not over:
+                best = _best(results)
+                unit.outcome = as_text(best) if best else ""
+        if over or all(told.status == "failed" for told in soon):
             break
+    if going_on:
+        return Found()
+    failed = [state.message for state in bad if state.status == "failed"]
+    if len(failed) >= study.search.failures:
+        return _closed(unit, f"search closed after {len(failed)} failed runs: {failed[0]}")
     best = _best(results)
     if best is None:
         return _closed(unit, ": ".join(["no trial finished", *(state.message for state in bad[:1])]))
@@ -76,10 +85,11 @@ def _best(results: Sequence[Result]) -> dict[str, Any] | None:
     return dict(best.options) if best else None
 
 
-def _expect(study: Study, unit: Unit, waves: int) -> None:
+def _expect(study: Study, unit: Unit, waves: Iterable[int]) -> None:
     """Count waves that have not been drawn."""
-    unit.unknown_runs += waves * study.search.wave
-    unit.left_later += waves * wave_epochs(study, unit.cell.student)
+    for wave in waves:
+        unit.unknown_runs += study.search.wave
+        unit.left_later += wave_epochs(study, unit.cell.student, wave)
 
 
 def _wave(
@@ -89,21 +99,25 @@ def _wave(
     tried: Sequence[Run],
     states: Sequence[RunState],
     drawn: int,
-) -> list[Result] | None:
-    """Synchronous successive halving over one wave, before which `drawn` settings were; None while it goes on."""
-    weights = study.weights(unit.cell.student)
-    rungs = study.search.epochs(study.recipe(unit.cell.student).epochs) if tried else ()
+) -> tuple[list[Result] | None, list[Result] | None]:
+    """Synchronous successive halving over one wave, before which `drawn` settings were.
+
+    What it has come to at the rung `search.ahead` and at its end, None before.
+    """
+    search, weights = study.search, study.weights(unit.cell.student)
+    full = study.recipe(unit.cell.student).epochs
     alive, failed = list(range(len(tried))), set[int]()
     reached: list[list[tuple[int, float]]] = [[] for _ in tried]
     unit.runs |= {run.run_id: state.status for run, state in zip(tried, states, strict=True)}
-    for place, rung in enumerate(rungs):
-        last = place == len(rungs) - 1
+    soon = None if tried else list[Result]()
+    for rung in search.epochs(full):
+        last, first = rung == full, not drawn and 0 in alive
         before = len(unit.ready)
         for index in alive:
             unit.train(tried[index], states[index], rung, "search", drawn + index)
         if len(unit.ready) > before:
-            unit.left_later += _later_epochs(study, rungs[place:], len(alive))
-            return None
+            unit.left_later += _later_epochs(study, unit.cell.student, rung, len(alive), first)
+            return soon, None
         scores = {index: states[index].score(weights, rung) for index in alive}
         for index, score in scores.items():
             if score is None or (last and states[index].status != "finished"):
@@ -111,31 +125,42 @@ def _wave(
             else:
                 reached[index].append((rung, score))
         ranked = sorted((index for index in alive if index not in failed), key=lambda index: (-scores[index], index))  # type: ignore[operator]
-        kept = ranked if last else ranked[: max(1, len(alive) // study.search.eta)]
+        kept = ranked if last else ranked[: search.going_on(len(alive), first)]
+        if search.keep_default and first and 0 in ranked and 0 not in kept:
+            kept[-1] = 0
         dropped = [index for index in alive if index not in kept and not states[index].status]
         unit.prune += [
             Segment(tried[index], states[index].epochs, "search", unit.cell, 0, drawn + index) for index in dropped
         ]
         alive = kept
-    return [
-        Result(options, _status(index, alive, failed), tuple(reached[index])) for index, options in enumerate(settings)
+        if rung == search.ahead_epochs(full):
+            soon = _results(settings, reached, alive if last else (), failed)
+    return soon, _results(settings, reached, alive, failed)
+
+
+def _results(
+    settings: Sequence[Mapping[str, Any]],
+    reached: Sequence[Sequence[tuple[int, float]]],
+    finished: Collection[int],
+    failed: Collection[int],
+) -> list[Result]:
+    statuses = [
+        "failed" if index in failed else "finished" if index in finished else "pruned" for index in range(len(settings))
     ]
+    return [Result(*found) for found in zip(settings, statuses, map(tuple, reached), strict=True)]
 
 
-def _status(index: int, alive: Sequence[int], failed: set[int]) -> str:
-    return "failed" if index in failed else "finished" if index in alive else "pruned"
-
-
-def _later_epochs(study: Study, rungs: Sequence[int], entrants: int) -> int:
-    """Epochs expected after the first of `rungs`, which `entrants` runs have begun."""
+def _later_epochs(study: Study, student: str, rung: int, entrants: int, default: bool) -> int:
+    """Epochs expected after a rung that `entrants` runs have begun; `default`: it is among them."""
+    rungs = [epoch for epoch in study.search.epochs(study.recipe(student).epochs) if epoch >= rung]
     total, alive = 0, entrants
     for low, high in zip(rungs, rungs[1:], strict=False):
-        alive = max(1, alive // study.search.eta)
+        alive = study.search.going_on(alive, default)
         total += alive * (high - low)
     return total
 
 
-def wave_epochs(study: Study, student: str) -> int:
+def wave_epochs(study: Study, student: str, wave: int) -> int:
     """Epochs of one whole wave with its pruning."""
-    rungs = study.search.epochs(study.recipe(student).epochs)
-    return study.search.wave * rungs[0] + _later_epochs(study, rungs, study.search.wave)
+    first = study.search.epochs(study.recipe(student).epochs)[0]
+    return study.search.wave * first + _later_epochs(study, student, first, study.search.wave, not wave)

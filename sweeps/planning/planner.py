@@ -1,8 +1,8 @@
 """The planner: what can run now, as a pure function of the study and of the picture of its ledger.
 
 Nothing waits for what it does not need: a cell waits for its teacher, for the runs of its own wave, and with its
-search for its anchors. What is most urgent goes first (runs that others wait for, as teachers; anchors; then the
-longest expected work), which changes when a run is done, never whether.
+search for its anchors. What is most urgent goes first (runs that others wait for, as teachers; baselines and anchors;
+then the longest expected work), which changes when a run is done, never whether.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ import json
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
-from sweeps.costs.speeds import Speeds
 from sweeps.planning.anchors import anchors_of, is_anchor
 from sweeps.planning.cells import plan_cell, plan_needed, plan_scratch
-from sweeps.planning.halving import Draw
-from sweeps.planning.search import Result, draw_wave
+from sweeps.planning.search import Result, Wave, Waves, draw_wave
+from sweeps.planning.speeds import Speeds
 from sweeps.planning.units import ENDED, Key, Row, Runs, Segment, Unit, keys
 from sweeps.planning.urgency import Queue, Urgency
 from sweeps.planning.view import RunState, View
-from sweeps.study import Cell, Study
+from sweeps.study import Study
 
 FIRST_RESORT = 16
 """After so many updates all units are ordered anew by what is known of their speeds, then after twice as many."""
@@ -52,9 +52,10 @@ def plan(study: Study, view: View, unsynced: frozenset[str] = frozenset()) -> Pl
 class Planner:
     """The same plan kept up to date: a run that has got on recomputes its own units, and those that waited for it.
 
-    `asked` limits everything to the pairs, methods and seeds of another study (a part of this one). `speeds` tell
-    how long an epoch of a unit takes; they are read whenever a unit is looked at, and for all units now and then.
-    `flying` are the segments that have been handed out, by run_id; `runs` are those of `scope`.
+    `asked` limits everything to the pairs, methods, seeds and trials of another study (a part of this one). `speeds`
+    tell how long an epoch of a unit takes; they are read whenever a unit is looked at, and for all units now and then.
+    `waves` are those on record; what the planner draws itself `drawn` gives, to be recorded before its runs begin.
+    `flying` are the segments that have been handed out, by run_id, `aside` among them; `runs` are those of `scope`.
     """
 
     def __init__(
@@ -64,13 +65,15 @@ class Planner:
         unsynced: frozenset[str] = frozenset(),
         asked: Study | None = None,
         speeds: Speeds | None = None,
+        waves: Waves | None = None,
     ) -> None:
         self.study = study
-        self.scope = replace(study, pairs=asked.pairs, methods=asked.methods, seeds=asked.seeds) if asked else study
+        self.scope = _part(study, asked) if asked else study
         self.speeds = speeds or Speeds()
         self.rungs = rungs_of(study)
         self.view = {run_id: state.at(self.rungs) for run_id, state in view.items()}
         self.flying: dict[str, Segment] = {}
+        self.aside: set[str] = set()
         self._unsynced = unsynced
         self.runs = Runs(self.scope, unsynced)
         self._order = {key: place for place, key in enumerate(keys(self.scope))}
@@ -86,7 +89,8 @@ class Planner:
         self._left: Counter[Key] = Counter()
         self._pruned: deque[Segment] = deque()
         self._pruning: set[str] = set()
-        self._waves: dict[tuple[Cell, int], tuple[str, list[dict[str, Any]]]] = {}
+        self.waves = dict(waves or {})
+        self._drawn: deque[Wave] = deque()
         self._updates, self._resort_at = 0, FIRST_RESORT
         self.units: dict[Key, Unit] = {}
         for key in sorted(self._order, key=lambda key: len(self._anchors[key])):  # anchors before those that have some
@@ -112,6 +116,7 @@ class Planner:
 
     def take(self, workers: int) -> Segment | None:
         """Hand out the most urgent segment for that many workers; None where there is none."""
+        self.kind()
         first = self._queue(workers).first()
         if first is None:
             return None
@@ -129,8 +134,19 @@ class Planner:
         for key in self._owners[run_id] if segment is not None else ():
             self._line_up(key)
 
+    def set_aside(self, run_id: str) -> None:
+        """Hand a segment out to nobody until `take_back`, or until nothing else is in flight."""
+        self.aside.add(run_id)
+
+    def take_back(self) -> None:
+        """What was set aside may be handed out again."""
+        while self.aside:
+            self.release(self.aside.pop())
+
     def kind(self) -> int | None:
         """How many workers the most urgent segment needs; None if there is none."""
+        if len(self.aside) == len(self.flying):
+            self.take_back()
         firsts = [(first, workers) for workers, queue in self._queues.items() if (first := queue.first()) is not None]
         return min(firsts)[1] if firsts else None
 
@@ -144,6 +160,11 @@ class Planner:
         """Runs that will not go on and are to be recorded as pruned; each is given once."""
         while self._pruned:
             yield self._pruned.popleft()
+
+    def drawn(self) -> Iterator[Wave]:
+        """Waves that have been drawn and are to be recorded; each is given once."""
+        while self._drawn:
+            yield self._drawn.popleft()
 
     def rows(self) -> list[Row]:
         """The matrix: scratch once per student and seed, then every cell."""
@@ -167,10 +188,11 @@ class Planner:
 
     def superseded(self) -> set[str]:
         """Runs that a complete study does not ask for: confirmations of a best that a longer search replaced."""
-        whole = self if self.scope == self.study else Planner(self.study, self.view, self._unsynced)
+        whole = self if self.scope == self.study else Planner(self.study, self.view, self._unsynced, waves=self.waves)
         if not whole.complete:
             return set()
-        return self.view.keys() - {run_id for unit in whole.units.values() for run_id in unit.runs}
+        wanted = [unit.runs for planner in (self, whole) for unit in planner.units.values()]
+        return self.view.keys() - set().union(*wanted)
 
     @property
     def problems(self) -> list[str]:
@@ -209,15 +231,7 @@ class Planner:
             return plan_needed(self.runs, key, self.view)
         if key.kind == "scratch":
             return plan_scratch(self.runs, key.cell.student, self.view)
-        return plan_cell(self.runs, key.cell, self.view, self._drawing(key))
-
-    def _drawing(self, key: Key) -> Draw | None:
-        """How the waves of a cell are drawn, once the best settings of its anchors are known."""
-        outcomes = [self.units[anchor].outcome for anchor in self._anchors[key]]
-        if None in outcomes:
-            return None
-        warm = [json.loads(outcome) for outcome in outcomes if outcome]
-        return lambda wave, earlier: self._draw(key.cell, wave, earlier, warm)
+        return plan_cell(self.runs, key.cell, self.view, partial(self._draw, key))
 
     def _queue(self, workers: int) -> Queue[Key]:
         return self._queues.setdefault(workers, Queue())
@@ -237,7 +251,8 @@ class Planner:
         return [segment for segment in self.units[key].ready if segment.run_id not in self.flying]
 
     def _urgency(self, key: Key, segment: Segment) -> Urgency:
-        """Runs that others wait for first, then anchors, then the longest chain of work that the segment begins."""
+        """Runs that others wait for first, then baselines, so that gains are shown early, and anchors; then the longest
+        chain of work that the segment begins."""
         seconds = self.speeds.seconds(key) * segment.chain
         if key.awaited:
             anchored, after = self._behind(key)
@@ -245,7 +260,7 @@ class Planner:
             rank = 0 if anchored else 1
         else:
             first = segment.phase == "search" and self.units[key].outcome is None and is_anchor(self.scope, key.cell)
-            rank = 2 if first else 3
+            rank = 2 if first or key.kind == "scratch" else 3
         return Urgency(rank, -seconds, self._order[key])
 
     def _behind(self, key: Key) -> tuple[bool, float]:
@@ -257,11 +272,20 @@ class Planner:
             anchored, longest = anchored or further[0], max(longest, seconds)
         return anchored, longest
 
-    def _draw(
-        self, cell: Cell, wave: int, earlier: Sequence[Result], warm: Sequence[Mapping[str, Any]]
-    ) -> list[dict[str, Any]]:
-        """`draw_wave`, remembered: drawing is a function of what has been found."""
-        found = json.dumps([[[r.options, r.status, r.scores] for r in earlier], warm], sort_keys=True)
-        if self._waves.get((cell, wave), ("",))[0] != found:
-            self._waves[cell, wave] = found, draw_wave(self.scope, cell, wave, earlier, warm)
-        return self._waves[cell, wave][1]
+    def _draw(self, key: Key, wave: int, earlier: Sequence[Result]) -> Sequence[Mapping[str, Any]] | None:
+        """A wave as it is recorded, else drawn once the best settings of the cell's anchors are known."""
+        if (key.cell, wave) not in self.waves:
+            outcomes = [self.units[anchor].outcome for anchor in self._anchors[key]]
+            if None in outcomes:
+                return None
+            warm = [json.loads(outcome) for outcome in outcomes if outcome]
+            settings = draw_wave(self.scope, key.cell, wave, earlier, warm)
+            self.waves[key.cell, wave] = settings
+            self._drawn.append(Wave(key.cell, wave, settings))
+        return self.waves[key.cell, wave]
+
+
+def _part(study: Study, asked: Study) -> Study:
+    """As much of a study as is asked for. Waves are drawn one after the other, so that fewer trials are the first."""
+    search = replace(study.search, trials=asked.search.trials)
+    return replace(study, pairs=asked.pairs, methods=asked.methods, seeds=asked.seeds, search=search)

@@ -8,9 +8,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from pat.config import RunConfig
+from pat.config import Data, RunConfig, Task
 from pat.starting import RUN
-from sweeps.configs import pretrain_run, student_run, teacher_run
+from sweeps.configs import default_options, pretrain_run, student_run, teacher_run
 from sweeps.planning.view import RunState
 from sweeps.study import SCRATCH, SEARCH_SEED, Cell, Study, TeacherFile
 
@@ -57,6 +57,13 @@ def keys(study: Study) -> list[Key]:
     ]
 
 
+def trained_on(study: Study, key: Key) -> tuple[Task, Data]:
+    """What the model that a unit trains learns, and from which data."""
+    if key.kind == "pretrain" and study.pretraining is not None:
+        return study.pretraining.task, study.pretraining.data
+    return study.task, study.teacher_data(key.cell.student) if key.kind == "teacher" else study.data
+
+
 def trained_teachers(study: Study) -> list[str]:
     """The teachers of the pairs that are trained here."""
     return [name for name in study.used_teachers() if not isinstance(study.teachers[name], TeacherFile)]
@@ -98,7 +105,9 @@ class Runs:
         key = cell, "pretrain", SEARCH_SEED
         if key not in self._made:
             count = self._workers(cell.method, cell.student)
-            config = pretrain_run(self.study, cell, self._weights(cell.teacher), count)
+            config = pretrain_run(
+                self.study, cell, default_options(self.study, cell), self._weights(cell.teacher), count
+            )
             self._made[key] = Run(config.run_id, config)
         return self._made[key]
 

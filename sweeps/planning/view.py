@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from analysis import ledger
+from analysis.schema import LedgerError
 
 RUN_COLUMNS = ("run_id", "status", "student_sha256", "message", "failure_class")
 EPOCH_COLUMNS = ("run_id", "epoch", "val_score_raw", "val_score_ema")
@@ -45,6 +46,10 @@ class RunState:
         return replace(self, scores=kept)
 
 
+class StaleError(LedgerError):
+    """A storage that does not show yet, or no longer, all that was written to it."""
+
+
 NOT_STARTED = RunState()
 View = Mapping[str, RunState]
 
@@ -72,9 +77,15 @@ def read_view(
 
 
 def read_state(folder: Path, run_id: str) -> RunState:
-    """One run as the ledger has it now."""
-    epochs = ledger.read_run_epochs(folder, run_id)
-    return _state(ledger.read_run(folder, run_id), epochs, len(epochs))
+    """One run as the ledger has it now.
+
+    Raises StaleError where its row tells of more epochs than there are: no decision may rest on that.
+    """
+    run, epochs = ledger.read_run(folder, run_id), ledger.read_run_epochs(folder, run_id)
+    if run is not None and len(epochs) < run["epochs_done"]:
+        found = f"run.parquet tells of {run['epochs_done']} epochs, epochs.parquet has {len(epochs)}"
+        raise StaleError(f"{folder}/runs/{run_id}: {found}; to train it again: --retry {run_id}")
+    return _state(run, epochs, len(epochs))
 
 
 def _state(run: Mapping[str, Any] | None, epochs: Iterable[Mapping[str, Any]], done: int) -> RunState:

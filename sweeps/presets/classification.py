@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from pat.config import Data, Recipe
 from sweeps import published
+from sweeps.presets.proposed import PROPOSED
 from sweeps.study import Search, Study, TeacherFile
 
 TINY = Recipe(
@@ -38,13 +39,17 @@ warm-ups longer than the run."""
 
 
 def digits() -> Study:
-    """1,797 real 8x8 images, tiny models of each family: the whole path in minutes. It proves nothing about PAT."""
+    """1,797 real 8x8 images, tiny models of each family: the whole path in minutes. It proves nothing about PAT.
+
+    Its four trials are one wave: the model has nothing to propose.
+    """
     return Study(
         name="digits",
         data=Data("digits", image_size=32, validation=0.2),
         teachers=dict.fromkeys(TINY_TEACHERS, TINY_TEACHER),
         students=_with_vit(TINY_STUDENTS, TINY, TINY_VIT),
         pairs=_every(TINY_TEACHERS, TINY_STUDENTS),
+        search=Search(keep_default=True),
         seeds=2,
         options=TINY_OPTIONS,
         choices={"pat": {"regions": (8, 16, 36)}},
@@ -74,7 +79,7 @@ def cifar100_small() -> Study:
         teachers=dict.fromkeys(TINY_TEACHERS, recipe),
         students=_with_vit(TINY_STUDENTS, recipe, replace(recipe, lr=3e-3)),
         pairs=_every(TINY_TEACHERS, TINY_STUDENTS),
-        search=Search(trials=8, wave=8, eta=2, rungs=(0.1, 0.3, 1.0)),
+        search=Search(**PROPOSED, rungs=(0.1, 0.3, 1.0), ahead=0.3),
         options=TINY_OPTIONS,
         choices={"pat": {"regions": (8, 16, 36)}},
     )
@@ -120,7 +125,7 @@ def cifar100_small_gpu() -> Study:
         teachers=dict.fromkeys(teachers, recipe),
         students=dict.fromkeys(students, recipe),
         pairs=_every(teachers, students),
-        search=Search(trials=8, wave=8, eta=2, rungs=(0.1, 0.3, 1.0)),
+        search=Search(**PROPOSED, rungs=(0.1, 0.3, 1.0), ahead=0.3),
         options={"pat": {"region_dim": 128, "heads": 4}},
     )
 
@@ -139,7 +144,7 @@ def cifar100() -> Study:
         students=_by_family(students, published.CIFAR100_CNN, published.CIFAR100_VIT_MLP),
         pairs=published.CIFAR100_PAIRS,
         methods=published.COLUMNS,
-        search=Search(trials=8, wave=8, eta=2, rungs=(1 / 30, 1 / 10, 1 / 3, 1.0)),
+        search=Search(**PROPOSED, rungs=(1 / 10, 1 / 3, 1.0), ahead=1 / 3),
         initial={name: published.WEIGHTS[name] for name in teachers},
         options=published.MODULES,
         corrections=published.OFA_AUTHORS_CIFAR100,
@@ -174,7 +179,7 @@ def imagenet() -> Study:
         students=_by_family(students, published.IMAGENET_CNN, published.IMAGENET_VIT_MLP),
         pairs=published.IMAGENET_PAIRS,
         methods=published.COLUMNS,
-        search=Search(trials=8, wave=8, eta=2, rungs=(1 / 30, 1 / 10, 1 / 3, 1.0)),
+        search=Search(**PROPOSED, rungs=(1 / 10, 1 / 3, 1.0), ahead=1 / 3),
         options={**published.MODULES, **published.IMAGENET_BEGINNINGS},
         corrections=published.OFA_AUTHORS_IMAGENET,
         confirm_validation=0.0,

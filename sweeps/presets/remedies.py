@@ -20,7 +20,7 @@ from typing import Any
 from analysis import ledger, storage
 from analysis.report import write_report
 from sweeps import cli
-from sweeps.flags import Parser
+from sweeps.command import Parser
 from sweeps.presets import PRESETS
 from sweeps.presets.classification import TINY_STUDENTS, TINY_TEACHERS, cifar100_small_methods, digits
 from sweeps.store import study_folder

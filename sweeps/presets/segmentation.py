@@ -7,6 +7,7 @@ from typing import Any
 
 from pat.config import Data, Recipe, Task
 from sweeps import published
+from sweeps.presets.proposed import PROPOSED
 from sweeps.study import Search, Study
 
 METHODS = ("kd", "fitnet", "pat")
@@ -45,7 +46,7 @@ def voc() -> Study:
         students=dict.fromkeys(published.CNN_STUDENTS, VOC_STUDENT),
         pairs=published.COCO_PAIRS,
         methods=METHODS,
-        search=Search(trials=8, wave=8, eta=2, rungs=(0.1, 0.3, 1.0)),
+        search=Search(**PROPOSED, rungs=(0.1, 0.3, 1.0), ahead=0.3),
         initial=published.COCO_WEIGHTS,
         options=OPTIONS,
         confirm_validation=0.0,

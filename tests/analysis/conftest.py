@@ -55,7 +55,7 @@ class Study:
     `states` gives cells, or one seed of a cell, another status than finished with its reason. `trials` runs search each
     cell: the first is the default, every third is pruned, the sixth of a cell has failed. With `correct` runs record
     which of their 360 test images they had right, as many as their accuracy says. `details`: how far each further score
-    lies above the score itself."""
+    lies above the score itself. `level`: of the scores of a cell's search."""
 
     pairs: Sequence[tuple[str, str]]
     families: Mapping[str, str]
@@ -69,6 +69,7 @@ class Study:
     correct: bool = False
     metric: str = "top1"
     details: Mapping[str, float] = field(default_factory=dict)
+    level: Callable[[str, str, str], float] = lambda teacher, student, method: 84.0
     states: Mapping[tuple[Any, ...], tuple[str, str]] = field(default_factory=dict)
 
     def write(self, folder: Path) -> Path:
@@ -132,7 +133,11 @@ class Study:
             options = (
                 {"prompt_depth": 4, "regions": 64, "feature_weight": 1.0, "kd_weight": 1.0} if not trial else options
             )
-            score = 84 - 2 * abs(np.log10(options["feature_weight"] / best)) + 0.3 * options["prompt_depth"]
+            score = (
+                self.level(teacher, student, method)
+                - 2 * abs(np.log10(options["feature_weight"] / best))
+                + 0.3 * options["prompt_depth"]
+            )
             run_id = hashlib.sha256(json.dumps(["search", teacher, student, method, trial]).encode()).hexdigest()[:16]
             status = "failed" if trial == 5 else "pruned" if trial % 3 == 2 else "finished"
             done = self.epochs // 2 if status == "pruned" else self.epochs

@@ -23,6 +23,7 @@ STUDY: dict[str, Any] = {
     "initial": {},
     "options": {},
     "choices": {},
+    "spaces": {},
     "gpu_share": 1.0,
     "numerics": 3,
 }

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.arrays import _rectangle, blocks, complete, scores, write_arrays
+from analysis.arrays import blocks, complete, scores, write_arrays
 from analysis.cells import seed_gains
 from analysis.frames import Frames, load
+from analysis.rectangle import largest
 
 Make = Callable[..., Any]
 SNIPPETS = {
@@ -87,9 +88,16 @@ def test_only_what_all_methods_have(tmp_path: Path, make_square: Make) -> None:
     assert found.values.shape == (2, 2, 8) and found.seeds == (101, 102) and not np.isnan(found.values).any()
 
 
-def test_of_equal_gaps_the_pair_goes_and_the_seed_stays() -> None:
-    assert _rectangle(np.array([[True, True], [True, False]])) == ([0], [0, 1])
-    assert _rectangle(np.array([[False, True], [True, False]])) == ([0], [1]), "of two pairs the last"
+def test_what_costs_fewest_runs_is_given_up() -> None:
+    """One run of one pair: the pair, not the seed of all; half of the pairs: the seed. Of equals seeds are kept."""
+    assert largest(np.array([[True, True], [True, False]])) == ([0], [0, 1])
+    assert largest(np.array([[False, True], [True, False]])) == ([1], [0])
+    there = np.ones((12, 3), dtype=bool)
+    there[4, 2] = False
+    assert largest(there) == ([0, 1, 2, 3, *range(5, 12)], [0, 1, 2])
+    there[:6, 2] = False
+    assert largest(there) == (list(range(12)), [0, 1])
+    assert largest(np.zeros((2, 2), dtype=bool)) == largest(np.ones((0, 2), dtype=bool)) == ([], [])
 
 
 def test_nothing_complete(tmp_path: Path, make_square: Make) -> None:

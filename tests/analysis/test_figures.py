@@ -147,7 +147,7 @@ def test_a_script_may_be_the_caller(folder: Path) -> None:
     assert (folder / "report" / "index.html").exists() and gone(process.pid)
 
 
-@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("end", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGKILL])
 def test_no_process_outlives_its_caller(end: signal.Signals, folder: Path) -> None:
     """Ctrl-C goes to all processes of a terminal, a kill to the caller alone."""
     process = started(folder)

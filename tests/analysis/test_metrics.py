@@ -67,7 +67,7 @@ def drawings(frames: Frames) -> list[Drawing]:
         try:
             found += compose_plot(name, frames)
         except NothingToShow:
-            assert name == "prompts" or (name == "published_scatter" and frames.data != "coco"), name
+            assert name in ("prompts", "predictors") or (name == "published_scatter" and frames.data != "coco"), name
     return found
 
 
@@ -134,8 +134,7 @@ def test_the_page(frames: Frames, drawings: list[Drawing], metric: str) -> None:
     pictures = [Picture(drawing.name, drawing.title, drawing.caption, PNG) for drawing in drawings]
     text, words = page(Report(frames, shown, pictures)), METRICS[metric]
     assert not foreign(metric, text)
-    first = words.points[0].upper() + words.points[1:]
-    assert f"{first} of test {words.plain} over the finished pairs" in text
+    assert f"In {words.points} of test {words.plain}. Mean: over the pairs and seeds" in text
     assert f"in {words.points} of test {words.plain}, with half the width" in text
     assert f"<li>{words.no_images}</li>" in text and "seeds and images" not in text
     assert re.search(rf"gain is [+−][0-9.]+ {words.points}: ", text)

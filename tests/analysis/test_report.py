@@ -18,6 +18,8 @@ import pytest
 
 from analysis import ledger
 from analysis.__main__ import main
+from analysis.definition import read_definition
+from analysis.frames import load
 from analysis.ledger import write_matrix
 from analysis.metrics import METRICS
 from analysis.plots import FORMS
@@ -206,6 +208,54 @@ def test_a_damaged_definition_is_one_line(
     assert main(["report", str(folder), "--tables"]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and error.startswith(f"error: {folder}/study.json: not ")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("pairs", [1, 2]), ("methods", "kd"), ("search", [3]), ("search", {"trials": "many"}), ("options", "x"),
+        ("search", {"rungs": 0.5}), ("pairs", [["t"]]), ("seeds", "three"),
+    ],
+)  # fmt: skip
+def test_a_definition_of_another_kind_is_one_line(field: str, value: Any, tmp_path: Path) -> None:
+    (tmp_path / "study.json").write_text(json.dumps({"name": "s", field: value}))
+    with pytest.raises(LedgerError, match=rf"study\.json: {field}.* is .*, not ") as caught:
+        read_definition(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_damaged_files_are_named_at_once_and_may_be_left_out(
+    tables: tuple[Path, dict[str, bytes]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, _ = tables
+    rows = ledger.read_matrix(folder).query("setting == 'tuned' and method == 'pat'")
+    first, second = (folder / "runs" / run for run in rows["run_id"].iloc[:2])
+    (first / "run.parquet").write_bytes(b"PAR1 half")
+    (second / "epochs.parquet").write_bytes(b"")
+    (second / "run.parquet").write_bytes(b"PAR1 half")
+    assert main(["report", str(folder), "--tables"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "2 files cannot be read" in error and first.name in error and second.name in error
+    assert main(["report", str(folder), "--tables", "--skip-damaged"]) == 0
+    text = capsys.readouterr().out
+    assert text.count("not readable as Parquet") >= 3 and f"{second.name}/epochs.parquet" in text
+    cells = pd.read_parquet(folder / "report" / "tables" / "cells.parquet")
+    assert "its run is not in this folder" in set(cells["reason"].str.partition(": ")[2])
+
+
+def test_a_score_without_bounds_is_refused(tmp_path: Path, make_square: Make, make_run: Make) -> None:
+    for value in (float("inf"), float("-inf")):
+        with pytest.raises(LedgerError, match=f"'test_last_raw' of a run row is {value}; allowed: a score in percent"):
+            ledger.write_run(tmp_path, make_run("a" * 16, test_last_raw=value))
+
+
+def test_a_run_without_a_score_says_so(tmp_path: Path, make_square: Make, make_run: Make) -> None:
+    folder = make_square(("cnn",), methods=("kd",), settings=("default",), seeds=(1, 2)).write(tmp_path)
+    row = ledger.read_matrix(folder).query("method == 'kd'").iloc[0]
+    names = {"teacher": row["teacher"], "student": row["student"]}
+    ledger.write_run(folder, make_run(row["run_id"], **names))
+    found = load(folder).cells.iloc[0]
+    assert found["reason"] == "no score was recorded for 1 of 2 seeds" and found["n"] == 1
 
 
 @pytest.mark.parametrize("content", ["absent", "empty", "foreign", "newer"])

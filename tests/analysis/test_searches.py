@@ -42,3 +42,12 @@ def test_the_scale_of_a_parameter(values: Sequence[Any], scale: str, unit: Seque
     (found,) = parameters(pd.DataFrame({"options": options, "teacher": "t", "student": "s"}))
     assert (found.name, found.scale) == ("x", scale)
     assert_allclose(found.unit, [0, 0.5, 0.661, 1] if unit is None else unit, atol=1e-3)
+
+
+def test_an_option_that_joined_later_did_not_vary_before() -> None:
+    """Trials from before it are without it; among the others it counts where it has several values."""
+    options = [{"x": 1}, {"x": 2, "rate": 1.0}, {"x": 3, "rate": 1.0}]
+    table = pd.DataFrame({"options": [json.dumps(one) for one in options], "teacher": "t", "student": "s"})
+    assert [found.name for found in parameters(table)] == ["x"]
+    table.loc[2, "options"] = json.dumps({"x": 3, "rate": 0.5})
+    assert [found.name for found in parameters(table)] == ["rate", "x"]

@@ -1,7 +1,8 @@
 """`make bench`: what steps cost against their arithmetic and against scratch, how fast views are made, how full the
-planner keeps a cluster and what it costs itself, and what warm starts save.
+planner keeps a cluster and what it costs itself, what a sick device costs, what warm starts save, and how
+near to the best setting searches come.
 
-    python -m tests.bench                    # all but the parts that take from ten minutes to hours
+    python -m tests.bench                    # all but the parts that take from minutes to hours
     python -m tests.bench flops methods      # these parts
     python -m tests.bench --record methods   # makes what these parts measure the baseline
 
@@ -23,11 +24,11 @@ import torch
 from tests.bench.compare import compare, of_parts, read, record, table
 
 PARTS = (
-    "flops", "step", "methods", "dense", "sparse", "views", "scheduling", "planner", "warm",
-    "scale", "coverage", "report",
+    "flops", "step", "methods", "diagnostics", "dense", "sparse", "views", "scheduling", "blackhole", "planner", "warm",
+    "replay", "scale", "coverage", "report", "disks",
 )  # fmt: skip
 """Modules of this folder: `report()` prints and returns ratios by name, `TOLERANCE` says how far they may change."""
-LONG = ("scale", "coverage", "report")
+LONG = ("replay", "scale", "coverage", "report", "disks")
 KINDS = ("AVX512", "AVX2")
 """Of CPUs, as torch names them: those that the tolerances of costs allow for."""
 BASELINE = Path(__file__).with_name("baseline.json")

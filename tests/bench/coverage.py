@@ -41,6 +41,8 @@ Array = NDArray[np.float64]
 KINDS = ("own scratch", "equal", "unequal", "heavy")
 SHAPES = ((3, 3), (3, 12))
 """Students, and cells each."""
+UNEVEN = (1, 3, 8)
+"""Cells of each student, for what is over several cells."""
 SEEDS = (2, 3, 5, 10)
 STUDIES = 2000
 _REUSED = 20
@@ -91,11 +93,11 @@ def report() -> dict[str, float]:
     return {name: float(np.mean(ratios)) for name, ratios in lines.items()}
 
 
-def population(kind: str, students: int, each: int, rng: np.random.Generator) -> Population:
-    cells = students * each
-    student = np.repeat(np.arange(students), each)
-    method, scratch = scales(kind, cells, rng), scales(kind, students, rng)
-    return Population(kind, student, 1 + rng.standard_normal(cells), method, scratch)
+def population(kind: str, sizes: Sequence[int], rng: np.random.Generator) -> Population:
+    """As many students as `sizes` has numbers, with so many cells."""
+    student = np.repeat(np.arange(len(sizes)), sizes)
+    method, scratch = scales(kind, len(student), rng), scales(kind, len(sizes), rng)
+    return Population(kind, student, 1 + rng.standard_normal(len(student)), method, scratch)
 
 
 def scales(kind: str, count: int, rng: np.random.Generator) -> Array:
@@ -111,7 +113,7 @@ def of_cells(kind: str, students: int, each: int, n: int, studies: int) -> dict[
     rng = np.random.default_rng([KINDS.index(kind), students, each, n])
     hits: defaultdict[str, list[bool]] = defaultdict(list)
     for _ in range(studies):
-        cells = population(kind, students, each, rng)
+        cells = population(kind, [each] * students, rng)
         gains = cells.draw(n, rng)
         table = moderated_t(gains, cells.baselines)
         plain = np.array([paired_t(row) for row in gains])
@@ -120,19 +122,19 @@ def of_cells(kind: str, students: int, each: int, n: int, studies: int) -> dict[
     return _percent(hits)
 
 
-def of_aggregates(kind: str, students: int, each: int, n: int, studies: int) -> dict[str, float]:
+def of_aggregates(kind: str, sizes: Sequence[int], n: int, studies: int) -> dict[str, float]:
     """Percent of studies whose true aggregate is inside its interval; the profile's over seven thresholds."""
-    rng = np.random.default_rng([KINDS.index(kind), students, each, n, 1])
+    rng = np.random.default_rng([KINDS.index(kind), len(sizes), max(sizes), n, 1])
     hits: defaultdict[str, list[bool]] = defaultdict(list)
     for study in range(studies):
         if study % _REUSED == 0:
-            cells = population(kind, students, each, rng)
+            cells = population(kind, sizes, rng)
             runs = cells.draw(4000, rng)
             middle, shares = trimmed_mean(runs), np.mean(runs.ravel() > _THRESHOLDS[:, None], axis=1)
         gains = cells.draw(n, rng)
         names = cells.student.tolist()
         pairs = gains - cells.truth[:, None] + rng.standard_normal((len(gains), 1))
-        mean, sample = mean_gain(gains), mean_gain_of_pairs(pairs, names)
+        mean, sample = mean_gain(gains, names), mean_gain_of_pairs(pairs, names)
         quartile = interquartile_mean(gains, names, resamples=_RESAMPLES)
         profile = performance_profile(gains, names, _THRESHOLDS, resamples=_RESAMPLES)
         hits["mean"] += _inside(mean.low, cells.truth.mean(), mean.high)
@@ -170,8 +172,9 @@ def of_images(kind: str, students: int, each: int, n: int, studies: int, images:
         parts = np.array([image_part(cell) for cell in differences])
         table = moderated_t(100 * differences.mean(axis=2), base.tolist(), 100 / images)
         low, high, _ = seeds_and_images(
-            table["mean"], table["error"] ** 2, table["df"], 100**2 * parts[:, 0], parts[:, 1]
-        )
+            table["mean"], table["error"] ** 2, table["df"], 100**2 * parts[:, 0], parts[:, 1],
+            np.minimum(table["df"], n - 1),
+        )  # fmt: skip
         hits["seeds x images"] += _inside(low, truth, high)
         hits["seeds alone"] += _inside(table["low"], truth, table["high"])
     return _percent(hits)
@@ -189,7 +192,7 @@ def of_corrections(kind: str, students: int, each: int, n: int, studies: int, nu
     rng = np.random.default_rng([KINDS.index(kind), students, each, n, 3])
     hits: defaultdict[str, list[float]] = defaultdict(list)
     for _ in range(studies):
-        cells = population(kind, students, each, rng)
+        cells = population(kind, [each] * students, rng)
         zero = rng.permutation(len(cells.student)) < round(null * len(cells.student))
         gains = cells.draw(n, rng) - cells.truth[:, None] + np.where(zero, 0.0, 4.0)[:, None]
         p = moderated_t(gains, cells.baselines)["p"]
@@ -224,11 +227,19 @@ def _intervals() -> Iterator[tuple[str, float]]:
     for students, each in SHAPES:
         for kind in KINDS:
             for n in SEEDS:
-                found = of_cells(kind, students, each, n, STUDIES)
-                with mock.patch.multiple(aggregates, PAIR_SEEDS=2, PROFILE_SEEDS=2):
-                    found |= of_aggregates(kind, students, each, n, STUDIES)
-                _line(kind, students, each, n, found)
+                found = of_cells(kind, students, each, n, STUDIES) | _offered(kind, [each] * students, n)
+                _line(kind, f"{students} x {each}", n, found)
                 yield from _over_nominal(found, n, LEVEL)
+    for kind in KINDS:
+        for n in SEEDS:
+            found = _offered(kind, UNEVEN, n)
+            _line(kind, " + ".join(map(str, UNEVEN)), n, found)
+            yield from _over_nominal(found, n, LEVEL)
+
+
+def _offered(kind: str, sizes: Sequence[int], n: int) -> dict[str, float]:
+    with mock.patch.multiple(aggregates, PAIR_SEEDS=2, PROFILE_SEEDS=2):
+        return of_aggregates(kind, sizes, n, STUDIES)
 
 
 def _images() -> Iterator[tuple[str, float]]:
@@ -237,7 +248,7 @@ def _images() -> Iterator[tuple[str, float]]:
         for kind in KINDS:
             for n in SEEDS:
                 found = of_images(kind, students, each, n, STUDIES // 4)
-                _line(kind, students, each, n, found)
+                _line(kind, f"{students} x {each}", n, found)
                 yield from _over_nominal(found, n, LEVEL)
 
 
@@ -258,7 +269,7 @@ def _corrections() -> Iterator[tuple[str, float]]:
             for n in SEEDS:
                 for null in (1.0, 0.75):
                     found = of_corrections(kind, students, each, n, STUDIES, null)
-                    _line(kind, students, each, n, found, f" {null:.2f}")
+                    _line(kind, f"{students} x {each}", n, found, f" {null:.2f}")
                     del found["true found"]  # which has no nominal
                     yield from _over_nominal(found, n, 1 - LEVEL)
 
@@ -267,6 +278,6 @@ def _over_nominal(found: dict[str, float], n: int, nominal: float) -> Iterator[t
     return ((f"{name}, n = {n}/over nominal", percent / 100 / nominal) for name, percent in found.items())
 
 
-def _line(kind: str, students: int, each: int, n: int, found: dict[str, float], more: str = "") -> None:
+def _line(kind: str, shape: str, n: int, found: dict[str, float], more: str = "") -> None:
     text = "  ".join(f"{name} {value:5.1f}" for name, value in found.items())
-    print(f"{students} x {each:<2} {kind:<11} n = {n:<2}{more}  {text}", flush=True)
+    print(f"{shape:<9} {kind:<11} n = {n:<2}{more}  {text}", flush=True)

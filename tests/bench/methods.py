@@ -36,7 +36,7 @@ def report() -> dict[str, float]:
     print(f"options of the study {study.name} (CRD remembers {IMAGES:,} images), median (min - max)")
     ratios = {}
     for teacher, student in study.pairs:
-        steps = {name: _step(name, student, teacher, study.options.get(name, {})) for name in (SCRATCH, *study.methods)}
+        steps = {name: step(name, student, teacher, study.options.get(name, {})) for name in (SCRATCH, *study.methods)}
         times = interleaved({**steps, _TEACHER: _forward(teacher)}, ROUNDS)
         print(f"{teacher} -> {student}")
         for name in study.methods:
@@ -58,7 +58,7 @@ def _forward(teacher: str) -> Callable[[], Tensor]:
     return torch.no_grad()(partial(model, _images()))
 
 
-def _step(name: str, student: str, teacher: str, options: dict[str, object]) -> Callable[[], None]:
+def step(name: str, student: str, teacher: str, options: dict[str, object]) -> Callable[[], None]:
     """A training step without its optimiser, on a fixed batch."""
     torch.manual_seed(0)
     models = create_model(student, CLASSES, 32), None if name == SCRATCH else create_model(teacher, CLASSES, 32)

@@ -29,8 +29,9 @@ import small  # noqa: E402
 from test_driver import lasting  # noqa: E402
 
 import sweeps.engine.runs  # noqa: E402
+from sweeps.engine.alone import run_here  # noqa: E402
 from sweeps.engine.cluster import ray, ray_running  # noqa: E402
-from sweeps.engine.driver import Driver, run_here  # noqa: E402
+from sweeps.engine.driver import Driver  # noqa: E402
 from sweeps.engine.launch import launch  # noqa: E402
 from sweeps.planning.planner import Planner  # noqa: E402
 from sweeps.planning.view import read_view  # noqa: E402

@@ -7,15 +7,19 @@ import zlib
 from functools import cache
 
 from sweeps import published
-from sweeps.costs.speeds import Speeds
+from sweeps.engine.launch import SEGMENTS_PER_TUNER
 from sweeps.planning.planner import Planner
+from sweeps.planning.speeds import Speeds
 from sweeps.planning.units import Key, Run, Segment, keys
 from sweeps.presets import preset
 from sweeps.study import SCRATCH, Cell, Study
 from tests.bench.compare import EXACT
-from tests.sweeps.simulate import Timeline, steps
+from tests.sweeps.simulate import Timeline, Tuner, steps
 
 DEVICES = 64
+SLOTS = (32, 64, 256)
+OFTEN = 1000
+"""Segments of a Tuner where the cost of a new one is measured: a fifth of what the engine gives it."""
 START_SECONDS = 15.0
 """What each segment takes before its first epoch."""
 FACTORS = {
@@ -69,10 +73,12 @@ def any_score(run: Run, epoch: int) -> float:
     return zlib.crc32(f"{run.run_id} {epoch}".encode()) % 10_000 / 100
 
 
-def drive(study: Study, devices: int, speeds: Speeds | None = None) -> tuple[Planner, Timeline]:
+def drive(
+    study: Study, devices: int, speeds: Speeds | None = None, tuner: Tuner | None = None
+) -> tuple[Planner, Timeline]:
     """The whole study on that many devices."""
     planner, timeline = Planner(study, {}, speeds=speeds), Timeline(devices)
-    for _ in steps(planner, timeline, clock, any_score):
+    for _ in steps(planner, timeline, clock, any_score, tuner=tuner):
         pass
     assert planner.complete
     return planner, timeline
@@ -118,4 +124,25 @@ def report() -> dict[str, float]:
             f"{name}/idle until 9 of 10 parts are done": early,
             f"{name}/idle in all": idle,
         }
+    return ratios | _rotation(study)
+
+
+def rotation(study: Study, devices: int, limit: int) -> tuple[float, float, int]:
+    """Hours with one Tuner, hours with a new one after every `limit` segments, and how many these were.
+
+    The times are known beforehand: what is learnt on the way changes with any delay, and the order with it.
+    """
+    probed = {key: pace(key.cell) for key in keys(study)}
+    _, one = drive(study, devices, Speeds(probed=probed))
+    _, several = drive(study, devices, Speeds(probed=probed), Tuner(limit))
+    return one.makespan / 3600, several.makespan / 3600, len(several.segments) // limit
+
+
+def _rotation(study: Study) -> dict[str, float]:
+    print(f"\nslots   one Tuner   a new one after every {OFTEN:,} segments (the engine: {SEGMENTS_PER_TUNER:,})")
+    ratios = {}
+    for slots in SLOTS:
+        one, several, count = rotation(study, slots, OFTEN)
+        print(f"{slots:5} {one:9.1f} h {several:9.1f} h {several / one - 1:+8.2%}   {count} times")
+        ratios[f"a new Tuner at {slots} slots/makespan over one Tuner"] = several / one
     return ratios

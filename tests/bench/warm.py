@@ -18,23 +18,20 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from optuna.distributions import CategoricalDistribution
-from optuna.trial import FixedTrial
-
 from analysis.stats import paired_t
 from pat.models import family
 from sweeps.configs import default_options
-from sweeps.engine.driver import unsynced_models
 from sweeps.planning.anchors import anchors_of, is_anchor
 from sweeps.planning.halving import search_cell
 from sweeps.planning.planner import rungs_of
 from sweeps.planning.search import Result, draw_wave
-from sweeps.planning.spaces import suggest
 from sweeps.planning.units import Run, Runs, Unit
+from sweeps.planning.unsynced import unsynced_models
 from sweeps.planning.view import RunState, View, read_view
 from sweeps.presets import preset
+from sweeps.spaces import BEFORE, Log
 from sweeps.store import read_study
-from sweeps.study import SEARCH_SEED, Cell, Study
+from sweeps.study import SEARCH_SEED, Cell, Search, Study
 from sweeps.teachers import recorded
 from tests.bench.compare import EXACT
 
@@ -87,14 +84,12 @@ class Surface:
 
     def _places(self, cell: Cell, options: Mapping[str, Any]) -> dict[str, float]:
         """Where a setting lies in each dimension of the space, from 0 to 1."""
-        replay = FixedTrial(dict(options))
-        suggest(self.study, cell, replay)
-        return {name: _place(kind, options[name]) for name, kind in replay.distributions.items()}
+        return {name: _place(kind, options[name]) for name, kind in self.study.space(cell.method).items()}
 
 
-def _place(kind: Any, value: Any) -> float:
-    if isinstance(kind, CategoricalDistribution):
-        return kind.choices.index(value) / max(1, len(kind.choices) - 1)
+def _place(kind: Log | tuple[Any, ...], value: Any) -> float:
+    if isinstance(kind, tuple):
+        return kind.index(value) / max(1, len(kind) - 1)
     return math.log(value / kind.low) / math.log(kind.high / kind.low)
 
 
@@ -191,8 +186,9 @@ def _one_seed(seed: int, share: float, method: str) -> Saved:
     """The mean over the cells of one surface that have anchors."""
     base = preset("cifar100")
     first = {student: (teacher, student) for teacher, student in reversed(base.pairs)}
-    whole = replace(base.search, trials=TRIALS)
-    study = replace(base, name=f"warm-{seed}", methods=(method,), search=whole, anchors=tuple(first.values()))
+    whole = Search(trials=TRIALS, wave=8, rungs=(1 / 30, 1 / 10, 1 / 3, 1.0))
+    anchored = tuple(first.values())
+    study = replace(base, name=f"warm-{seed}", methods=(method,), search=whole, anchors=anchored, spaces=BEFORE)
     surface, runs, view = Surface(study, seed, share), Runs(study), dict[str, RunState]()
     anchors = {(cell := Cell(*pair, method)): search(surface, runs, cell, (), view)[1] for pair in study.anchors}
 

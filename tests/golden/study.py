@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from pat.config import Data, Recipe
-from sweeps.engine.driver import Driver, run_here
+from sweeps.engine.alone import run_here
+from sweeps.engine.driver import Driver
 from sweeps.planning.planner import plan
 from sweeps.planning.units import Segment
 from sweeps.planning.view import RunState
+from sweeps.spaces import BEFORE
 from sweeps.store import open_study
 from sweeps.study import Search, Study
 from tests import tiny
@@ -38,6 +40,7 @@ def golden_study() -> Study:
         seeds=2,
         options={"pat": tiny.SMALL_PAT},
         choices={"kd": {"weight": (1.0, 1e38)}, "pat": {"prompt_depth": (4, 2, 9)}},
+        spaces=BEFORE,
     )
 
 

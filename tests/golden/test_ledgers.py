@@ -21,6 +21,7 @@ from analysis.parts import check_parts
 from analysis.schema import CORRECT_COLUMNS, EPOCH_SCHEMA, MATRIX_SCHEMA, RUN_SCHEMA, RUN_VOLATILE, LedgerError
 from analysis.summary import overview
 from pat.config import NUMERICS, ConfigError, RunConfig
+from pat.methods import method_options
 from sweeps.costs.expect import expect
 from sweeps.engine.driver import Driver
 from sweeps.looking.export_optuna import export_optuna
@@ -98,7 +99,7 @@ def test_the_study_goes_on_in_it(folder: Path, tmp_path: Path) -> None:
         name: "vit" for name in ("vit_micro_patch8_32", "vit_nano_patch8_32")
     }
     decided = matrix_rows(golden_study(), driver.planner.rows(), families)
-    assert decided == ledger.read_matrix_rows(folder)
+    assert decided == [_completed(row) for row in ledger.read_matrix_rows(folder)]
     assert expect(golden_study(), folder, data_root=tmp_path).speeds.source(keys(golden_study())[-1]) == "ledger"
     assert export_optuna(folder, str(tmp_path / "optuna.log")) == 4
 
@@ -189,6 +190,15 @@ def test_parts_that_releases_wrote_are_one_study(tmp_path: Path) -> None:
         merged = merge(parts, into / "golden")
         assert not merged.conflicts and merged.matrix and len(read_runs(into / "golden")) == RUNS
         assert _without_share(read_study(into / "golden")) == golden_study()
+
+
+def _completed(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of the matrix with the options that its method has by now."""
+    options = json.loads(row["options"])
+    return {
+        **row,
+        "options": json.dumps(method_options(row["method"], options), sort_keys=True) if options else row["options"],
+    }
 
 
 def _without_share(study: Study | None) -> Study:

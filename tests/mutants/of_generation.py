@@ -31,16 +31,17 @@ MUTANTS = [
         "pat/tasks/generation.py",
         ("hash64(_HIDE, seed, epoch, indices", "hash64(_HIDE, seed, 0, indices"),
         ("squares - total.square() / positions", "squares"),
-        ("self.hide(indices, 0, _SCORED)", "self.hide(indices, 0, 0)"),
+        ("self.order(indices, 0, _SCORED)", "self.order(indices, 0, 0)"),
     ),
     *of(
         "pat/methods/spark.py",
         ("    recomputable = False\n", "    recomputable = True\n"),
+        ("order[:, : self.visible].sort(1)", "order[:, self.visible :].sort(1)"),
         ("target = self.target(images)", "target = self.target(images * ~visible.hidden(images.shape[2:]))"),
     ),
     *of(
         "pat/methods/hgkd.py",
-        ("len(strides) - 1 - strides[::-1].index(task.stride)", "strides.index(task.stride)"),
+        ("len(sizes) - 1 - sizes[::-1].index(needed)", "sizes.index(needed)"),
         (
             "normalised_tokens(self.teacher_taps(self.for_teacher(images))",
             "normalised_tokens(self.teacher_taps(images)",
@@ -48,7 +49,7 @@ MUTANTS = [
     ),
     *of(
         "sweeps/configs.py",
-        ("initial, method, teacher = pretrained, Method(), None", "method, teacher = Method(), None"),
+        ("initial, method = pretrained, Method()\n", "method = Method()\n"),
         ("round(recipe.epochs * before.longer)", "recipe.epochs"),
     ),
     *of(

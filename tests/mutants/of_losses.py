@@ -43,6 +43,7 @@ MUTANTS = [
         "pat/moments.py",
         ("torch.where(spread > LEAST * self.square, spread, 0.0)", "spread"),
         ("torch.var_mean(x, (0, 2, 3), correction=0)", "torch.var_mean(x, (0, 2, 3))"),
+        ("(square - mean.square()).clamp(min=0)", "square"),
         ("(variances + (means - mean).square())", "variances"),
         ("        count = shown.sum()\n", "        count = shown.new_full((), shown.numel())\n"),
         (
@@ -54,12 +55,14 @@ MUTANTS = [
     *of(
         "pat/targets.py",
         (
-            "restandardised(prompted.float(), own, like) if restandardise",
-            "restandardised(prompted.float(), own, own) if restandardise",
+            "restandardised(x.float(), own, like) for",
+            "restandardised(x.float(), own, own) for",
         ),
-        ("spread = moments(maps[2], shown).spread if grid else like.spread", "spread = like.spread"),
-        ("over(own.spread, like.spread), explained", "over(like.spread, own.spread), explained"),
-        ("torch.where(of_target > 0, 1 - over(missed, of_target), 0.0)", "1 - over(missed, of_target)"),
+        ("Compared(student, target, of_plain.spread,", "Compared(student, target, spread,"),
+        ("over(own.spread, spread), explained", "over(spread, own.spread), explained"),
+        ("torch.where(varies > 0, 1 - over(missed.square, varies), 0.0)", "1 - over(missed.square, varies)"),
+        ("    if grids or restandardise:", "    if grids:"),
+        ("taught = prompted if drift_learns else _fixed(prompted)", "taught = prompted"),
         ("pooled(shown.float(), grid) > 0", "pooled(shown.float(), grid) >= 0"),
     ),
     *of(

@@ -50,6 +50,12 @@ MUTANTS = [
         ('"iqm": middle.value,', '"iqm": mean.value,'),
     ),
     *of(
+        "analysis/tables/duels.py",
+        ("(gaps > 0) + 0.5 * (gaps == 0)", "(gaps >= 0) * 1.0"),
+        ("without=method)", 'without="")'),
+        ("mean_gain(a - b, found.students)", "mean_gain(a, found.students)"),
+    ),
+    *of(
         "analysis/tables/published.py",
         ('same = ("paper", "student_timm", "metric")', 'same = ("student_timm", "metric")'),
         ('published["metric"].str.startswith(frames.metric.published) & (', "("),
@@ -100,8 +106,8 @@ MUTANTS = [
     ),
     *of(
         "analysis/bulk.py",
-        ("files[run_id, name].mtime_ns)", "0)"),
-        ('if (run_id, "run.parquet") in files}', "}"),
+        ('files[f"{run_id}/{name}"].mtime_ns)', "0)"),
+        (' if f"{run_id}/run.parquet" in files}', "}"),
         ("table = table.sort_by(order)", "pass"),
     ),
     *of(
@@ -117,8 +123,8 @@ MUTANTS = [
         ("joules / 3.6e6", "joules / 3.6e3"),
     ),
     *of(
-        "analysis/arrays.py",
+        "analysis/rectangle.py",
         (".transpose(2, 1, 0)", ".transpose(2, 1, 0)[:, ::-1]"),
-        ("if of_rows.max() >= of_columns.max():", "if of_rows.max() > of_columns.max():"),
+        ("> len(best[0]) * len(best[1])", ">= len(best[0]) * len(best[1])"),
     ),
 ]

@@ -12,7 +12,7 @@ MUTANTS = [
         ('self.refuse(recipe, ("sizes", "scale"))', 'self.refuse(recipe, ("sizes",))'),
         ("            torch.manual_seed(seed)\n", "            torch.manual_seed(0)\n"),
         ("(stage.channels, *stage.size) for stage", "(stage.channels, *stage.size[::-1]) for stage"),
-        ("dataset.num_classes, dataset.train.strata.cpu())", "dataset.num_classes)"),
+        ("dataset.num_classes, dataset.train.strata.cpu(), ", "dataset.num_classes, None, "),
         ('if needed not in ("", known):', "if needed != known:"),
         (
             "return epoch_batches(len(split), batch_size, seed, epoch)",
@@ -130,7 +130,7 @@ MUTANTS = [
     *of(
         "pat/methods/pat.py",
         ("images = self.for_teacher(images, seen.sizes)", "images = self.for_teacher(images)"),
-        ("shown = plain.valid[i] if plain.valid else None", "shown = None"),
+        ("shown = [plain.valid[i] for i in self.compared_stages] if plain.valid else ()", "shown = ()"),
         ("kd=(self.kd_weight, seen.over_all(kd)),", "kd=(self.kd_weight, kd),"),
         ("seen.over_all(regularisation)", "regularisation"),
         (

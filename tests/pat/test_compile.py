@@ -12,9 +12,9 @@ from pat.methods import list_methods
 from tests import tiny
 from tests.pat.test_methods import batch, build
 
-GRAPHS = {"pat": 5, "fbt": 2}
-"""What changes and skips calls runs as it stands, between graphs: PAT's teacher passes and their first trial, and the
-assistant of FBT."""
+GRAPHS = {"pat": 7, "fbt": 2}
+"""What changes and skips calls runs as it stands, between graphs: PAT's teacher passes, their first trial and what is
+said of its prompts, and the assistant of FBT."""
 QUICK = ("fitnet", "pat")
 METHODS = [
     pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in list_methods("classification")

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from pat import options
 from pat.config import ConfigError, Data, Method, Part, Recipe, RunConfig, Teacher, later
-from pat.methods import method_options
-from pat.options import plain
+from pat.methods import base, method_options
+from pat.methods.fitnet import FitNet
+from pat.options import Declared, declare, plain
 from tests import tiny
 
 OTHER: dict[str, Any] = {
@@ -142,6 +144,61 @@ def test_a_part_is_written_through_its_parts() -> None:
     found = Holder({"a": recipe}, (recipe, {"b": recipe})).to_dict()
     assert found == {"by_name": {"a": recipe.to_dict()}, "listed": (recipe.to_dict(), {"b": recipe.to_dict()})}
     assert "stops" not in recipe.to_dict() and recipe.to_dict()["crop_scale"] == (1.0, 1.0)
+
+
+def test_an_option_that_joins_later_leaves_old_identities_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A method as its first release had it, then with options that joined; the variant `new` came with them."""
+    first = {"weight": 1.0, "form": "plain"}
+    old_variants: Mapping[str, Mapping[str, Any]] = {"usual": {}, "wide": {"weight": 2.0}}
+    known = {"method": {"kd": Declared(first, variants=old_variants)}, "task": options._declared["task"]}
+    monkeypatch.setattr(options, "_declared", known)
+    asked: tuple[Mapping[str, Any], ...] = ({}, {"variant": "wide"}, {"weight": 3})
+    stored = [tiny.config(method="kd", options=given).to_json() for given in asked]
+    addresses = [tiny.config(method="kd", options=given).run_id for given in asked]
+
+    new = {"rate": 1.0, "shape": (1, 2)}
+    variants = {**old_variants, "new": {"rate": 0.5}}
+    declare("method", "kd", {**first, **new}, variants=variants, later=("rate", "shape", "of another class"))
+    for given, text, run_id in zip(asked, stored, addresses, strict=True):
+        run = tiny.config(method="kd", options={**given, "rate": 1})
+        assert run.run_id == run_id and run.to_json() == text
+        assert run.method.options["rate"] == 1.0 and run.method.options["shape"] == (1, 2)
+        assert RunConfig.from_json(text) == run, "what an old release wrote is read with the defaults"
+        moved = tiny.config(method="kd", options={**given, "rate": 0.5})
+        assert moved.run_id != run_id and RunConfig.from_json(moved.to_json()) == moved
+    of_variant = [tiny.config(method="kd", options={"variant": "new", **given}) for given in ({}, {"rate": 1.0})]
+    for run, rate in zip(of_variant, (0.5, 1.0), strict=True):
+        assert run.method.to_dict()["options"]["rate"] == rate, "a variant that says something of it leaves no doubt"
+        assert RunConfig.from_json(run.to_json()) == run
+
+
+def test_later_options_are_those_of_a_class_and_of_its_bases(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(options, "_declared", {kind: dict(known) for kind, known in options._declared.items()})
+    monkeypatch.setattr(base, "_methods", {})
+
+    class Longer(FitNet):
+        later = ("rate",)
+
+        def __init__(self, *models: Any, rate: float = 1.0, weight: float = 1.0) -> None:
+            super().__init__(*models, weight=weight)
+
+    class Longest(Longer):
+        later = ("stops",)
+
+        def __init__(self, *models: Any, rate: float = 1.0, stops: int = 0) -> None:
+            super().__init__(*models, rate=rate)
+
+    for cls in (FitNet, Longer, Longest):
+        cls.__module__, before = f"pat.methods.{cls.__name__.lower()}", cls.__module__
+        base.register_method(cls)
+        cls.__module__ = before
+    assert [sorted(options.declared("method", name).later) for name in ("fitnet", "longer", "longest")] == [
+        [],
+        ["rate"],
+        ["rate", "stops"],
+    ]
+    assert Method("longest", {"stops": 2}).to_dict()["options"] == {"stops": 2}
+    assert Method("longest").to_dict()["options"] == {} and Method("longest").options == {"rate": 1.0, "stops": 0}
 
 
 @pytest.mark.parametrize(

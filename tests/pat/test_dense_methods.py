@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from pat.dense.valid import valid_area
 from pat.memory import separable
 from pat.methods import check_task, create_method
 from pat.prompts import PromptBlock
+from pat.unused import has_unused
 from tests import tiny
 from tests.pat import dense_tasks as dense
 from tests.pat.test_workers import in_float64
@@ -38,6 +40,13 @@ def gradients(method: Any, views: Any) -> dict[str, torch.Tensor]:
     return {name: p.grad.clone() for name, p in method.named_parameters() if p.grad is not None}
 
 
+def without_truths(task_name: str, targets: Any) -> Any:
+    """No boxes, or masks without a class."""
+    if task_name == "segmentation":
+        return replace(targets, masks=torch.full_like(targets.masks, VOID))
+    return replace(targets, boxes=targets.boxes[:0], labels=targets.labels[:0], counts=(0,) * len(targets))
+
+
 def set_strength(method: Any, value: float) -> None:
     for block in method.prompts.values():
         torch.nn.init.constant_(block.strength, value)
@@ -46,7 +55,8 @@ def set_strength(method: Any, value: float) -> None:
 @pytest.mark.parametrize("task_name", TASKS)
 @pytest.mark.parametrize("name", dense.METHODS)
 def test_contract(name: str, task_name: str) -> None:
-    """Finite, falls on a fixed batch, leaves the teacher alone, everything is trained, bf16 works."""
+    """Finite, falls on a fixed batch, leaves the teacher alone, bf16 works. Everything is trained, also by a batch
+    without truths."""
     task = dense.made(task_name)
     method, views = dense.method(name, task), dense.views(task)
     frozen = {k: v.clone() for k, v in method.teacher.state_dict().items()} if method.teacher else {}
@@ -65,8 +75,11 @@ def test_contract(name: str, task_name: str) -> None:
     own = {"detection": {"rpn_objectness", "rpn_box", "roi_class", "roi_box"}, "segmentation": {"pixel"}}[task_name]
     assert losses.keys() - {"loss", "output"} == parts | (own if parts or len(own) > 1 else set())
     assert all(torch.equal(v, frozen[k]) for k, v in (method.teacher.state_dict() if frozen else {}).items())
-    without = [key for key, p in trainable.items() if p.grad is None and not key.startswith("student.backbone.")]
-    assert not without, "timm's own pooling and head may idle, nothing else"
+    assert not method.unused_parameters and not has_unused(task, dense.STUDENT)
+    assert all(p.grad is not None for p in trainable.values())
+    method.zero_grad()
+    method(views.images, without_truths(task_name, views.targets), views.indices)["loss"].backward()
+    assert all(p.grad is not None for p in trainable.values())
     with torch.autocast("cpu", torch.bfloat16):
         loss = method(views.images, views.targets, views.indices)["loss"]
     loss.backward()
@@ -215,7 +228,9 @@ WAYS: dict[str, tuple[str, dict[str, Any], bool]] = {
 
 
 @pytest.mark.parametrize("task_name", TASKS)
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    "way", [way if way in dense.METHODS else pytest.param(way, marks=pytest.mark.slow) for way in WAYS]
+)
 def test_the_losses_of_two_workers_are_those_of_one(way: str, task_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Their samples are not equally many: a worker's share makes up for that."""
     options = {"regions": 400} if task_name == "detection" else {}  # all that are proposed, more or fewer

@@ -29,7 +29,7 @@ from tests.pat import dense_tasks as dense
 
 DATA = Data("tiny", 32, validation=0.2)
 WIDE = create_task(Task("generation"), Data("tiny", 128), 10)
-TASK = Task("generation", {"cell": 8, "stride": 4, "ratio": 0.6})
+TASK = Task("generation", {"cell": 8, "stride": 4})
 STUDENT, TEACHER = "convnext_nano_patch1_32", "vit_micro_patch4_32"
 RECIPE = Recipe(epochs=2, batch_size=16, lr=2e-3, optimizer="adamw", crop_scale=(0.6, 1.0), flip=0.5)
 
@@ -63,18 +63,23 @@ def method(name: str, **options: Any) -> Any:
 
 def batch(images: int = 4) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(5)
-    return torch.randn(images, 3, 32, 32, generator=generator), made().hide(torch.arange(images), 0, 0)
+    return torch.randn(images, 3, 32, 32, generator=generator), made().order(torch.arange(images), 0, 0)
+
+
+def shown(order: Tensor) -> Visible:
+    """Six of sixteen, as at the ratio 0.6."""
+    return Visible(order[:, :6].sort(1).values, made().grid)
 
 
 def test_what_is_hidden_is_a_function_of_seed_epoch_and_image() -> None:
     task, indices = made(), torch.arange(200)
-    cells = task.hide(indices, 0, 0)
-    assert cells.shape == (200, 6), "6 of 16 are visible"
-    assert torch.equal(task.hide(indices.flip(0)[:7], 0, 0), cells.flip(0)[:7]), "whatever else is in the batch"
-    assert all(len(set(row)) == 6 and row == sorted(row) and set(row) <= set(range(16)) for row in cells.tolist())
-    for other in (task.hide(indices, 1, 0), task.hide(indices, 0, 1), task.hide(indices + 1, 0, 0)):
+    cells = task.order(indices, 0, 0)
+    assert torch.equal(cells.sort(1).values, torch.arange(16).expand(200, 16))
+    assert torch.equal(task.order(indices.flip(0)[:7], 0, 0), cells.flip(0)[:7]), "whatever else is in the batch"
+    for other in (task.order(indices, 1, 0), task.order(indices, 0, 1), task.order(indices + 1, 0, 0)):
         assert (other != cells).any(1).float().mean() > 0.9
-    often = torch.bincount(cells.flatten(), minlength=16) / 200
+    assert [task.visible(ratio) for ratio in (0.5, 0.6, 0.75)] == [8, 6, 4]
+    often = torch.bincount(cells[:, :6].flatten(), minlength=16) / 200
     assert (often - 6 / 16).abs().max() < 0.15, "every cell as often as another"
 
 
@@ -119,7 +124,7 @@ def test_targets_against_their_literal_versions() -> None:
 def test_the_decoder_reads_no_hole() -> None:
     one = method("spark")
     images, cells = batch()
-    visible = Visible(cells, one.task.grid)
+    visible = shown(cells)
     maps = [x.detach() for x in one.sparse(images, visible).maps]
     broken = [x.masked_fill(visible.hidden((x.shape[2], x.shape[3])), torch.nan) for x in maps]
     found = one.decoder(maps, visible)
@@ -141,7 +146,7 @@ def test_every_weight_learns_and_the_teacher_does_not(name: str) -> None:
     assert sum(p.grad is not None for p in one.student.parameters()) > 10
     assert all(torch.equal(v, frozen[k]) for k, v in (one.teacher.state_dict() if frozen else {}).items())
     changed = images.clone()
-    hidden = Visible(cells, one.task.grid).hidden((32, 32)).expand_as(images)
+    hidden = shown(cells).hidden((32, 32)).expand_as(images)
     changed[hidden] = changed[hidden].flip(0)
     again = one(changed, cells, torch.arange(4))["loss"]
     assert not torch.equal(again, losses["loss"].detach()), "the target is of the whole image"
@@ -162,7 +167,7 @@ def test_the_score_is_the_explained_share_of_what_is_hidden() -> None:
     generator = torch.Generator().manual_seed(0)
     truth = torch.randn(70, 5, 8, 8, generator=generator) + torch.arange(5.0)[:, None, None]
     split = Split(torch.zeros(70, 3, 32, 32, dtype=torch.uint8), torch.zeros(70, dtype=torch.int64))
-    hidden = Visible(task.hide(torch.arange(70), 0, -1), task.grid).hidden((8, 8))
+    hidden = shown(task.order(torch.arange(70), 0, -1)).hidden((8, 8))
     rows = truth.permute(0, 2, 3, 1)[hidden[:, 0]]
 
     def scored(answer: Tensor) -> float:
@@ -170,7 +175,7 @@ def test_the_score_is_the_explained_share_of_what_is_hidden() -> None:
 
         def guess(images: Tensor, cells: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
             at = next(places)
-            torch.testing.assert_close(Visible(cells, task.grid).hidden((8, 8)), hidden[at])
+            torch.testing.assert_close(shown(cells).hidden((8, 8)), hidden[at])
             return answer[at], truth[at], hidden[at], torch.tensor(2.0)
 
         score = task.explained(guess, task.student(STUDENT, 0), split)
@@ -211,7 +216,6 @@ def test_a_run_learns_exports_timm_s_model_and_goes_on_bit_for_bit(
 def test_what_does_not_suit_is_one_line() -> None:
     for options, message in (
         ({"cell": 12}, "task.cell = 12: pixels that divide the image size, 32"),
-        ({"ratio": 0.99}, "task.ratio = 0.99: of 4 x 4 cells some must be hidden, and some visible"),
         ({"stride": 5}, "task.stride = 5: pixels that divide a cell of 8"),
     ):
         with pytest.raises(ConfigError, match=message):
@@ -221,8 +225,10 @@ def test_what_does_not_suit_is_one_line() -> None:
     with pytest.raises(ConfigError, match="recipe.mixup = 0.8: generation has no use for it"):
         WIDE.check("resnet18", replace(RECIPE, mixup=0.8), "")
     WIDE.check("resnet18", RECIPE, "")
+    with pytest.raises(ConfigError, match="ratio = 0.99: of 4 x 4 cells some must be hidden, and some visible"):
+        method("spark", ratio=0.99)
     task = made(stride=8)
-    with pytest.raises(ConfigError, match="task.stride = 8: the teacher's maps have stride 4; it must be one of them"):
+    with pytest.raises(ConfigError, match="task.stride = 8: 4 x 4 positions, and the teacher's maps have 8 x 8; it"):
         create_method("hgkd", task.student(STUDENT, 0), task.build(TEACHER, 0), task)
     with pytest.raises(SparseError, match=r"model 'vit_nano_patch8_32' cannot be sparse: it takes no images of"):
         create_method("spark", made().student("vit_nano_patch8_32", 0), None, made())
@@ -251,7 +257,7 @@ def test_all_workers_together_see_what_one_sees() -> None:
         for place in range(3):
             assert torch.equal(whole[place], torch.cat([part[place] for part in parts]))
     blank = task.blank(3, torch.device("cpu"))
-    assert blank.images.shape == (3, 3, 32, 32) and blank.targets.shape == (3, task.visible)
+    assert blank.images.shape == (3, 3, 32, 32) and blank.targets.shape == (3, 16)
     assert task_on(TASK, DATA, dataset).grid == (4, 4)
 
 
@@ -259,8 +265,8 @@ def test_all_workers_together_see_what_one_sees() -> None:
 def test_training_of_every_task_begins_with_it(name: str, tmp_path: Path) -> None:
     """Whatever is known of the images, they can be hidden in part; the encoder is the backbone of what follows."""
     kind = "segmentation" if name == "classification" else name
-    task = Task("generation", {"cell": 32, "stride": 16, "ratio": 0.5})
-    recipe, method = replace(RECIPE, epochs=1, batch_size=4), MethodPart("spark", {"width": 8})
+    task = Task("generation", {"cell": 32, "stride": 16})
+    recipe, method = replace(RECIPE, epochs=1, batch_size=4), MethodPart("spark", {"width": 8, "ratio": 0.5})
     before = RunConfig(dense.STUDENT, dense.data(kind), recipe, method, task=task)
     whole = train(before, LocalIO(tmp_path / "before"), data_root=dense.root())
     file = tmp_path / "before" / "student.safetensors"
@@ -284,7 +290,7 @@ def test_sixty_steps_beat_the_mean_map(tmp_path: Path) -> None:
     """ResNet-18 on 128 digits at 128 px, an untrained ViT for a target: what is hidden is guessed better than by the
     mean map of the target."""
     data = Data("digits", 128)
-    task = create_task(Task("generation", {"ratio": 0.6}), data, 10)
+    task = create_task(Task("generation"), data, 10)
     torch.manual_seed(0)
     teacher = task.build("vit_tiny_patch16_224", 0)
     one = create_method("hgkd", task.student("resnet18", 0), teacher, task, positions="masked").train()
@@ -296,14 +302,14 @@ def test_sixty_steps_beat_the_mean_map(tmp_path: Path) -> None:
     losses = []
     for step in range(60):
         at = torch.arange(32) + 32 * (step % 4)
-        loss = one(images[at], task.hide(at, 0, step // 4), at)["loss"]
+        loss = one(images[at], task.order(at, 0, step // 4), at)["loss"]
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
     with torch.no_grad():
         target = torch.cat([one.target(part) for part in images.split(32)])
-    hidden = Visible(task.hide(torch.arange(128), 0, 15), task.grid).hidden((8, 8))
+    hidden = shown(task.order(torch.arange(128), 0, 15)).hidden((8, 8))
     mean = float(generation_loss(target.mean(0, keepdim=True).expand_as(target), target, hidden, "smooth_l1", "masked"))
     print(f"masked smooth L1: {losses[0]:.4f} -> {sum(losses[-4:]) / 4:.4f}, the mean map {mean:.4f}")
     assert sum(losses[-4:]) / 4 < mean < losses[0]

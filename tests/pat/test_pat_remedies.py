@@ -8,11 +8,15 @@ import pytest
 import torch
 
 from pat.align import pooled, resize
-from pat.config import Method
+from pat.config import ConfigError, Method, RunConfig
+from pat.data import load
+from pat.io import LocalIO
 from pat.losses import hcl_loss, hint_loss
 from pat.methods import create_method, method_options
 from pat.models import create_model
 from pat.moments import moments
+from pat.train import train_step
+from pat.training import Training
 from tests import tiny
 from tests.pat.test_pat import batch, build
 from tests.pat.test_train import timeless
@@ -208,3 +212,40 @@ def test_hints_over_the_teacher_s_variance(student: str) -> None:
     ]
     torch.testing.assert_close(method(images, targets)["hint"], torch.stack(shares).mean().detach())
     assert method.couples_samples and not create_method("fitnet", *models, tiny.task()).couples_samples
+
+
+def test_prompts_learn_at_their_own_rate(tmp_path: Path, teacher_file: Path) -> None:
+    """At so many times the recipe's, through its schedule, with its weight decay; all else of a step is the same."""
+
+    def training(folder: str, **options: object) -> tuple[Training, RunConfig]:
+        recipe = {"ema_decay": 0.0, "optimizer": "sgd", "weight_decay": 0.5, "clip_grad": 1.0}
+        given = {**tiny.SMALL_PAT, "feedback": "none", **options}
+        config = tiny.config(tiny.MLP, "pat", options=given, recipe={**recipe, "schedule": "step", "decay_epochs": 1})
+        return Training(config, LocalIO(tmp_path / folder), load(config.data, tmp_path), teacher_file, None), config
+
+    plain, config = training("plain")
+    assert plain.method.groups() == () and len(plain.optimizer.param_groups) == 2
+    (slow, other), (still, third) = training("slow", prompt_lr=0.25), training("still", prompt_lr=0.0)
+    batch = torch.randn(16, 3, 32, 32), torch.eye(10)[torch.arange(16) % 10], torch.arange(16)
+    for made in (plain, slow, still):
+        strengthened(made.method)
+        made.schedule.step_update(7)  # in the second epoch, at a tenth of the rate
+    before = {name: value.detach().clone() for name, value in plain.method.named_parameters()}
+    for made, settings in ((plain, config), (slow, other), (still, third)):
+        train_step(made, settings, *batch, 0)
+    states = [dict(made.method.named_parameters()) for made in (plain, slow, still)]
+    steps = [torch.cat([(s[n] - before[n]).flatten() for n in before if n.startswith("prompts.")]) for s in states]
+    assert steps[0].abs().max() > 1e-5 and not steps[2].any()
+    torch.testing.assert_close(steps[1], steps[0] / 4, rtol=1e-3, atol=1e-7)
+    for name in before:
+        if not name.startswith("prompts."):
+            assert all(torch.equal(state[name], states[0][name]) for state in states)
+
+
+def test_a_rate_of_the_prompts_is_part_of_a_run_where_it_is_not_the_recipe_s() -> None:
+    usual = tiny.config(method="pat")
+    assert "prompt_lr" not in usual.method.to_dict()["options"] and usual.method.options["prompt_lr"] == 1.0
+    assert tiny.config(method="pat", options={**tiny.SMALL_PAT, "prompt_lr": 1}).run_id == usual.run_id
+    assert tiny.config(method="pat", options={**tiny.SMALL_PAT, "prompt_lr": 0.1}).run_id != usual.run_id
+    with pytest.raises(ConfigError, match=r"prompt_lr = -0.1: a multiple of the recipe's rate"):
+        build(prompt_lr=-0.1)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pat.embedding import Embedding
+from pat.models import create_model
 from pat.suffix import Suffix
 from pat.taps import StageTaps, TapError
 from tests.pat.test_taps import MODELS, Size, build, count_calls
@@ -152,6 +153,32 @@ def test_what_cannot_be_cut_is_one_line(zero_head: bool) -> None:
     with unchanged(taps.model), pytest.raises(TapError, match="model 'hrnet_w18_small' cannot be run from") as told:
         Suffix(taps, embedding)
     assert "\n" not in str(told.value)
+
+
+def on_meta(name: str, size: Size) -> Suffix:
+    with torch.device("meta"):
+        model = create_model(name, 10, size)
+    return Suffix(StageTaps(model, size), Embedding(model, size))
+
+
+@pytest.mark.parametrize(("name", "size", "prefix"), ALL, ids=IDS)
+def test_shapes_alone_are_enough_to_be_cut(name: str, size: Size, prefix: int) -> None:
+    """What can be cut is so on meta tensors, where studies are planned."""
+    planned, (_, suffix) = on_meta(name, size), cut(name, size)
+    assert (planned.shape, planned.prefix_tokens) == (suffix.shape, suffix.prefix_tokens)
+    map_, tokens = (
+        torch.empty(2, *planned.shape, device="meta"),
+        torch.empty(2, prefix, planned.shape[0], device="meta"),
+    )
+    assert planned(map_, tokens if prefix else None)[0].shape == (2, 10)
+
+
+def test_shapes_alone_are_enough_to_be_refused() -> None:
+    with pytest.raises(TapError, match="model 'hrnet_w18_small' cannot be run from") as real:
+        cut("hrnet_w18_small", 64)
+    with pytest.raises(TapError) as planned:
+        on_meta("hrnet_w18_small", 64)
+    assert str(planned.value) == str(real.value)
 
 
 def test_a_model_that_breaks_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

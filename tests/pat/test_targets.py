@@ -11,10 +11,25 @@ from torch import Tensor
 
 from pat.align import pooled
 from pat.losses import hcl_loss, hint_loss, over_stages
-from pat.moments import moments, over, restandardised
-from pat.targets import compare
+from pat.moments import Asked, all_moments, moments, over, restandardised
+from pat.targets import Compared
+from pat.targets import compare as compare_stages
 
 SHAPES = [(3, 2, 4, 4), (2, 3, 5, 7), (1, 1, 1, 1), (1, 4, 3, 2), (4, 1, 2, 6)]
+
+
+def compare(
+    student: Tensor,
+    prompted: Tensor,
+    plain: Tensor,
+    shown: Tensor | None = None,
+    grid: tuple[int, ...] = (),
+    restandardise: bool = False,
+) -> Compared:
+    """Of a single stage."""
+    places, grids = [] if shown is None else [shown], [grid] if grid else []
+    (found,) = compare_stages([student], [prompted], [plain], places, grids, restandardise)
+    return found
 
 
 def maps(shape: tuple[int, ...], seed: int, offset: float = 0.0) -> Tensor:
@@ -226,3 +241,47 @@ def test_drift_trains_what_was_prompted_and_not_the_plain_map() -> None:
     single, double = prompted.clone().requires_grad_(), prompted.double().requires_grad_()
     spread = mean(literal_moments(plain.double(), None)[1])
     same(compare(plain, single, plain).drift, literal_mse(double, plain.double()) / spread, (single, double))
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("shape", [*SHAPES, (16, 24, 8, 8)])
+def test_sums_give_the_bits_of_torch_s_own(shape: tuple[int, ...], layout: torch.memory_format) -> None:
+    """Of variances that no gradient is asked of, far below the mean square too; of means but for a last bit."""
+    for offset in (0.0, 1.0, 100.0):
+        x = maps(shape, 1, offset).contiguous(memory_format=layout)
+        variance, mean = torch.var_mean(x, (0, 2, 3), correction=0)
+        (found,) = all_moments([Asked(x, None, spread=True)])
+        assert torch.equal(found.variance, variance)
+        torch.testing.assert_close(found.mean, mean, rtol=2e-7, atol=0)
+
+
+def test_stages_are_compared_side_by_side_as_each_alone() -> None:
+    """Of other shapes, in every way; without its gradient drift is the same number."""
+    shapes = [(2, 3, 5, 7), (2, 4, 4, 4)]
+    student, prompted, plain = ([maps(shape, seed, seed) for shape in shapes] for seed in range(3))
+    for restandardise, masked, grids in itertools.product((False, True), (False, True), ([], [(2, 2), (1, 3)])):
+        shown = [mask(shape) for shape in shapes] if masked else []
+        learnt = [x.clone().requires_grad_() for x in prompted]
+        together = compare_stages(student, learnt, plain, shown, grids, restandardise, drift_learns=False)
+        assert not any(stage.drift.requires_grad or stage.kept.requires_grad for stage in together)
+        for i, stage in enumerate(together):
+            places, grid = shown[i] if masked else None, grids[i] if grids else ()
+            alone = compare(student[i], prompted[i], plain[i], places, grid, restandardise)
+            assert all(torch.equal(value, getattr(alone, name)) for name, value in vars(stage).items())
+
+
+@pytest.mark.parametrize(("restandardise", "exchanges"), [(False, 1), (True, 2)])
+def test_workers_exchange_the_moments_of_all_stages_at_once(
+    restandardise: bool, exchanges: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes = [(2, 3, 5, 7), (2, 4, 4, 4), (2, 1, 2, 2)]
+    stages = [[maps(shape, seed, seed) for shape in shapes] for seed in range(3)]
+    alone = compare_stages(*stages, restandardise=restandardise)
+    told: list[Tensor] = []
+    monkeypatch.setattr("pat.moments.is_alone", lambda: False)
+    monkeypatch.setattr("pat.moments.gather_batch", lambda rows: told.append(rows) or rows)
+    found = compare_stages(*stages, restandardise=restandardise)
+    assert len(told) == exchanges
+    for one, other in zip(found, alone, strict=True):
+        for name, value in vars(one).items():
+            torch.testing.assert_close(value, getattr(other, name))

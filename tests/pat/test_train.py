@@ -180,7 +180,7 @@ print(tiny.run(configuration, Path(folder), Path(teacher)).student_sha256)
 """
 
 
-@pytest.mark.parametrize("method", ["kd", "pat"])
+@pytest.mark.parametrize("method", ["kd", pytest.param("pat", marks=pytest.mark.slow)])
 def test_threads_come_from_the_configuration_alone(method: str, tmp_path: Path, teacher_file: Path) -> None:
     found = set()
     for threads in ("1", "2"):
@@ -238,9 +238,6 @@ def test_checkpoints_of_others_are_refused(tmp_path: Path) -> None:
     tiny.run(tiny.config(), tmp_path, until=1)
     with pytest.raises(ConfigError, match="checkpoint belongs to another run"):
         tiny.run(tiny.config(tiny.MLP), tmp_path)
-    (tmp_path / CHECKPOINT).write_bytes(b"half a file")
-    with pytest.raises(ConfigError, match="checkpoint .* cannot be read"):
-        tiny.run(tiny.config(), tmp_path)
     with pytest.raises(ConfigError, match="no weights file given"):
         train(tiny.config(method="kd"), LocalIO(tmp_path / "kd"))
 

@@ -10,6 +10,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT)]
 
+import analysis.bulk  # noqa: E402
+import sweeps.engine.driver  # noqa: E402
 from sweeps import presets  # noqa: E402
 from sweeps.cli import main  # noqa: E402
 from sweeps.study import Search, Study  # noqa: E402
@@ -39,5 +41,6 @@ def chaos() -> Study:
 
 
 if __name__ == "__main__":
+    sweeps.engine.driver.GATHER_EVERY, analysis.bulk._WORTH = 3, 1
     presets.PRESETS[NAME] = chaos
     sys.exit(main(["--preset", NAME, *sys.argv[1:]]))

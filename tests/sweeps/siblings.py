@@ -15,7 +15,8 @@ from pat.io import IO
 from pat.models import create_student
 from pat.train import Outcome
 from sweeps.configs import teacher_run
-from sweeps.engine.driver import Driver, run_here
+from sweeps.engine.alone import run_here
+from sweeps.engine.driver import Driver
 from sweeps.engine.keep import Keep
 from sweeps.engine.siblings import provide_initial_runs
 from sweeps.pretraining import Pretraining
@@ -42,6 +43,7 @@ def drive(storage: Path, study: Study, keep: Keep = "all") -> tuple[Path, str]:
     folder, grown = open_study(storage, study)
     said = io.StringIO()
     driver = Driver(folder, grown, study, storage, stream=said, keep=keep)
+    driver.foresee()
     driver.adopt()
     provide_initial_runs(folder, driver.planner)
     run_here(driver)

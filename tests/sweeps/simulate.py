@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,8 @@ Fate = Callable[[Run], str]
 """How a run ends that is to end badly; else ""."""
 Clock = Callable[[Segment, int], float]
 """Seconds that a segment takes, given the epochs that its run has done before."""
+Flying = tuple[float, int, float, Segment]
+"""A segment in flight: its end, its number, its start."""
 
 
 def fake_run(run: Run, until: int, score: Score, status: str = "", epochs: Iterable[int] | None = None) -> RunState:
@@ -59,25 +62,43 @@ class Timeline:
         return sorted([(start, 1) for start, _, _ in self.segments] + [(end, -1) for _, end, _ in self.segments])
 
 
+@dataclass
+class Tuner:
+    """Hands out `limit` segments; then what is in flight pauses after its epoch, and the next Tuner begins `seconds`
+    later. `given`: segments so far."""
+
+    limit: float = math.inf
+    seconds: float = 5.0
+    given: int = 0
+
+
 def steps(
     planner: Planner,
     timeline: Timeline,
     clock: Clock,
     score: Score,
     fate: Fate = lambda run: "",
+    tuner: Tuner | None = None,
 ) -> Iterator[Segment]:
     """Drive a study to its end; gives each segment that has ended, once the planner knows of it."""
-    now, numbers = 0.0, itertools.count()
-    heap: list[tuple[float, int, float, Segment]] = []
+    now, numbers, tuner = 0.0, itertools.count(), tuner or Tuner()
+    heap: list[Flying] = []
     spent: Counter[str] = Counter()
     while True:
-        while len(heap) < timeline.devices and (kind := planner.kind()) is not None:
+        while tuner.given < tuner.limit and len(heap) < timeline.devices and (kind := planner.kind()) is not None:
             segment = planner.take(kind)
             assert segment is not None
+            tuner.given += 1
             done = planner.view.get(segment.run_id, NOT_STARTED).epochs
             heapq.heappush(heap, (now + clock(segment, done), next(numbers), now, segment))
         if not heap:
-            return
+            if planner.kind() is None:
+                return
+            now, tuner.given = now + tuner.seconds, 0
+            continue
+        if tuner.given == tuner.limit and len(heap) < timeline.devices:
+            heap = [_paused(flying, now, planner) for flying in heap]
+            heapq.heapify(heap)
         now, _, start, segment = heapq.heappop(heap)
         timeline.segments.append((start, now, segment))
         state = fake_run(segment.run, segment.until, score, fate(segment.run), planner.rungs)
@@ -90,3 +111,14 @@ def steps(
             planner.speeds.note(given_up.key, spent[given_up.run_id], state.epochs)
             planner.update(given_up.run_id, replace(state, status="pruned"))
         yield segment
+
+
+def _paused(flying: Flying, now: float, planner: Planner) -> Flying:
+    """A segment that ends with the epoch in which it is; its epochs take the same time."""
+    end, number, start, segment = flying
+    done = planner.view.get(segment.run_id, NOT_STARTED).epochs
+    epoch = (end - start) / (segment.until - done)
+    more = max(1, math.ceil((now - start) / epoch))
+    if done + more >= segment.until:
+        return flying
+    return start + more * epoch, number, start, replace(segment, until=done + more)

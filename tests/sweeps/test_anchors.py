@@ -16,12 +16,12 @@ from small import CNN_STUDENT, CNN_TEACHER, MLP_STUDENT, RECIPE, VIT_TEACHER, si
 
 from pat.config import ConfigError, RunConfig
 from sweeps.configs import default_options
-from sweeps.costs.speeds import Speeds
 from sweeps.planning.anchors import anchors_of
+from sweeps.planning.chain import chain_seconds
 from sweeps.planning.planner import Key, Planner, plan
-from sweeps.planning.search import draw_wave
-from sweeps.planning.spaces import lies_in_space
-from sweeps.planning.units import Runs
+from sweeps.planning.search import draw_wave, lies_in_space
+from sweeps.planning.speeds import Speeds
+from sweeps.planning.units import Runs, keys
 from sweeps.store import open_study
 from sweeps.study import Cell, Search, Study, TeacherFile
 
@@ -49,7 +49,7 @@ def undisturbed() -> Planner:
 
 def first_wave(planner: Planner, pair: tuple[str, str]) -> list[dict[str, Any]]:
     """The settings of a cell's first wave, those of its search runs in the order of their drawing."""
-    return planner._waves[Cell(*pair, "kd"), 0][1]
+    return [dict(options) for options in planner.waves[Cell(*pair, "kd"), 0]]
 
 
 def best_of_first_wave(planner: Planner, pair: tuple[str, str]) -> dict[str, Any]:
@@ -60,6 +60,16 @@ def best_of_first_wave(planner: Planner, pair: tuple[str, str]) -> dict[str, Any
         if state.status == "finished":
             found[state.score("raw", 6)] = options
     return found[max(found)]
+
+
+def test_the_longest_chain_leads_over_the_search_of_an_anchor() -> None:
+    """Its teacher, its search, then that of a cell which waits for it, and the confirmation there."""
+    study = anchored()
+    planner, speeds = Planner(study, {}), Speeds(dict.fromkeys(keys(study), 2.0))
+    assert chain_seconds(planner, speeds) == 2.0 * (6 + 6 + 6 + 6)
+    (teacher,) = (segment for segment in planner.ready() if segment.cell.student == CNN_TEACHER)
+    assert chain_seconds(planner, speeds, {teacher.run_id: 5.0}) == 2.0 * (6 + 6 + 6 + 6) - 5.0
+    assert chain_seconds(undisturbed(), speeds) == 0.0
 
 
 def test_cells_take_over_the_best_setting_after_their_default() -> None:
@@ -149,7 +159,6 @@ def test_a_wave_never_consists_of_anchors_alone() -> None:
     assert draw_wave(study, cell, 1, [], warm) == draw_wave(study, cell, 1, [])
 
 
-@pytest.mark.filterwarnings("ignore:The value 99.0")
 def test_settings_outside_the_space_are_dropped() -> None:
     cell = Cell(*SAME, "pat")
     study = anchored(methods=("pat",), choices={"pat": {"regions": (8, 16)}}, options={"pat": {"region_dim": 64}})

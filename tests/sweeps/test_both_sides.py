@@ -20,11 +20,12 @@ from sweeps.costs.forecast import Phase, forecast
 from sweeps.costs.plan_text import plan_text
 from sweeps.costs.probe_file import Probe, read_probes, write_probes
 from sweeps.costs.probing import _missing
-from sweeps.costs.speeds import Speeds
-from sweeps.engine.driver import Driver, run_here
+from sweeps.engine.alone import run_here
+from sweeps.engine.driver import Driver
 from sweeps.looking.picture import Picture, Running
 from sweeps.looking.status_text import cell_states
 from sweeps.planning.planner import Planner
+from sweeps.planning.speeds import Speeds
 from sweeps.planning.units import Key
 from sweeps.store import open_study
 from sweeps.study import Cell, Search, Study

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -9,6 +10,7 @@ import pathlib
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,14 +21,17 @@ from small import small_study
 
 import pat
 import sweeps.cli
+from analysis.live import FILE, LOCK
 from sweeps.__main__ import main as train_main
-from sweeps.cli import guarded, main
+from sweeps.cli import main
+from sweeps.command import guarded
 from sweeps.costs.devices import Devices, agree
-from sweeps.engine.driver import Driver, run_here
+from sweeps.engine.alone import run_here
+from sweeps.engine.driver import Driver
 from sweeps.engine.jobs import STOP
 from sweeps.engine.lock import locked
 from sweeps.presets import PRESETS
-from sweeps.store import open_study
+from sweeps.store import grown_study, open_study, read_study, write_study
 from tests.pat import dense_tasks as dense
 
 ROOT = Path(__file__).parents[2]
@@ -93,8 +98,9 @@ def test_the_script_by_itself(tmp_path: Path) -> None:
 
 @pytest.fixture
 def uncounted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Plans neither count FLOPs nor probe, which takes minutes."""
-    monkeypatch.setattr("sweeps.costs.expect.images_of", lambda data, root: None)
+    """Plans neither count FLOPs nor probe nor try settings, which takes minutes."""
+    for place in ("sweeps.costs.expect", "sweeps.cli"):
+        monkeypatch.setattr(f"{place}.images_of", lambda data, root: None)
     monkeypatch.setattr("sweeps.cli.local_devices", lambda *rest: Devices("a small box", False, 2, 1.0))
 
 
@@ -215,6 +221,13 @@ def test_what_does_not_suit_masks_is_said_before_any_work(
             ],
             "cannot be read",
         ),
+        (
+            [
+                *("train", "--student", "vit_nano_patch8_32", "--teacher", "vit_micro_patch8_32", "--data", "digits"),
+                *("--option", "prompt_depth=[0, 3]"),
+            ],
+            "prompt_depth = (0, 3): different stages from 1 to 4",
+        ),
     ],
 )
 def test_bad_single_runs_are_one_line(
@@ -222,16 +235,19 @@ def test_bad_single_runs_are_one_line(
 ) -> None:
     given = [*arguments, "--storage", str(tmp_path)] if arguments else arguments
     assert train_main(given) == 2
-    error = capsys.readouterr().err
-    assert words in error and error.count("\n") == 1
+    said = capsys.readouterr()
+    assert words in said.err and said.err.count("\n") == 1
+    assert "run " not in said.out and not list(tmp_path.glob("**/run.parquet")), "before any work"
 
 
 @pytest.mark.usefixtures("small_preset", "uncounted")
-@pytest.mark.parametrize(("answer", "flags", "code"), [("n", [], 2), ("y", [], 0), ("", ["--yes"], 0), (None, [], 0)])
+@pytest.mark.parametrize(
+    ("answer", "flags", "code"), [("n", [], 2), ("y", [], 0), ("", ["--yes"], 0), (None, [], 4), (None, ["--yes"], 0)]
+)
 def test_a_dear_study_asks_before_it_starts(
     answer: str | None, flags: list[str], code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only where somebody sits at a terminal, and not with --yes."""
+    """Where nobody sits at a terminal it starts with a flag alone."""
     monkeypatch.setattr("sweeps.costs.forecast.ASK_ABOVE", 0.0)
     monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: answer is not None))
     monkeypatch.setattr("builtins.input", lambda question: answer)
@@ -246,6 +262,78 @@ def test_a_dear_study_asks_before_it_starts(
 
     assert guarded(start, verbose=False) == code and len(started) == (code == 0)
     assert (folder / "forecast.json").exists() == (code == 0)
+
+
+@pytest.fixture
+def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command's way through a study, driven in this process; every study is a dear one."""
+    monkeypatch.setattr("sweeps.engine.cluster.ray_running", lambda *rest: contextlib.nullcontext())
+    monkeypatch.setattr("sweeps.cli.cluster_devices", lambda *rest, **more: Devices("", False, 2, 1.0))
+    monkeypatch.setattr("sweeps.engine.launch.launch", lambda driver, *rest, **more: run_here(driver))
+    monkeypatch.setattr("sweeps.costs.forecast.ASK_ABOVE", 0.0)
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
+
+
+def _answer(monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
+    monkeypatch.setattr("builtins.input", lambda question: answer)
+
+
+def _kept(folder: Path) -> dict[str, bytes]:
+    """What a study's folder says, without the lock and the sign of life."""
+    found = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {name: path.read_bytes() for name, path in found.items() if name not in (LOCK, FILE)}
+
+
+@pytest.mark.usefixtures("replayed", "small_preset", "uncounted", "without_ray")
+def test_a_typo_that_is_answered_with_no_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither where the study is new, nor where it is there; after a yes it is what was asked for."""
+    command, folder = ["--preset", "small", "--storage", str(tmp_path)], tmp_path / "small"
+    _answer(monkeypatch, "n")
+    assert main([*command, "--trials", "400"]) == 2 and _kept(folder) == {}
+    _answer(monkeypatch, "y")
+    assert main(command) == 0
+    before = _kept(folder)
+    _answer(monkeypatch, "n")
+    assert main([*command, "--trials", "400", "--seeds", "9"]) == 2 and _kept(folder) == before
+    _answer(monkeypatch, "y")
+    assert main([*command, "--seeds", "3"]) == 0
+    assert (grown := read_study(folder)) is not None and (grown.seeds, grown.search.trials) == (3, 4)
+
+
+@pytest.mark.usefixtures("small_preset", "uncounted")
+def test_a_second_driver_that_is_refused_changes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, _ = open_study(tmp_path, small_study())
+    before = _kept(folder)
+    with locked(folder):
+        assert main(["--preset", "small", "--storage", str(tmp_path), "--seeds", "9"]) == 2
+    assert "works on the study" in capsys.readouterr().err and _kept(folder) == before
+
+
+@pytest.mark.usefixtures("uncounted", "without_ray")
+def test_a_mistyped_run_is_refused_before_there_is_a_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mistyped = small_study(initial={":mixer_nano_patch8_32": f"run:{'0' * 16}"})
+    monkeypatch.setitem(PRESETS, "small", lambda: mistyped)
+    assert main(["--preset", "small", "--storage", str(tmp_path), "--yes"]) == 2
+    assert "has that run" in capsys.readouterr().err and _kept(tmp_path / "small") == {}
+
+
+@pytest.mark.usefixtures("uncounted")
+def test_rungs_inside_a_warmup_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where a study begins; one that has begun goes on."""
+    slow = {name: replace(recipe, warmup_epochs=2) for name, recipe in small_study().students.items()}
+    monkeypatch.setitem(PRESETS, "small", lambda: small_study(students=slow))
+    assert main(["--preset", "small", "--storage", str(tmp_path), "--plan"]) == 2
+    words = "search.rungs = (0.3333333333333333, 1.0): the first one is at epoch 2 of 'mixer_nano_patch8_32'"
+    said = capsys.readouterr().err
+    assert words in said and "warm-up of 2 epochs; more than 0.333 is needed" in said and said.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+    folder = tmp_path / "small"
+    write_study(folder, small_study(students=slow))
+    assert grown_study(folder, small_study(students=slow)).students == slow
 
 
 def test_stopping_a_study_that_nobody_drives(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

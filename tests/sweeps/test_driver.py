@@ -20,7 +20,9 @@ from analysis.schema import EPOCH_VOLATILE, RUN_VOLATILE
 from pat.config import ConfigError, RunConfig
 from pat.io import IO
 from pat.train import Outcome
-from sweeps.engine.driver import LOST_LIMIT, UNBEGUN_LIMIT, Driver, run_here
+from sweeps.engine.alone import run_here
+from sweeps.engine.driver import Driver
+from sweeps.engine.health import LOST_LIMIT, UNBEGUN_LIMIT, Failure
 from sweeps.engine.jobs import WHERE
 from sweeps.engine.keep import KEEP, Keep, retry
 from sweeps.engine.progress import duration
@@ -154,7 +156,7 @@ def lose(driver: Driver, run_id: str, begun: bool = True, preempted: bool = Fals
     """The process of a run dies, while it trains or before, alone or with its machine."""
     if begun:
         storage.write_file(driver.folder, f"runs/{run_id}/{WHERE}", b"{}")
-    driver.lost(run_id, "killed", preempted)
+    driver.lost(run_id, Failure("killed", preempted=preempted))
 
 
 @pytest.mark.usefixtures("replayed")

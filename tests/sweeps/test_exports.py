@@ -20,9 +20,11 @@ from tensorboardX.record_writer import masked_crc32c
 from analysis import ledger, read_epochs, read_runs, storage
 from analysis.schema import MATRIX_SCHEMA
 from pat.config import RunConfig
+from pat.methods import method_options
 from sweeps.__main__ import main
 from sweeps.configs import student_run, teacher_run
-from sweeps.engine.driver import Driver, run_here
+from sweeps.engine.alone import run_here
+from sweeps.engine.driver import Driver
 from sweeps.planning.search import draw_wave
 from sweeps.store import open_study
 from sweeps.study import Cell, Search
@@ -97,6 +99,19 @@ def test_searches_are_read_back_by_optuna(folder: Path, tmp_path: Path, form: st
     assert failed.user_attrs["message"] == "no such pixels"
     assert study.best_value == max(trial.value for trial in study.trials if trial.value is not None)
     assert [path.name for path in tmp_path.rglob("_*")] == []
+
+
+def test_what_was_searched_before_an_option_joined_had_its_default(folder: Path, tmp_path: Path) -> None:
+    row = ledger.read_run(folder, searched(folder)[0])
+    assert row is not None
+    options = json.loads(row["options"])
+    weight = options["weight"]
+    ledger.write_run(folder, {**row, "options": json.dumps({"weight": weight})})
+    assert main(["export", str(folder), "optuna", str(tmp_path / "a.log")]) == 0
+    ledger.write_run(folder, row)
+    study = optuna.load_study(study_name=str(CELL), storage=JournalStorage(JournalFileBackend(str(tmp_path / "a.log"))))
+    (found,) = (trial for trial in study.trials if trial.user_attrs["run_id"] == row["run_id"])
+    assert found.params == {"weight": weight, "temperature": method_options("kd")["temperature"]}
 
 
 def events(path: Path) -> list[Event]:

@@ -26,7 +26,10 @@ from pat.io import IO
 from pat.memory import Measures, OutOfMemory
 from pat.models import create_model, sha256
 from pat.train import Outcome
-from sweeps.engine.driver import Driver, Fatal, run_here
+from sweeps.engine.alone import run_here
+from sweeps.engine.driver import Driver
+from sweeps.engine.endings import Fatal
+from sweeps.engine.jobs import STOP
 from sweeps.store import open_study
 from sweeps.study import Search, Study, TeacherFile
 
@@ -192,7 +195,7 @@ def test_a_study_that_is_asked_to_stop_pauses_after_an_epoch(tmp_path: Path) -> 
     driver = start(tmp_path, study)
     job = driver.next_job(1)
     assert job is not None
-    (driver.folder / sweeps.engine.runs.STOP).touch()
+    (driver.folder / STOP).touch()
     assert sweeps.engine.runs.execute(job) == "paused" and len(read_epochs(driver.folder)) == 1
     driver.ended(job.run.run_id)
     other, _, _ = drive(tmp_path / "undisturbed", study)

@@ -11,13 +11,18 @@ from hypothesis import strategies as st
 from small import CNN_TEACHER, simulate, small_study
 
 from pat.config import RunConfig
-from sweeps.costs.expect import Expected, Size, configs
+from sweeps.costs.devices import Devices, _devices, agree, cluster_devices
+from sweeps.costs.expect import Expected, Images, Size, configs
 from sweeps.costs.forecast import Forecast, Phase, forecast, gpu_share, needs_confirmation
 from sweeps.costs.predicted import FILE, predicted_against_actual, remember
-from sweeps.costs.probe_file import Probe
-from sweeps.costs.speeds import Speeds
-from sweeps.engine.driver import Driver, run_here
+from sweeps.costs.probe_file import Probe, write_probes
+from sweeps.costs.probing import Kind, kind_here
+from sweeps.engine.alone import run_here
+from sweeps.engine.cluster import Node
+from sweeps.engine.driver import Driver
 from sweeps.planning.planner import Planner
+from sweeps.planning.speeds import Speeds
+from sweeps.planning.units import keys
 from sweeps.store import open_study
 from sweeps.study import Search, Study
 
@@ -115,7 +120,7 @@ def test_a_teacher_that_failed_leaves_only_what_does_not_need_it() -> None:
 def test_disk_by_what_is_kept() -> None:
     found = foresee(Planner(small_study(), {}), slots=3).disk
     assert found is not None
-    records, running, waiting = 38 * 40_000, 2 * 3 * 10**6, 4 * 4 * 10**6
+    records, running, waiting = 38 * 40_000, 3 * 3 * 10**6, 4 * 4 * 10**6
     end = {"all": 2 + 4 + 4 * 2 + 16, "best": 2 + 2 + 4 * 2, "none": 2}
     most = {"all": end["all"], "best": 2 + 4 + 16, "none": 2}
     assert found.end == {keep: count * 1000 + records for keep, count in end.items()}
@@ -153,6 +158,46 @@ def needing(peak_bytes: int | None, workers: int = 1) -> Probe:
 )
 def test_one_share_for_all(probes: list[Probe], cpus: int, threads: int, share: float) -> None:
     assert gpu_share(probes, 80 * GB, cpus, threads) == share
+
+
+def test_what_was_not_probed_may_need_everything() -> None:
+    assert gpu_share([needing(GB), None], 80 * GB, 16, 1) == 1.0
+
+
+def test_a_share_is_one_that_every_kind_of_gpu_has_room_for(tmp_path: Path) -> None:
+    """Runs of 12 GB: five on 80 GB, one on 24 GB."""
+    study = small_study()
+    kinds = [Kind("big", 80 * GB, "A"), Kind("small", 24 * GB, "B")]
+    for kind in kinds:
+        found = (Probe(*key.cell, kind.name, 1, 1, peak_bytes=12 * GB, kind=key.kind) for key in configs(study))
+        write_probes(tmp_path, found)
+    machines = [(16.0, 2.0), (16.0, 2.0)]
+    assert _devices(study, tmp_path, kinds[:1], machines) == Devices("big", True, 20, 1 / 5)
+    assert _devices(study, tmp_path, kinds, machines) == Devices("big", True, 4, 1.0)
+    unprobed = [*kinds[:1], Kind("new", 80 * GB)]
+    assert _devices(study, tmp_path, unprobed, machines).share == 1.0
+    assert _devices(study, tmp_path, [], machines) == Devices("", True, 4, 1.0), "nobody answered"
+    assert _devices(replace(study, gpu_share=0.5), tmp_path, kinds, machines).share == 0.5
+
+
+def test_a_start_on_cpus_uses_the_probes_of_the_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It makes none itself; without any, it says that its times are counted ones."""
+    monkeypatch.setattr("sweeps.engine.cluster.nodes", lambda: [Node(2.0, 0.0)])
+    monkeypatch.setattr("sweeps.costs.expect.images_of", lambda data, root: Images(100, 10, 10, 10))
+    study = small_study()
+    for probed in (False, True):
+        if probed:
+            kind = kind_here().name
+            write_probes(
+                tmp_path, (Probe(*key.cell, kind, 1, 1, epoch_seconds=7.0, kind=key.kind) for key in keys(study))
+            )
+        said, planner = list[str](), Planner(study, {})
+        devices = cluster_devices(study, tmp_path, tmp_path, said.append, probing=False)
+        assert (devices.slots, devices.share, devices.gpus) == (2, 1.0, False) and not said
+        agree(planner, tmp_path, tmp_path, devices, None, "all", False, said.append)
+        assert ("FLOPs at an assumed" in said[-1]) == (not probed) == (len(said) == 2)
+        assert {planner.speeds.source(key) for key in keys(study)} == {"probe" if probed else "flops"}
+    assert {planner.speeds.seconds(key) for key in keys(study)} == {7.0}
 
 
 def test_what_fits() -> None:

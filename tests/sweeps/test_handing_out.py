@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from simulate import Timeline, fake_run, steps
 from small import CNN_TEACHER, MLP_STUDENT, RECIPE, VIT_TEACHER, fake_score, simulate, small_study
 
-from sweeps.costs.speeds import Speeds
 from sweeps.planning.planner import Key, Planner
+from sweeps.planning.speeds import Speeds
 from sweeps.planning.units import Run
 from sweeps.planning.urgency import Queue, Urgency
 from sweeps.study import Cell, Search, TeacherFile
@@ -90,6 +90,17 @@ def test_teachers_go_first_and_then_the_longest_chain() -> None:
     planner.speeds = Speeds(probed={pat: 0.1, kd: 9.0})
     planner.resort()
     assert [segment.cell.method for segment in planner.ready() if segment.cell.teacher][:4] == ["kd"] * 4
+
+
+def test_baselines_go_right_after_the_teachers() -> None:
+    """However short they are: a gain can be shown as soon as a cell has a confirmed run."""
+    study = small_study()
+    planner = Planner(study, {}, speeds=Speeds(probed={Key("cell", cell): 9.0 for cell in study.cells()}))
+    ended = [
+        segment.phase
+        for segment in steps(planner, Timeline(1), lambda segment, done: 1.0, lambda run, e: fake_score(run.config, e))
+    ]
+    assert ended[:6] == ["teacher"] * 2 + ["scratch"] * 4 and "scratch" not in ended[6:]
 
 
 def test_kinds_of_segments_are_served_apart() -> None:

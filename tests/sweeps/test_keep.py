@@ -18,9 +18,11 @@ from analysis.schema import PHASES
 from pat.config import RunConfig
 from pat.io import IO, STUDENT
 from pat.train import Outcome
-from sweeps.engine.driver import Driver, run_here, unsynced_models
+from sweeps.engine.alone import run_here
+from sweeps.engine.driver import Driver
 from sweeps.engine.jobs import run_folder
 from sweeps.engine.keep import KEEP, drop_students, outlives
+from sweeps.planning.unsynced import unsynced_models
 from sweeps.store import open_study
 
 

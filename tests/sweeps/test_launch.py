@@ -11,6 +11,7 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -24,11 +25,14 @@ from pat.config import ConfigError, Data
 from pat.models import create_model, sha256
 from sweeps.costs.devices import cluster_devices
 from sweeps.costs.probe_file import read_probes
-from sweeps.engine.cluster import Node, address, preempted, slots, why_lost
-from sweeps.engine.driver import Driver, Fatal
+from sweeps.engine.cluster import Node, preempted, slots, why_lost
+from sweeps.engine.driver import Driver
+from sweeps.engine.endings import Fatal
+from sweeps.engine.health import here
 from sweeps.engine.launch import _share, launch
 from sweeps.engine.lock import locked
 from sweeps.planning.units import Key
+from sweeps.started import address
 from sweeps.store import open_study
 from sweeps.study import Cell, Search, Study, TeacherFile
 
@@ -67,11 +71,49 @@ class TestOnRay:
         def refused(values: dict[str, object]) -> None:
             from ray import tune
 
-            tune.report({"epochs": 0, "fatal": "cannot write x: No space left on device"})
+            failure = ["cannot write x: No space left on device", "stop", True]
+            tune.report({"epochs": 0, "failure": failure, "place": ["here", ""]})
 
         _, driver = prepare(tmp_path, small_study())
         with pytest.raises(Fatal, match="No space left"):
             launch(driver, work=refused)
+
+    def test_a_sick_device_ends_its_process_and_the_run_goes_on_in_another(
+        self, tmp_path: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """At first the only place gives every segment back."""
+        folder, driver = prepare(tmp_path, small_study())
+        unlucky, note = driver.planner.ready()[0].run_id, tmp_path / "pids"
+        until = time.time() + 5
+        monkeypatch.setattr(driver.health, "closed", lambda now: {here(): until - now} if now < until else {})
+        declined: list[str] = []
+        decline = driver.declined
+        monkeypatch.setattr(driver, "declined", lambda run, place: (declined.append(run), decline(run, place)))
+
+        def work(values: dict[str, Any]) -> None:
+            import os
+
+            import sweeps.engine.runs
+            import sweeps.engine.segments
+
+            def train(config: Any, world: Any, **rest: Any) -> Any:
+                if config.run_id == unlucky:
+                    with note.open("a") as file:
+                        file.write(f"{os.getpid()}\n")
+                    if len(note.read_text().split()) == 1:
+                        raise OSError(5, "Input/output error")
+                return fake_train(config, world, **rest)
+
+            sweeps.engine.runs.train = train
+            sweeps.engine.segments.run_one(values)
+
+        launch(driver, work=work)
+        first, second = map(int, note.read_text().split())
+        assert declined and not driver.planner.aside
+        assert first != second and not Path("/proc", str(first)).exists()
+        row = read_runs(folder).set_index("run_id").loc[unlucky]
+        assert driver.planner.complete and (row["status"], row["retries"]) == ("finished", 1)
+        same(folder, undisturbed)
 
     def test_more_is_asked_for_than_there_is(self, tmp_path: Path, undisturbed: Path) -> None:
         """A cluster that may grow, and does not: what waits for a machine takes its turn on those that are there."""

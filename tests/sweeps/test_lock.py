@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -16,9 +17,16 @@ from typing import Any
 
 import pytest
 
+from analysis.live import read_driver
 from pat.config import ConfigError
+from sweeps.__main__ import main as stop
+from sweeps.cli import main
 from sweeps.engine import lock
+from sweeps.engine.jobs import STOP
 from sweeps.engine.lock import FILE, Pulse, locked, read_pulse
+from sweeps.engine.repeat import repeating
+from sweeps.presets import preset
+from sweeps.store import open_study
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +53,7 @@ def test_the_second_driver_is_refused_with_the_first_ones_pid(tmp_path: Path) ->
     assert read_pulse(tmp_path)["ended"] == "done"
 
 
-def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
+def test_the_lock_of_a_killed_process_is_free(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code = (
         "import time; from pathlib import Path; from sweeps.engine.lock import locked\n"
         f"with locked(Path({str(tmp_path)!r})): time.sleep(60)"
@@ -59,7 +67,13 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     other.send_signal(signal.SIGKILL)
     other.wait()
     assert read_pulse(tmp_path)["ended"] == ""
+    driver = read_driver(tmp_path)
+    assert driver is not None and driver.gone and not driver.alive, "seen at once, not after a minute"
+    assert stop(["stop", str(tmp_path)]) == 2 and not (tmp_path / STOP).exists()
+    assert f"pid {other.pid} on {socket.gethostname()}, is gone since" in capsys.readouterr().err
     with locked(tmp_path):
+        alive = read_driver(tmp_path)
+        assert alive is not None and alive.alive
         assert read_pulse(tmp_path)["pid"] == os.getpid()
 
 
@@ -115,3 +129,55 @@ def test_the_last_beat_says_how_it_ended(tmp_path: Path) -> None:
         raise RuntimeError("no room\nand more")
     found = read_pulse(tmp_path)
     assert (found["ended"], found["running"]) == ("no room", [1])
+
+
+def test_a_fact_that_cannot_be_told_stops_no_beat(tmp_path: Path) -> None:
+    """What was told before is told on; and an error of the work is what comes out, not that of the beat."""
+    with pytest.raises(RuntimeError, match="the work"), locked(tmp_path) as pulse:
+        pulse.facts = lambda: {"running": [1]}
+        pulse.beat()
+        pulse.facts = lambda: {}["planner"]
+        before = read_pulse(tmp_path)["beat"]
+        deadline = time.monotonic() + 20
+        while read_pulse(tmp_path)["beat"] == before and time.monotonic() < deadline:
+            time.sleep(0.05)
+        found = read_pulse(tmp_path)
+        assert found["beat"] != before and found["running"] == [1] and "KeyError" in found["untold"]
+        raise RuntimeError("the work")
+    assert read_pulse(tmp_path)["ended"] == "the work"
+
+
+def test_what_is_repeated_goes_on_after_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    calls: list[int] = []
+
+    def step() -> None:
+        calls.append(1)
+        raise ValueError("no luck")
+
+    with repeating(step, 0.01):
+        deadline = time.monotonic() + 20
+        while len(calls) < 3 and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert len(calls) >= 3 and capsys.readouterr().err == "warning: ValueError: no luck\n"
+
+
+def test_a_file_system_without_locks_is_no_other_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(file: object, how: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(lock.fcntl, "flock", flock)
+    with pytest.raises(ConfigError, match="cannot be locked: No locks available"), locked(tmp_path):
+        pass
+
+
+def test_a_damaged_record_is_named_and_the_sign_of_life_says_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = preset("digits")
+    folder, _ = open_study(tmp_path, study)
+    (folder / "runs" / "ab").mkdir(parents=True)
+    (folder / "runs" / "ab" / "run.parquet").write_bytes(b"PAR1 and no more")
+    code = main(["--preset", "digits", "--storage", str(tmp_path), "--data-root", str(tmp_path)])
+    error = capsys.readouterr().err
+    assert code == 2 and "ab/run.parquet" in error and "internal" not in error
+    assert "ab/run.parquet" in read_pulse(folder)["ended"]

@@ -18,8 +18,8 @@ import sweeps.planning.planner
 from pat.config import Method, RunConfig
 from sweeps.configs import student_run, teacher_run
 from sweeps.costs.disk import RECORD_BYTES
-from sweeps.costs.speeds import Speeds
 from sweeps.planning.planner import Planner, plan
+from sweeps.planning.speeds import Speeds
 from sweeps.planning.units import Key, Run, Runs, keys
 from sweeps.study import Cell, Search, Study
 

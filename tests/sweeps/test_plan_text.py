@@ -14,7 +14,8 @@ from sweeps.costs.expect import Images, configs, counted_seconds, expect, images
 from sweeps.costs.flops import Count, Work
 from sweeps.costs.plan_text import plan_text
 from sweeps.costs.probe_file import Probe, write_probes
-from sweeps.engine.driver import Driver, run_here
+from sweeps.engine.alone import run_here
+from sweeps.engine.driver import Driver
 from sweeps.looking.words import number, size, span
 from sweeps.planning.planner import Key, Planner
 from sweeps.presets import preset

@@ -17,10 +17,10 @@ from pat.methods import list_methods
 from sweeps.configs import default_options
 from sweeps.planning.matrix import matrix_rows
 from sweeps.planning.planner import Key, Plan, Planner, plan
-from sweeps.planning.search import Result, _told, draw_wave, seed_of
-from sweeps.planning.spaces import lies_in_space, searchable, suggest
+from sweeps.planning.search import Result, complete, draw_wave, lies_in_space, seed_of, suggest, told
 from sweeps.planning.units import Run, Runs, Segment, as_text
 from sweeps.planning.view import RunState
+from sweeps.spaces import SPACES
 from sweeps.study import SEARCH_SEED, Cell, Search, Study, TeacherFile
 
 CELL = Cell(CNN_TEACHER, MLP_STUDENT, "kd")
@@ -62,10 +62,10 @@ def test_every_wave_of_every_cell_and_study_draws_anew() -> None:
     assert len(seeds) == 2 * 3 * 3
 
 
-@pytest.mark.parametrize("method", [method for method in list_methods() if searchable(method)])
+@pytest.mark.parametrize("method", [method for method in list_methods() if SPACES.get(method)])
 def test_numbers_are_drawn_by_their_logarithm(method: str) -> None:
     trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(0)).ask()
-    suggest(small_study(options={}), CELL._replace(method=method), trial)
+    suggest(small_study(options={}).space(method), trial)
     ranges = [kind for kind in trial.distributions.values() if isinstance(kind, FloatDistribution)]
     assert ranges and all(kind.log for kind in ranges)
 
@@ -75,7 +75,7 @@ def test_what_optuna_is_told() -> None:
     study, scores = one_cell(), ((2, 70.0), (6, 60.0))
     options = draw_wave(study, CELL, 0, [])[1]
     done, given_up, lost = (
-        _told(study, CELL, Result(options, status, reached))
+        told(study.space("kd"), Result(options, status, reached))
         for status, reached in (("finished", scores), ("pruned", scores[:1]), ("failed", scores[:1]))
     )
     assert (done.state, done.value, done.intermediate_values) == (TrialState.COMPLETE, 60.0, dict(scores))
@@ -95,7 +95,7 @@ def test_choices_of_an_option_that_the_space_leaves_alone_are_drawn() -> None:
     study = replace(small_study(options={}), methods=("pat",), choices={"pat": {"feature_stages": stages}})
     cell, sampler = CELL._replace(method="pat"), optuna.samplers.RandomSampler(0)
     trials = optuna.create_study(sampler=sampler)
-    drawn = [suggest(study, cell, trials.ask()) for _ in range(20)]
+    drawn = [complete(study, cell, suggest(study.space("pat"), trials.ask())) for _ in range(20)]
     assert {options["feature_stages"] for options in drawn} == set(stages)
     assert all(lies_in_space(study, cell, options) for options in drawn)
     assert not lies_in_space(study, cell, {**drawn[0], "feature_stages": 1})

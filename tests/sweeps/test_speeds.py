@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.costs.speeds import Speeds
+from sweeps.planning.speeds import Speeds
 from sweeps.planning.units import Key
 from sweeps.study import Cell
 
@@ -70,5 +70,5 @@ def test_a_cell_of_which_nothing_is_known_takes_as_long_as_the_others() -> None:
 
 
 def test_importing_it_brings_no_torch() -> None:
-    code = "import sys, sweeps.costs.speeds; sys.exit('torch' in sys.modules)"
+    code = "import sys, sweeps.planning.speeds; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])

@@ -18,6 +18,7 @@ import pytest
 from analysis import ledger, storage
 from analysis.schema import MATRIX_SCHEMA
 from sweeps.__main__ import main
+from sweeps.costs.plan_text import _closed
 from sweeps.looking import status
 from sweeps.looking.picture import Reader
 from sweeps.looking.status_text import cell_states, status_text
@@ -108,6 +109,17 @@ def test_a_share_that_only_the_driver_knows(study: Path, capsys: pytest.CaptureF
         drive(study, gpu_share=share)
         main(["status", str(study)])
         assert f"spent   {hours} device-hours" in capsys.readouterr().out
+
+
+def test_a_device_that_gets_no_work(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sick = {"place": "node3 GPU 2", "seconds": 3010.0, "failures": 3, "last": "CUDA error"}
+    for ended, said in (("", True), ("done", False)):
+        drive(study, closed=[sick, sick | {"place": "node4", "seconds": 1.0}], ended=ended, age=2)
+        main(["status", str(study)])
+        text = capsys.readouterr().out
+        line = "node3 GPU 2 gets no work for 50 min, after 3 failures in a row, the last: CUDA error"
+        assert (f"closed  {line}" in text) == said and "node4" not in text
+        assert _closed(study) == [line] * said, "what a plan says"
 
 
 def test_a_driver_that_is_gone(study: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,7 +20,8 @@ from sweeps.__main__ import main
 from sweeps.costs.expect import configs
 from sweeps.costs.flops import Count, Work
 from sweeps.costs.plan_text import plan_text
-from sweeps.engine.driver import Driver, run_here
+from sweeps.engine.alone import run_here
+from sweeps.engine.driver import Driver
 from sweeps.planning.anchors import anchors_of
 from sweeps.planning.planner import Key, Planner
 from sweeps.store import open_study

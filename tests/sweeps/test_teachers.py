@@ -18,7 +18,8 @@ from pat.models import create_student, create_teacher, sha256
 from sweeps.__main__ import main as train_main
 from sweeps.cli import main
 from sweeps.costs.devices import Devices
-from sweeps.engine.driver import Driver, run_here
+from sweeps.engine.alone import run_here
+from sweeps.engine.driver import Driver
 from sweeps.planning.planner import Planner
 from sweeps.planning.units import Segment
 from sweeps.presets import PRESETS

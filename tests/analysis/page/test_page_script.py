@@ -38,6 +38,8 @@ async function steps() {
   header("small", "name").click(); result.names = column("small", 0);
   const filter = q("#table-small input[type=search]");
   filter.value = "run1 Cnn"; filter.dispatchEvent(new Event("input")); await wait(200);
+  result.words = column("small", 0); result.address = location.hash;
+  filter.value = "NAME:run1 Cnn"; filter.dispatchEvent(new Event("input")); await wait(200);
   result.filtered = column("small", 0); result.place = q("#table-small .place").textContent;
   result.hidden = qa("#table-small th").length;
   q("#table-small .columns label:last-child input").click(); result.shown = qa("#table-small th").length;
@@ -48,6 +50,7 @@ async function steps() {
   result.panels = qa(".panel:not([hidden])").map((panel) => panel.dataset.method + " " + panel.dataset.setting);
   result.first = tell();
   q("#choose-method button[data-value=pat]").click(); q("#choose-setting button[data-value=default]").click();
+  result.both = location.hash;
   result.chosen = qa(".panel:not([hidden])").map((panel) => panel.dataset.method + " " + panel.dataset.setting);
   const cells = qa(".panel:not([hidden]) .cell");
   result.tabs = cells.filter((cell) => cell.tabIndex === 0).length;
@@ -102,6 +105,9 @@ def test_sorting(result: dict[str, Any]) -> None:
 
 
 def test_filter_columns_links_and_pages(result: dict[str, Any]) -> None:
+    """Whole words of any column, in any case; a part of a text where its column is named. The address tells both."""
+    assert result["words"] == ["Run1 CNN"] and result["address"] == "#small=run1+Cnn"
+    assert "method=pat" in result["both"] and "setting=default" in result["both"] and "small=NAME" in result["both"]
     assert result["filtered"] == ["Run1 CNN", "run10 cnn"] and result["place"] == "1 to 2 of 2 rows (of 4)"
     assert (result["hidden"], result["shown"]) == (3, 4)
     assert result["link"] == "../runs/d%2F../"
@@ -109,8 +115,8 @@ def test_filter_columns_links_and_pages(result: dict[str, Any]) -> None:
 
 
 def test_the_matrix_by_mouse_and_keyboard(result: dict[str, Any]) -> None:
-    assert result["panels"] == ["kd tuned"] and result["chosen"] == ["pat default"]
-    assert result["first"] == "resnet_tiny → resnet_nano, KD, tuned setting"
+    assert result["panels"] == ["best "] and result["chosen"] == ["pat default"]
+    assert re.fullmatch("resnet_tiny → resnet_nano, (KD|PAT), tuned setting", result["first"])
     assert result["tabs"] == 1, "one stop of the Tab key; arrows do the rest"
     assert result["right"] == "resnet_tiny → vit_nano, PAT, default setting"
     assert result["below"] == "vit_mini → vit_nano, PAT, default setting"

@@ -17,14 +17,14 @@ from matplotlib.text import Text
 from analysis.frames import Frames, load
 from analysis.plots import COLUMN, PAGE, TALLEST
 
-SMALLEST = 5.5
+SMALLEST = 6.5
 """Points."""
 
 
 @pytest.fixture
 def faults(monkeypatch: pytest.MonkeyPatch) -> Callable[[Figure], list[str]]:
     """What is wrong with a figure as it is saved: texts that cover one another by more than a point, leave the figure
-    or are smaller than 5.5 points; a figure that fits neither column nor page."""
+    or are smaller than 6.5 points; a figure that fits neither column nor page."""
 
     def find(figure: Figure) -> list[str]:
         width, height = figure.get_size_inches()

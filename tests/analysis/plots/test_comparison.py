@@ -20,6 +20,7 @@ from analysis.plots import (
     performance_profile,
     published_scatter,
 )
+from analysis.rectangle import Rectangle
 
 Study = Callable[[str], Frames]
 Faults = Callable[[Figure], list[str]]
@@ -76,14 +77,14 @@ def test_ranks_of_ten_methods_are_readable(
 
 def test_profiles_of_known_gains(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     """Gains of KD are 1 to 30, those of PAT all 10: known shares, known interquartile means."""
-    pairs = pd.MultiIndex.from_tuples([(f"t{i}", f"s{i % 3}") for i in range(6)], names=["teacher", "student"])
-    kd = pd.DataFrame(np.arange(1.0, 31).reshape(6, 5), index=pairs)
-    blocks = {"kd": kd, "pat": kd * 0 + 10}
-    monkeypatch.setattr(performance_profile.table, "blocks", lambda gains, setting, methods: blocks)
+    pairs = tuple((f"t{i}", f"s{i % 3}") for i in range(6))
+    kd = np.arange(1.0, 31).reshape(6, 5)
+    found = Rectangle(np.stack([kd.T, 0 * kd.T + 10]), ("kd", "pat"), (1, 2, 3, 4, 5), pairs, ())
+    monkeypatch.setattr(performance_profile, "of_gains", lambda frames, setting: found)
     frames = study("2 x 2, two seeds")
     frame = performance_profile.prepare(frames).query("setting == 'tuned'")
     assert set(frame["pairs"]) == {6} and set(frame["seeds"]) == {5}
-    for method, exact in (("kd", lambda x: (kd.to_numpy() > x).mean()), ("pat", lambda x: float(x < 10))):
+    for method, exact in (("kd", lambda x: (kd > x).mean()), ("pat", lambda x: float(x < 10))):
         line = frame[frame["method"] == method]
         assert list(line["share"]) == pytest.approx([exact(x) for x in line["threshold"]])
         assert line["threshold"].min() == pytest.approx(-0.6) and line["threshold"].max() == pytest.approx(30.6)

@@ -42,6 +42,15 @@ def test_what_lies_far_outside_does_not_stretch_the_axis() -> None:
     assert [text.split()[0:2] for text in beyond(frame)] == [["A", "triangle"], ["An", "interval"]]
 
 
+def test_one_method_that_lost_on_a_few_pairs_does_not_stretch_the_axis() -> None:
+    """A tuned loss of 25 on two of forty: at the edge, with its number."""
+    rows = [("kd", "tuned", 0.1 * i, 0.1 * i - 0.5, 0.1 * i + 0.5) for i in range(38)]
+    frame = arrange(gains(*rows, *[("fitnet", "tuned", -25, -26, -24)] * 2))
+    assert frame["left"].iloc[0] > -2 and frame["right"].iloc[0] < 5
+    assert beyond(frame)[0].startswith("A triangle at the edge")
+    assert _dots.usual(pd.Series([-25.0, 1.0])) == (-25.0, 1.0), "of two gains none is unusual"
+
+
 def test_one_setting_stands_in_the_middle_of_its_row_and_none_is_no_error() -> None:
     frame = arrange(gains(("kd", "default", 1, NAN, NAN), ("pat", "default", NAN, NAN, NAN)))
     assert list(frame["height"]) == [0, 1] and frame["left"].iloc[0] == pytest.approx(-0.1)

@@ -7,7 +7,9 @@ from collections.abc import Callable
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.patches import Polygon
 
+from analysis.colours import end
 from analysis.frames import Frames
 from analysis.plots import COLUMN, PAGE, TALLEST, Drawing, compose_plot, gain_heatmap
 
@@ -69,10 +71,29 @@ def test_pairs_outside_the_study_are_blank(study: Study) -> None:
 
 @pytest.mark.parametrize(
     ("sizes", "limit"),
-    [([], 1), ([0.0, 0.0], 0.5), ([0.4, 0.8], 1), ([4, 5.2], 10), ([1] * 9 + [45], 1), ([120, 130], 100)],
+    [
+        ([], 1),
+        ([0.0, 0.0], 0.5),
+        ([0.4, 0.8], 1),
+        ([4, 5.2], 5.5),
+        ([1] * 9 + [-45], 1),
+        ([-0.2, -3.1], 3.5),
+        ([2.0], 2),
+    ],
 )
-def test_the_end_of_the_scale_is_round_and_ignores_a_few_extremes(sizes: list[float], limit: float) -> None:
-    assert gain_heatmap._limit(pd.Series(sizes, dtype=float)) == limit
+def test_the_end_of_the_scale_is_the_largest_gain(sizes: list[float], limit: float) -> None:
+    """In half points; a loss far off takes no colour from the gains."""
+    assert end(pd.Series(sizes, dtype=float)) == limit
+
+
+def test_a_loss_beyond_the_scale_has_a_notch(study: Study, with_cells: Callable) -> None:
+    frames = study("2 x 2, two seeds")
+    cells = frames.cells.query("method == 'pat' and setting == 'tuned'").reset_index(drop=True)
+    cells["gain_over_scratch"] = [2.0, 1.5, -25.0, -1.0]
+    frame = gain_heatmap.prepare(with_cells(frames, cells))
+    assert set(frame["limit"]) == {2} and frame["clipped"].all()
+    ax = gain_heatmap.draw(frame, Figure(figsize=(4, 3)).add_axes((0.2, 0.2, 0.7, 0.6)))
+    assert len([patch for patch in ax.patches if isinstance(patch, Polygon)]) == 1
 
 
 def test_one_drawing_a_method_and_an_overview(study: Study) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import itertools
+from importlib.resources import files
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
 from numpy.typing import ArrayLike, NDArray
 
+from analysis.colours import GAIN, LOSS, NONE
+from analysis.order import order
 from analysis.plots._cells import COLOURS
-from analysis.plots.looks import SCRATCH_GREY, dressed, looks, order
+from analysis.plots.looks import SCRATCH_GREY, dressed, looks
 
 TEN = ("kd", "pat", "ofa", "dist", "dkd", "fitnet", "crd", "rkd", "cc", "fbt")
 KINDS = {
@@ -47,13 +49,26 @@ def test_methods_are_told_apart(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_gains_and_losses_are_told_apart(kind: str) -> None:
     """The map is lightest in the middle, darker to both ends, and never the same on both sides."""
-    colours = mpl.colormaps[COLOURS]
+    colours = COLOURS
     places = np.linspace(0.05, 0.5, 10)
     up, down = ([seen(colours(0.5 + sign * place)[:3], kind) for place in places] for sign in (1, -1))
-    assert all(np.linalg.norm(a - b) > 9 for a, b in zip(up, down, strict=True))
+    assert all(np.linalg.norm(a - b) > 8.5 for a, b in zip(up, down, strict=True))
     for side in (up, down):
         lightness = [colour[0] for colour in side]
         assert lightness == sorted(lightness, reverse=True) and lightness[0] < 98
+
+
+def test_ink_is_readable_on_every_colour() -> None:
+    """WCAG's contrast of black on the darkest: at least 4.5."""
+    for colour in (LOSS, GAIN):
+        srgb = np.array(to_rgb(colour))
+        linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+        assert (float(linear @ [0.2126, 0.7152, 0.0722]) + 0.05) / 0.05 > 4.5
+
+
+def test_the_page_has_the_same_palette() -> None:
+    css = files("analysis.page").joinpath("page.css").read_text()
+    assert f"--up: {GAIN}; --down: {LOSS}; --none: {NONE};" in css
 
 
 def test_a_method_looks_the_same_whatever_stands_beside_it() -> None:

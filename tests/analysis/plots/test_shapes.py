@@ -15,6 +15,7 @@ from analysis.frames import Frames, load
 from analysis.plots import (
     FORMS,
     PAGE,
+    QUESTIONS,
     STYLE,
     Drawing,
     NothingToShow,
@@ -89,7 +90,7 @@ def test_the_registry() -> None:
     names = list_plots()
     assert set(GAINS) < set(names) and "published_scatter" in names and names[0] == "gain_heatmap"
     with pytest.raises(ValueError, match="two plots are named 'gain_heatmap'"):
-        register_plot("gain_heatmap", 1)(lambda frames: [])
+        register_plot("gain_heatmap", 1, QUESTIONS[0])(lambda frames: [])
     with pytest.raises(KeyError):
         compose_plot("gain_heatmaps", None)
 

@@ -21,15 +21,36 @@ from analysis.stats import (
     performance_profile,
     trimmed_mean,
 )
+from analysis.stats.aggregates import freedom
 
 GAINS = np.random.default_rng(2).normal(1, 1, (9, 1)) + np.random.default_rng(3).normal(0, 1, (9, 4))
 STUDENTS = [i // 3 for i in range(9)]
 
 
-def test_mean_gain_is_a_t_test_on_the_mean_of_each_seed() -> None:
-    found = mean_gain(GAINS)
+def test_of_one_student_mean_gain_is_a_t_test_on_the_mean_of_each_seed() -> None:
+    found = mean_gain(GAINS, ["s"] * 9)
     assert found.value == pytest.approx(GAINS.mean())
     assert_allclose((found.low, found.high, found.p), paired_t(GAINS.mean(axis=0)))
+
+
+def test_mean_gain_takes_students_as_independent() -> None:
+    """The variances of three students' means add up, a ninth of each; degrees of freedom 3 x (n - 1)."""
+    found = mean_gain(GAINS, STUDENTS)
+    means = GAINS.reshape(3, 3, 4).mean(axis=1)
+    half = scipy_stats.t.ppf(0.975, 9) * math.sqrt(means.var(axis=1, ddof=1).sum() / 4 / 9)
+    assert (found.low, found.high) == pytest.approx((GAINS.mean() - half, GAINS.mean() + half))
+
+
+def test_degrees_of_freedom() -> None:
+    """Of students with as many cells each (n - 1); where one has nearly all, hardly more than its own."""
+    assert freedom(STUDENTS, 3) == freedom("abc", 3) == 6 and freedom("aaa", 4) == 3
+    assert freedom("ab" + "c" * 10, 2) == pytest.approx(114**2 / (4 + 4 + 110**2)) and freedom("abbb", 2) > 1
+
+
+def test_no_gain_is_larger_than_all() -> None:
+    """Two seeds 90 points apart: a t interval would be 1,100 points wide."""
+    found = mean_gain([[5.0, 95.0]], ["s"])
+    assert (found.low, found.high) == (-100, 100) and found.p > 0.2
 
 
 def two_way(x: np.ndarray) -> float:
@@ -62,7 +83,7 @@ def test_of_pairs_that_share_nothing_it_is_nearly_a_t_test_on_them() -> None:
 
 def test_other_pairs_are_less_certain_than_other_seeds_of_these() -> None:
     many = np.repeat(GAINS, 3, axis=1)
-    these, such = mean_gain(many), mean_gain_of_pairs(many, STUDENTS)
+    these, such = mean_gain(many, STUDENTS), mean_gain_of_pairs(many, STUDENTS)
     assert such.high - such.low > these.high - these.low
 
 
@@ -73,10 +94,10 @@ def test_interquartile_mean_is_scipys_trimmed_mean(values: list[float]) -> None:
 
 
 def test_the_bootstrap_of_a_mean_has_the_variance_of_a_mean() -> None:
-    """With two cells of one student and four values nothing is trimmed off but the extremes; where all four are in two
-    tight clumps by seed, the interquartile mean is their mean and its variance that of two seeds."""
-    x = np.array([[0.0, 1.0], [0.0, 1.0]])
-    found = interquartile_mean(x, ["s", "s"], resamples=20_000)
+    """Four cells of one student, all values in two tight clumps by seed: the interquartile mean is their mean and its
+    variance that of two seeds."""
+    x = np.array([[0.0, 1.0]] * 4)
+    found = interquartile_mean(x, ["s"] * 4, resamples=20_000)
     half = scipy_stats.t.ppf(0.975, 1) * 0.5
     assert found.value == 0.5 and found.high - 0.5 == pytest.approx(half, rel=0.01)
 
@@ -118,7 +139,7 @@ def test_performance_profile() -> None:
 def test_only_seeds_that_all_cells_have() -> None:
     x = GAINS.copy()
     x[3, 1] = np.nan
-    assert mean_gain(x) == mean_gain(np.delete(GAINS, 1, axis=1))
+    assert mean_gain(x, STUDENTS) == mean_gain(np.delete(GAINS, 1, axis=1), STUDENTS)
     assert interquartile_mean(x, STUDENTS) == interquartile_mean(np.delete(GAINS, 1, axis=1), STUDENTS)
 
 
@@ -126,28 +147,29 @@ def test_nothing_to_say() -> None:
     one, none, equal = GAINS[:, :1], GAINS[:, :0], np.ones((4, 3))
     for x in (one, none, equal):
         names = range(len(x))
-        for found in (mean_gain(x), mean_gain_of_pairs(x, names), interquartile_mean(x, names)):
+        for found in (mean_gain(x, names), mean_gain_of_pairs(x, names), interquartile_mean(x, names)):
             assert np.isnan(found[1:]).all()
         assert performance_profile(x, range(len(x)), [0.0])[["low", "high"]].isna().all(axis=None)
-    assert mean_gain(one).value == one.mean() and math.isnan(mean_gain(none).value)
+    assert mean_gain(one, STUDENTS).value == one.mean() and math.isnan(mean_gain(none, STUDENTS).value)
     assert math.isnan(interquartile_mean(none, range(9)).value)
     assert math.isnan(mean_gain_of_pairs(GAINS[:3], STUDENTS[:3]).low), "three pairs are no sample"
+    assert math.isnan(interquartile_mean(GAINS[:2], STUDENTS[:2]).low), "of two cells there is no middle half"
     two, three = (mean_gain_of_pairs(GAINS[:, :seeds], STUDENTS) for seeds in (2, 3))
     assert math.isnan(two.low) and not math.isnan(three.low), "two seeds do not tell other pairs from other seeds"
 
 
 @settings(max_examples=40, deadline=None)
 @given(
-    arrays(float, (6, 4), elements=st.integers(-500, 500).map(lambda value: value / 50)),
-    st.floats(-5, 5),
-    st.floats(0.1, 10),
+    arrays(float, (6, 4), elements=st.integers(-500, 500).map(lambda value: value / 200)),
+    st.floats(-2, 2),
+    st.floats(0.1, 2),
 )
 def test_order_does_not_matter_and_units_carry_over(x: np.ndarray, shift: float, scale: float) -> None:
     rng = np.random.default_rng(1)
     rows, seeds = rng.permutation(6), rng.permutation(4)
     other = scale * (x[rows][:, seeds] + shift)
     students = np.array([0, 0, 0, 1, 1, 1])
-    ours, theirs = mean_gain(x), mean_gain(other)
+    ours, theirs = mean_gain(x, students), mean_gain(other, students[rows])
     if ours.high - ours.low > 1e-6:
         assert_allclose(theirs[:3], scale * (np.array(ours[:3]) + shift), rtol=1e-6, atol=1e-6)
     twice, other = np.vstack([x, 2 * x[::-1]]), np.vstack([other, 2 * other[::-1] - scale * shift])

@@ -50,7 +50,7 @@ def test_of_seeds_and_images() -> None:
 @pytest.mark.parametrize("kind", ["equal", "unequal"])
 def test_of_aggregates(kind: str) -> None:
     """200 intervals each: one standard error is 1.5 points."""
-    found = coverage.of_aggregates(kind, 3, 3, 5, studies=200)
+    found = coverage.of_aggregates(kind, [3] * 3, 5, studies=200)
     assert set(found) == {"mean", "mean of such pairs", "interquartile mean", "profile"}
     for name, percent in found.items():
         assert percent == pytest.approx(95, abs=4), name

@@ -15,7 +15,7 @@ from scipy import stats as scipy_stats
 from statsmodels.formula.api import ols
 from statsmodels.stats.anova import anova_lm
 
-from analysis.stats import image_part, seeds_and_images
+from analysis.stats import cell_statistics, image_part, seeds_and_images
 
 differences = st.tuples(st.integers(2, 5), st.integers(2, 12)).flatmap(
     lambda shape: arrays(np.int8, shape, elements=st.integers(-1, 1))
@@ -74,3 +74,23 @@ def test_the_two_parts_by_hand() -> None:
     assert_allclose([low[0], high[0]], [5 - 2 * scipy_stats.t.ppf(0.975, 20), 5 + 2 * scipy_stats.t.ppf(0.975, 20)])
     assert_allclose([low[1], high[1]], [5 - scipy_stats.t.ppf(0.975, 2), 5 + scipy_stats.t.ppf(0.975, 2)])
     assert p[0] == pytest.approx(2 * scipy_stats.t.sf(2.5, 20)) and np.isnan([low[2], high[2], p[2]]).all()
+
+
+def test_what_is_hardly_known_of_the_images_does_not_undo_the_seeds() -> None:
+    """Images that differ hardly more than the rest: their part has nearly no degrees of freedom, the sum has."""
+    low, high, p = seeds_and_images([5.0], [1.0], [9.0], [0.5], [1e-3], [2.0])
+    half = scipy_stats.t.ppf(0.975, 2) * math.sqrt(1.5)
+    assert_allclose([low[0], high[0]], [5 - half, 5 + half])
+    assert p[0] == pytest.approx(2 * scipy_stats.t.sf(5 / math.sqrt(1.5), 2))
+
+
+def test_independent_bits_of_noisy_and_quiet_cells() -> None:
+    """Right or wrong by chance alone in every run, one cell noisier than the others: no interval bursts."""
+    rng = np.random.default_rng(8)
+    bits = rng.random((40, 3, 360)) < 0.8
+    other = rng.random((40, 3, 360)) < (0.8 + 0.05 * rng.standard_normal((40, 3, 1)))
+    cells = bits.astype(np.int8) - other.astype(np.int8)
+    parts = np.array([image_part(cell) for cell in cells]) * [100**2, 1]
+    table = cell_statistics(100 * cells.mean(axis=2), list(range(40)), 100 / 360, parts)
+    half = (table["images_high"] - table["images_low"]) / 2
+    assert half.notna().all() and (half < 4 * (table["high"] - table["low"])).all()

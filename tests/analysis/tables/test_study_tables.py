@@ -49,7 +49,7 @@ def test_families(frames: Frames) -> None:
 
 
 def test_families_of_several_pairs(tmp_path: Path, make_twelve: Make) -> None:
-    """Over seeds of the mean over pairs: an ordinary t interval of three numbers."""
+    """Of two pairs of different students: their variances over three seeds add up, on four degrees of freedom."""
     table = families.prepare(load(make_twelve(seeds=(1, 2, 3)).write(tmp_path)))
     several = table[table["finished"] > 1].iloc[0]
     cells = load(tmp_path).matrix
@@ -59,9 +59,10 @@ def test_families_of_several_pairs(tmp_path: Path, make_twelve: Make) -> None:
     scratch = cells[cells["setting"] == "scratch"].set_index(["student", "seed"])["run_id"].map(scores)
     own = list(zip(pairs["student"], pairs["seed"], strict=True))
     gains = pairs["run_id"].map(scores).to_numpy() - scratch.loc[own].to_numpy()
-    by_seed = pd.Series(gains).groupby(pairs["seed"].to_numpy()).mean()
-    expected = stats.t.interval(0.95, 2, by_seed.mean(), by_seed.std() / np.sqrt(3))
-    assert several["gain"] == pytest.approx(by_seed.mean())
+    parts = pd.Series(gains).groupby(pairs["student"].to_numpy()).var() / 3 / 4
+    assert len(parts) == 2 and len(pairs) == 6
+    expected = stats.t.interval(0.95, 4, gains.mean(), np.sqrt(parts.sum()))
+    assert several["gain"] == pytest.approx(gains.mean())
     assert (several["low"], several["high"]) == pytest.approx(expected)
 
 
@@ -73,9 +74,12 @@ def test_methods(frames: Frames) -> None:
     assert table["mean_rank"].to_list() == [2, 1, 2, 1] and (pat["wins"], pat["losses"]) == (4, 0)
     assert np.isnan(table.loc[("tuned", "kd"), "wins"])
     assert pat["friedman_p"] == pytest.approx(2.0 ** -(4 - 1)), "all four pairs rank alike"
-    by_seed = np.array([4.0, 4.0, 4.3])
-    expected = stats.t.interval(0.95, 2, by_seed.mean(), by_seed.std(ddof=1) / np.sqrt(3))
-    assert (pat["low"], pat["high"]) == pytest.approx(expected)
+    error = np.sqrt(2 * (0.5 * np.std([4.0, 4.0, 4.3], ddof=1)) ** 2 / 3)
+    expected = stats.t.interval(0.95, 4, 4.1, error)
+    assert (pat["low"], pat["high"]) == pytest.approx(expected), "two students with a half each"
+    assert pat["p_holm"] == pytest.approx(2 * min(pat["p"], table.loc[("tuned", "kd"), "p"]))
+    own, mean = 0.03 / 3, 2 * 0.5**2 * 0.03 / 3
+    assert pat["spread"] ** 2 == pytest.approx(np.var([0, 0, 1, 1], ddof=1) - 4 * (own - mean) / 3)
 
 
 def test_families_count_the_seeds_that_all_their_pairs_have(tmp_path: Path, make_twelve: Make) -> None:
@@ -119,6 +123,10 @@ def test_methods_are_compared_on_the_same_pairs(tmp_path: Path, make_square: Mak
     table = methods.prepare(frames).set_index(["setting", "method"])
     assert set(table.loc["tuned", "pairs"]) == {3} and set(table.loc["default", "pairs"]) == {4}
     assert set(table["seeds"]) == {2}, "one student lacks a scratch run of seed 2"
+    assert set(table.loc["tuned", "left_out"]) == {"pair vit_mini -> vit_nano; seed 2"}
+    kd, pat = table.loc[("tuned", "kd")], table.loc[("tuned", "pat")]
+    assert (kd["own_pairs"], pat["own_pairs"]) == (4, 3)
+    assert pat["asked_gain"] == pytest.approx(0.75 * pat["own_gain"]), "the failed pair counts as scratch"
 
 
 def test_settings(frames: Frames) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from sweeps.cluster import handover
 from sweeps.cluster.bootstrap import FILE
+from sweeps.command import UNASKED
 from sweeps.version import SCRIPT
 
 
@@ -105,6 +107,25 @@ def test_a_job_is_followed_to_its_end(
     (environment,) = jobs.environments
     assert environment["entrypoint"].endswith("sweeps/hetero_grid.py --pairs 'a b:c'")
     assert environment["working_dir"] == str(head / "pat-sweeps")
+
+
+@pytest.mark.parametrize(
+    ("terminal", "answer", "code", "jobs"), [(True, "y", 0, 2), (True, "", 4, 1), (False, "y", 4, 1)]
+)
+def test_a_dear_study_asks_where_it_was_submitted(
+    head: Path, monkeypatch: pytest.MonkeyPatch, terminal: bool, answer: str, code: int, jobs: int
+) -> None:
+    """A job has no terminal; after a yes the same command finds the job that runs for it."""
+    ended = [{"status": "FAILED", "driver_exit_code": UNASKED}, {"status": "SUCCEEDED", "driver_exit_code": 0}]
+    asked = Jobs(script=ended)
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: terminal))
+    monkeypatch.setattr("builtins.input", lambda question: answer)
+    assert go(head, asked, monkeypatch, "--seeds", "5") == code and len(asked.jobs) == jobs
+    entries = [environment["entrypoint"] for environment in asked.environments]
+    assert entries[0].endswith("--seeds 5") and [entry.endswith("--seeds 5 --yes") for entry in entries[1:]] == [
+        True
+    ] * (jobs - 1)
+    assert {job.metadata["command"] for job in asked.jobs} == {"--seeds 5"}
 
 
 def test_a_lost_connection_repeats_nothing(

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from pat.config import ConfigError, Data, DataError
-from sweeps.cluster.places import SHARED, data_place, storage_place
 from sweeps.engine import staging
 from sweeps.engine.staging import listing, stage
+from sweeps.places import SHARED, data_place, storage_place
 
 SET = Data("folder:pictures", 32, fingerprint="0" * 64)
 
@@ -94,7 +94,7 @@ def test_a_set_without_files_needs_nothing(tmp_path: Path) -> None:
 def test_places(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("RAY_JOB_CONFIG_JSON_ENV_VAR", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr("sweeps.cluster.places.SHARED", tmp_path / "shared")
+    monkeypatch.setattr("sweeps.places.SHARED", tmp_path / "shared")
     assert storage_place(None, False) == storage_place(None, True) == "runs" and storage_place("x", True) == "x"
     assert data_place("/data", None, False).source == ""
     monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")

@@ -1,0 +1,142 @@
+"""Search spaces: of each method the options that a search changes, what matters most first, and their ranges.
+
+A space is data and part of a study's identity: `study.json` holds those that its searches were begun with, so that a
+range that is changed here changes no study that has begun.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+
+from pat.config import ConfigError, Part
+from pat.options import plain
+
+
+@dataclass(frozen=True)
+class Log(Part):
+    """A number between `low` and `high`, uniform in its logarithm, to four significant digits."""
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.low < self.high:
+            raise ConfigError(f"range {self.low} to {self.high}: two positive numbers, the lower one first")
+
+
+Space = Mapping[str, Log | tuple[Any, ...]]
+"""Option -> its range, or the values among which it is chosen."""
+
+
+def read_space(values: Mapping[str, Any]) -> Space:
+    """A space from its JSON form."""
+    return {name: Log.from_dict(kind) if isinstance(kind, Mapping) else plain(kind) for name, kind in values.items()}
+
+
+def write_space(space: Space) -> dict[str, Any]:
+    """Its JSON form."""
+    return {name: kind.to_dict() if isinstance(kind, Log) else kind for name, kind in space.items()}
+
+
+def digest(space: Space) -> str:
+    """What identifies a space and the order of its options: 16 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(write_space(space)).encode()).hexdigest()[:16]
+
+
+def distribution(kind: Log | tuple[Any, ...]) -> BaseDistribution:
+    """The same as Optuna has it."""
+    return FloatDistribution(kind.low, kind.high, log=True) if isinstance(kind, Log) else CategoricalDistribution(kind)
+
+
+def inside(kind: Log | tuple[Any, ...], value: Any) -> bool:
+    """Whether a search could draw this value."""
+    if isinstance(kind, Log):
+        return isinstance(value, int | float) and kind.low <= value <= kind.high
+    return value in kind
+
+
+def place(kind: Log | tuple[Any, ...], value: Any) -> float:
+    """Where a value lies in its range, from 0 to 1, on a logarithmic scale or in the order of the choices; outside of
+    the range at its end, what is no choice in the middle."""
+    if isinstance(kind, Log):
+        part = math.log(max(value, kind.low) / kind.low) / math.log(kind.high / kind.low)
+        return min(1.0, part)
+    return (kind.index(value) + 0.5) / len(kind) if value in kind else 0.5
+
+
+def at(kind: Log | tuple[Any, ...], part: float) -> Any:
+    """The value at a place."""
+    if isinstance(kind, Log):
+        return four_digits(kind.low * (kind.high / kind.low) ** part)
+    return kind[min(len(kind) - 1, int(part * len(kind)))]
+
+
+def four_digits(value: float) -> float:
+    """Four significant digits."""
+    return float(f"{value:.4g}")
+
+
+TEMPERATURE = Log(0.5, 8.0)
+SPACES: Mapping[str, Space] = {
+    "kd": {"weight": Log(0.1, 10.0), "temperature": TEMPERATURE},
+    "fitnet": {"weight": Log(0.01, 100.0), "kd_weight": (0.0, 0.3, 1.0, 3.0)},
+    "reviewkd": {"weight": Log(0.1, 10.0)},
+    "sokd": {
+        "weight": Log(0.01, 100.0),
+        "area_weight": Log(0.01, 1000.0),
+        "head_weight": Log(0.01, 1000.0),
+        "stages": (1, 2),
+    },
+    "cc": {"weight": Log(0.0005, 1.0), "form": ("adjacent", "kernel")},
+    "rkd": {"distance_weight": Log(0.25, 250.0), "angle_weight": Log(0.5, 500.0)},
+    "crd": {"weight": Log(0.05, 5.0), "temperature": Log(0.03, 0.3)},
+    "dkd": {"alpha": Log(0.1, 10.0), "beta": Log(0.2, 20.0), "temperature": TEMPERATURE},
+    "dist": {"beta": Log(0.1, 10.0), "gamma": Log(0.1, 10.0), "temperature": TEMPERATURE},
+    "rsd": {"weight": Log(0.003, 3.0), "kappa": Log(0.0003, 0.3)},
+    "nkd": {"weight": Log(0.1, 10.0), "gamma": Log(0.15, 15.0), "temperature": TEMPERATURE},
+    "wttm": {"weight": Log(0.2, 80.0), "gamma": Log(0.05, 1.0), "weighted": (True, False)},
+    "rld": {"alpha": Log(0.1, 10.0), "beta": Log(0.4, 40.0), "temperature": TEMPERATURE},
+    "vkd": {"weight": Log(0.01, 100.0), "kd_weight": Log(0.1, 10.0), "temperature": TEMPERATURE},
+    "uskd": {"alpha": Log(0.1, 10.0), "beta": Log(0.01, 1.0), "weak_weight": Log(0.0005, 0.5)},
+    "ofa": {
+        "weight": Log(0.01, 10.0),
+        "kd_weight": Log(0.1, 10.0),
+        "epsilon": Log(1.0, 2.0),
+        "temperature": TEMPERATURE,
+    },
+    "fbt": {
+        "teacher_student_weight": Log(0.1, 10.0),
+        "teacher_assistant_weight": Log(0.1, 10.0),
+        "assistant_student_weight": Log(0.1, 10.0),
+        "epsilon": Log(1.0, 2.0),
+        "detach_assistant": (False, True),
+    },
+    "pat": {
+        "feature_weight": Log(0.001, 10.0),
+        "kd_weight": Log(0.1, 10.0),
+        "prompt_depth": (0, 1, 2, 3, 4),
+        "temperature": TEMPERATURE,
+        "regularisation_weight": Log(0.01, 10.0),
+        "regions": (16, 36, 64),
+    },
+}
+"""Of a method that is not here nothing is searched, unless a study gives it a space or choices."""
+BEFORE: Mapping[str, Space] = {
+    **SPACES,
+    "pat": {
+        "prompt_depth": (0, 1, 2, 3, 4),
+        "regions": (16, 36, 64),
+        "kd_weight": Log(0.1, 10.0),
+        "feature_weight": Log(0.01, 10.0),
+        "regularisation_weight": Log(0.01, 10.0),
+        "temperature": TEMPERATURE,
+    },
+}
+"""Those of a `study.json` that says none."""
