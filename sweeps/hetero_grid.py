@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "908af8beae91"
+CODE = "39fcb3830a49"
 COPY = Path.home() / "pat-sweeps"
 
 
