@@ -30,7 +30,8 @@ class Key(NamedTuple):
     @classmethod
     def of(cls, phase: str, cell: Cell) -> Key:
         """The unit to which a run of a phase of the ledger belongs."""
-        return cls("cell" if phase in ("search", "confirm") else phase, cell)
+        own = "scratch" if cell.method == SCRATCH else "cell"
+        return cls(own if phase in ("search", "confirm") else phase, cell)
 
     def __str__(self) -> str:
         models = " -> ".join(filter(None, self.cell[:2]))
@@ -70,10 +71,12 @@ def trained_teachers(study: Study) -> list[str]:
 
 
 class Run(NamedTuple):
-    """A run and its address, which takes much longer to compute than to look up."""
+    """A run and its address, which takes much longer to compute than to look up. `setting`: that of its cell, as the
+    ledger writes it; empty for a run that others wait for."""
 
     run_id: str
     config: RunConfig
+    setting: str = ""
 
 
 class Runs:
@@ -138,7 +141,7 @@ class Runs:
             count = self._workers(cell.method, cell.student)
             before = f"{RUN}{self._pretraining(cell).run_id}" if self.study.pretrains(cell.method) else ""
             config = student_run(self.study, cell, options, seed, self._weights(cell.teacher), count, before)
-            self._made[key] = Run(config.run_id, config)
+            self._made[key] = Run(config.run_id, config, key[1])
         return self._made[key]
 
     def _weights(self, teacher: str) -> str:
