@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "738eb2f4832b"
+CODE = "842da10aabb7"
 COPY = Path.home() / "pat-sweeps"
 
 

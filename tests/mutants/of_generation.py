@@ -48,6 +48,10 @@ MUTANTS = [
         ),
     ),
     *of(
+        "sweeps/costs/flops.py",
+        ("_scored_by(method, task) if task.own_methods else ", ""),
+    ),
+    *of(
         "sweeps/configs.py",
         ("initial, method = pretrained, Method()\n", "method = Method()\n"),
         ("round(recipe.epochs * before.longer)", "recipe.epochs"),
