@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "842da10aabb7"
+CODE = "63aec887a1b8"
 COPY = Path.home() / "pat-sweeps"
 
 
