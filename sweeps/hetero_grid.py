@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "39fcb3830a49"
+CODE = "a0196edab792"
 COPY = Path.home() / "pat-sweeps"
 
 
