@@ -84,6 +84,13 @@ def four_digits(value: float) -> float:
 
 
 TEMPERATURE = Log(0.5, 8.0)
+MASKED: Space = {
+    "ratio": (0.45, 0.6, 0.75),
+    "loss": ("smooth_l1", "mse", "cosine"),
+    "positions": ("all", "masked"),
+    "width": (128, 256, 512),
+}
+"""Of pre-training: each setting is one run, from which those of its search and its confirmation begin."""
 SPACES: Mapping[str, Space] = {
     "kd": {"weight": Log(0.1, 10.0), "temperature": TEMPERATURE},
     "fitnet": {"weight": Log(0.01, 100.0), "kd_weight": (0.0, 0.3, 1.0, 3.0)},
@@ -126,10 +133,13 @@ SPACES: Mapping[str, Space] = {
         "regularisation_weight": Log(0.01, 10.0),
         "regions": (16, 36, 64),
     },
+    "spark": MASKED,
+    "hgkd": MASKED,
 }
 """Of a method that is not here nothing is searched, unless a study gives it a space or choices."""
+_JOINED = ("spark", "hgkd")
 BEFORE: Mapping[str, Space] = {
-    **SPACES,
+    **{method: space for method, space in SPACES.items() if method not in _JOINED},
     "pat": {
         "prompt_depth": (0, 1, 2, 3, 4),
         "regions": (16, 36, 64),
@@ -139,4 +149,4 @@ BEFORE: Mapping[str, Space] = {
         "temperature": TEMPERATURE,
     },
 }
-"""Those of a `study.json` that says none."""
+"""Those of a `study.json` that says none, and so knows no method that has joined since."""

@@ -56,7 +56,7 @@ def _runs(planner: Planner, key: Key) -> dict[str, int]:
     unit = planner.counted(key)
     name = "confirm" if key.kind == "cell" else key.kind
     if not _searches(planner, key):
-        return {name: len(unit.runs)}
+        return {name: len(unit.runs) + unit.unknown_runs}
     known, unknown = unit.confirmations()
     confirmed = len(known) + unknown
     return {"search": len(unit.runs) + unit.unknown_runs - confirmed, name: confirmed}
