@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "a0196edab792"
+CODE = "3bf6571eac42"
 COPY = Path.home() / "pat-sweeps"
 
 
