@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "3bf6571eac42"
+CODE = "661be70b205e"
 COPY = Path.home() / "pat-sweeps"
 
 
