@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "ad0aa2f2b89e"
+CODE = "9d0182f89eca"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -42,15 +42,19 @@ def plan_scratch(runs: Runs, student: str, view: View) -> Unit:
 def plan_cell(runs: Runs, cell: Cell, view: View, draw: Draw) -> Unit:
     """A cell: its search, then its best and the paper's default setting on the same fresh seeds.
 
-    Without a search there is the default setting alone.
+    Without a search there is the default setting alone; where there is nothing to search, it is the best one too.
     """
     searched, key = bool(runs.study.search.trials), Key("cell", cell)
     unit = Unit(cell, "search" if searched else "confirm")
     if reason := _first_reason(runs, key, view):
         return _blocked(runs.study, unit, ("default", "tuned") if searched else ("default",), reason)
-    if searched:
+    default = default_options(runs.study, cell)
+    if searched and runs.study.space(cell.method):
         _tune(runs, unit, view, draw)
-    _confirm(runs, unit, "default", default_options(runs.study, cell), view)
+    elif searched:
+        unit.outcome = as_text(default)
+        _confirm(runs, unit, "tuned", default, view)
+    _confirm(runs, unit, "default", default, view)
     return _judge(_held(runs, unit, key, view))
 
 

@@ -8,11 +8,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from pat.config import Data, RunConfig
+from pat.config import Data, RunConfig, Task
 from pat.starting import RUN
-from sweeps.configs import student_run, teacher_run
+from sweeps.configs import default_options, pretrain_run, student_run, teacher_run
 from sweeps.planning.view import RunState
-from sweeps.study import SCRATCH, Cell, Study, TeacherFile
+from sweeps.study import SCRATCH, SEARCH_SEED, Cell, Study, TeacherFile
 
 ENDED_BADLY = ("diverged", "failed")
 ENDED = ("finished", "pruned", *ENDED_BADLY)
@@ -21,7 +21,7 @@ ENDED = ("finished", "pruned", *ENDED_BADLY)
 class Key(NamedTuple):
     """A unit of the plan: its kind and which one.
 
-    A kind is `scratch`, `cell`, or that of a single run that other units wait for: `teacher`.
+    A kind is `scratch`, `cell`, or that of a single run that other units wait for: `teacher`, `pretrain`.
     """
 
     kind: str
@@ -51,14 +51,17 @@ def keys(study: Study) -> list[Key]:
     """Every unit of a study, in the study's order."""
     return [
         *(Key("teacher", Cell("", name, SCRATCH)) for name in trained_teachers(study)),
+        *(Key("pretrain", cell) for cell in study.cells() if study.pretrains(cell.method)),
         *(Key("scratch", Cell("", name, SCRATCH)) for name in study.used_students()),
         *(Key("cell", cell) for cell in study.cells()),
     ]
 
 
-def trained_data(study: Study, key: Key) -> Data:
-    """What the model that a unit trains sees."""
-    return study.teacher_data(key.cell.student) if key.kind == "teacher" else study.data
+def trained_on(study: Study, key: Key) -> tuple[Task, Data]:
+    """What the model that a unit trains learns, and from which data."""
+    if key.kind == "pretrain" and study.pretraining is not None:
+        return study.pretraining.task, study.pretraining.data
+    return study.task, study.teacher_data(key.cell.student) if key.kind == "teacher" else study.data
 
 
 def trained_teachers(study: Study) -> list[str]:
@@ -94,13 +97,25 @@ class Runs:
 
     def awaited(self, key: Key) -> Run:
         """The one run of a unit that others wait for."""
-        run = self.teacher(key.cell.student)
+        run = self._pretraining(key.cell) if key.kind == "pretrain" else self.teacher(key.cell.student)
         assert run is not None
         return run
 
+    def _pretraining(self, cell: Cell) -> Run:
+        key = cell, "pretrain", SEARCH_SEED
+        if key not in self._made:
+            count = self._workers(cell.method, cell.student)
+            config = pretrain_run(
+                self.study, cell, default_options(self.study, cell), self._weights(cell.teacher), count
+            )
+            self._made[key] = Run(config.run_id, config)
+        return self._made[key]
+
     def needed(self, key: Key) -> list[Key]:
-        """The units whose runs must have finished before a unit's may begin: where its training starts from one of
-        them, that one; its teacher. What these need in turn is theirs."""
+        """The units whose runs must have finished before a unit's may begin: its pre-training; else, where its training
+        starts from one of them, that one, and its teacher. What these need in turn is theirs."""
+        if key.kind == "cell" and self.study.pretrains(key.cell.method):
+            return [Key("pretrain", key.cell)]
         if key not in self._needed:
             start = self.trained_here(self.study.initial.get(key.initial, ""))
             found = [start] if start else []
@@ -121,7 +136,8 @@ class Runs:
         key = cell, as_text(options), seed
         if key not in self._made:
             count = self._workers(cell.method, cell.student)
-            config = student_run(self.study, cell, options, seed, self._weights(cell.teacher), count)
+            before = f"{RUN}{self._pretraining(cell).run_id}" if self.study.pretrains(cell.method) else ""
+            config = student_run(self.study, cell, options, seed, self._weights(cell.teacher), count, before)
             self._made[key] = Run(config.run_id, config)
         return self._made[key]
 
