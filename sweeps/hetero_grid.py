@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "9d0182f89eca"
+CODE = "2e42e90a0844"
 COPY = Path.home() / "pat-sweeps"
 
 

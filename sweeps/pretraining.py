@@ -14,8 +14,9 @@ GENERATION, LONGER = "generation", "longer"
 
 @dataclass(frozen=True)
 class Pretraining(Part):
-    """The pre-training of each cell whose method is one of `task`: once, by the student of the cell under its teacher,
-    with seed 0. The cell's runs, of all seeds, then begin with what it has exported and train as scratch does.
+    """The pre-training of each cell whose method is one of `task`: by the student of the cell under its teacher, with
+    seed 0, once for the default setting and once for each that is searched. The runs of a setting, its search's and
+    those of all seeds, then begin with what its pre-training has exported, and train as scratch does.
 
     Cells of the method `longer` are the control: scratch, for `longer` times the epochs of the student's recipe. That
     is to be the device-hours of pre-training and training over those of the training alone (`--plan` has both).

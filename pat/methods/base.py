@@ -47,7 +47,7 @@ class Method(nn.Module):
     """Options that joined after runs had been addressed, beside those of its bases: no part of a run's identity where
     they have their default, which must be what was so before."""
     extra_passes: ClassVar[bool] = False
-    """Whether a step runs more of the models than the student's step and a forward pass of the teacher."""
+    """Whether a step runs other things than the student's own step, a forward pass of the teacher and small modules."""
     per_sample: tuple[str, ...] = ()
     couples_samples: bool = True
     recomputable: ClassVar[bool] = True

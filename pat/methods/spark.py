@@ -29,6 +29,7 @@ class SparK(Method):
 
     tasks = ("generation",)
     teacherless = True
+    extra_passes = True
     couples_samples = False
     recomputable = False
 

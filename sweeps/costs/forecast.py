@@ -151,7 +151,7 @@ def _parts(planner: Planner, key: Key, rate: float) -> list[Phase]:
         return Phase(name, count, ended, count * full, count * full * rate, done * rate, left * rate)
 
     if key.kind != "cell":
-        return [part(key.kind, unit.runs, 0, unit.left)]
+        return [part(key.kind, unit.runs, unit.unknown_runs, unit.left)]
     confirmed, unknown = unit.confirmations()
     open_runs = (planner.view.get(run_id, NOT_STARTED) for run_id in confirmed)
     left = unknown * full + sum(full - state.epochs for state in open_runs if state.status not in ENDED)

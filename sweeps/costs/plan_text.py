@@ -107,7 +107,8 @@ def _before(study: Study) -> list[str]:
     if (before := study.pretraining) is None:
         return lines
     recipe, data = before.recipe, before.data
-    what = f"{recipe.epochs} epochs on {data.name} at {data.image_size} px, once a cell of {', '.join(before.methods)}"
+    each = f"once a {'setting' if study.search.trials else 'cell'} of {', '.join(before.methods)}"
+    what = f"{recipe.epochs} epochs on {data.name} at {data.image_size} px, {each}"
     return [f"pre-training: {what}; longer is scratch for {before.longer:g} times the epochs", *lines]
 
 

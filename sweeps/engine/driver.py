@@ -15,7 +15,7 @@ from analysis import ledger, storage
 from analysis.points import reached
 from analysis.words import duration
 from pat.models import family
-from sweeps.configs import default_options, teacher_name
+from sweeps.configs import teacher_name
 from sweeps.engine.endings import Fatal, Paused
 from sweeps.engine.health import Failure, Health, Place, is_among
 from sweeps.engine.jobs import PAUSE, STOP, Job, student_path
@@ -236,7 +236,7 @@ class Driver:
         cell, study = segment.cell, self.study
         if cell.method == segment.config.method.name or segment.phase in ("teacher", "pretrain"):
             return {}
-        options = as_text(default_options(study, cell))
+        options = as_text(self.planner.runs.pretrained_at(segment.config))
         taught = {"teacher": teacher_name(study, cell), "teacher_family": self._families.get(cell.teacher, "")}
         return {"method": cell.method, "options": options, **(taught if cell.teacher else {})}
 

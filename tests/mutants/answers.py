@@ -59,6 +59,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
         "tests/sweeps/test_keep.py",
         "tests/sweeps/test_handing_out.py",
         "tests/sweeps/test_endings.py",
+        "tests/sweeps/test_pretraining.py::test_searched_settings_stand_in_the_ledger",
     ),
     "sweeps/engine/keep.py": ("tests/sweeps/test_keep.py", "tests/sweeps/test_records.py"),
     "sweeps/engine/health.py": ("tests/sweeps/test_health.py",),
@@ -89,6 +90,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
         "tests/sweeps/test_search.py",
         "tests/sweeps/test_forecast.py",
         "tests/sweeps/test_needed.py",
+        "tests/sweeps/test_pretraining.py",
     ),
     "sweeps/planning/chain.py": (
         "tests/sweeps/test_progress.py",
@@ -100,6 +102,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
         "tests/sweeps/test_search.py",
         "tests/sweeps/test_forecast.py",
         "tests/sweeps/test_planner.py",
+        "tests/sweeps/test_pretraining.py",
     ),
     "sweeps/planning/matrix.py": ("tests/sweeps/test_search.py", "tests/sweeps/test_teacherless.py"),
     "sweeps/planning/planner.py": (
@@ -107,6 +110,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
         "tests/sweeps/test_handing_out.py",
         "tests/sweeps/test_anchors.py",
         "tests/sweeps/test_needed.py",
+        "tests/sweeps/test_pretraining.py",
     ),
     "sweeps/planning/units.py": (
         "tests/sweeps/test_search.py",

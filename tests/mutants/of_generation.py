@@ -48,6 +48,10 @@ MUTANTS = [
         ),
     ),
     *of(
+        "sweeps/costs/flops.py",
+        ("_scored_by(method, task) if task.own_methods else ", ""),
+    ),
+    *of(
         "sweeps/configs.py",
         ("initial, method = pretrained, Method()\n", "method = Method()\n"),
         ("round(recipe.epochs * before.longer)", "recipe.epochs"),
@@ -55,6 +59,24 @@ MUTANTS = [
     *of(
         "sweeps/planning/units.py",
         ('            return [Key("pretrain", key.cell)]\n', "            return []\n"),
+    ),
+    *of(
+        "sweeps/planning/cells.py",
+        ('done = [before.status == "finished" for', 'done = [before.status != "failed" for'),
+        ("if not place and state.status in ENDED_BADLY:", "if state.status in ENDED_BADLY:"),
+        ("unit.unknown_runs, unit.left_later = undrawn, undrawn * full", "unit.unknown_runs = undrawn"),
+    ),
+    *of(
+        "sweeps/planning/halving.py",
+        ("return RunState(before.status, message=", 'return RunState("failed", message='),
+    ),
+    *of(
+        "sweeps/planning/planner.py",
+        ("(old is None or unit.undrawn != old.undrawn)", "old is None"),
+    ),
+    *of(
+        "sweeps/engine/driver.py",
+        ("self.planner.runs.pretrained_at(segment.config)", "segment.config.method.options"),
     ),
     *of(
         "sweeps/engine/records.py",

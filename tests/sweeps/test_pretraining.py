@@ -6,8 +6,10 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -18,10 +20,12 @@ from test_driver import same
 
 from analysis import ledger, read_runs
 from pat.config import ConfigError, Data, Method, RunConfig, Task
-from sweeps.configs import student_run
-from sweeps.costs.expect import configs
+from sweeps.configs import default_options, student_run
+from sweeps.costs.expect import Expected, configs
+from sweeps.costs.forecast import forecast
 from sweeps.planning.planner import Planner, plan
-from sweeps.planning.units import Key, Runs, keys
+from sweeps.planning.speeds import Speeds
+from sweeps.planning.units import Key, Runs, as_text, keys
 from sweeps.pretraining import Pretraining
 from sweeps.study import Cell, Search, Study
 
@@ -72,6 +76,78 @@ def test_teacher_pre_training_and_cell_come_one_after_the_other() -> None:
     assert searched.complete, "there is nothing to search: the default setting is also the tuned one"
 
 
+def searching(**changes: Any) -> Study:
+    """Two waves of three settings in each of its cells; the control has nothing to search."""
+    return pretrained(**{"search": Search(trials=6, wave=3), "methods": ("hgkd", "spark", "longer"), **changes})
+
+
+def settings_of(planner: Planner, cell: Cell) -> list[Mapping[str, Any]]:
+    return [options for wave in range(2) for options in planner.waves[cell, wave]]
+
+
+def test_each_setting_that_is_searched_has_a_pre_training_of_its_own() -> None:
+    """From which its search run begins, and those of its confirmation on all seeds."""
+    planner = simulate(searching())
+    assert planner.complete and not planner.failed()
+    for cell in (HGKD, OTHER, SPARK):
+        drawn, runs = settings_of(planner, cell), planner.runs
+        assert drawn[0] == default_options(searching(), cell) and len({as_text(options) for options in drawn}) == 6
+        before = {runs.pretraining(cell, options).run_id for options in drawn}
+        unit = planner.units[Key("pretrain", cell)]
+        assert unit.runs == dict.fromkeys(before, "finished") and len(before) == 6 and not unit.left
+        for options in drawn:
+            config, search = runs.pretraining(cell, options).config, runs.student(cell, options, 0)
+            assert (config.method, config.seed) == (Method(cell.method, options), 0)
+            assert search.config.initial == f"run:{config.run_id}"
+            assert search.run_id in planner.units[Key("cell", cell)].runs
+        rows = [row for row in planner.rows() if row.cell == cell]
+        tuned = {row.options for row in rows if row.setting == "tuned"}
+        assert len(rows) == 4 and len(tuned) == 1 and tuned <= {as_text(options) for options in drawn}
+        for row in rows:
+            state = planner.runs.student(cell, json.loads(row.options or ""), row.seed)
+            assert state.run_id == row.run_id
+    done, total = planner.counts()
+    assert done == total
+
+
+def test_what_is_left_of_a_search_counts_its_pre_trainings() -> None:
+    """Of settings that are not drawn yet too; in the end as many have run as were expected."""
+    study, key = searching(), Key("pretrain", SPARK)
+    planner = Planner(study, {})
+    unit = planner.units[key]
+    assert (len(unit.runs), unit.unknown_runs, unit.left, unit.longest) == (3, 3, 6 * 4, 2 * 4)
+    phases = {part.name: part for part in forecast(planner, Expected(Speeds(), {}, 0, {})).phases}
+    assert (phases["pretrain"].runs, phases["pretrain"].epochs) == (3 * 6, 3 * 6 * 4)
+    whole = simulate(study)
+    assert whole.counts()[1] == planner.counts()[1] and whole.units[key].longest == 0
+
+
+@settings(max_examples=6, deadline=None)
+@given(order=st.integers(0, 10**6), stop=st.integers(0, 60))
+def test_a_search_of_pre_trainings_is_the_same_in_any_order(order: int, stop: int) -> None:
+    study = searching(methods=("hgkd",))
+    whole, first = simulate(study), simulate(study, order=order, stop_after=stop)
+    again = simulate(study, dict(first.view), order=order + 1)
+    assert again.complete and again.rows() == whole.rows() and again.view == whole.view
+
+
+@pytest.mark.parametrize("fate", ["failed", "diverged"])
+def test_a_pre_training_that_fails_is_a_trial_that_fails(fate: str) -> None:
+    study = searching(methods=("hgkd",))
+    drawn = settings_of(simulate(study), HGKD)
+    doomed = Runs(study).pretraining(HGKD, drawn[1]).run_id
+    planner = simulate(study, fate=lambda config: fate if config.run_id == doomed else "")
+    assert planner.complete and not planner.problems
+    lost = planner.runs.student(HGKD, drawn[1], 0).run_id
+    assert lost not in planner.view and planner.units[Key("cell", HGKD)].runs[lost] == fate
+    doomed = Runs(study).pretraining(HGKD, drawn[0]).run_id
+    planner = simulate(study, fate=lambda config: fate if config.run_id == doomed else "")
+    reason = f"pretrain {TOKENS} -> {SPARSE} {fate}: made to fail"
+    of = {row.setting: (row.status, row.reason) for row in planner.rows() if row.cell == HGKD}
+    assert of == {"default": ("blocked", reason), "tuned": ("finished", "")}, "another setting is the best"
+    assert planner.problems[0] == reason
+
+
 @pytest.mark.parametrize("fate", ["failed", "diverged"])
 def test_what_fails_blocks_its_own_cell_alone(fate: str) -> None:
     study = pretrained()
@@ -106,6 +182,17 @@ def test_its_runs_stand_in_the_ledger_under_its_method(tmp_path: Path, exporting
     matrix = ledger.read_matrix_rows(folder)
     assert all(row["status"] == "finished" for row in matrix)
     assert {row["teacher"] for row in matrix if row["method"] == "spark"} == {TOKENS, OTHER.teacher}
+
+
+def test_searched_settings_stand_in_the_ledger(tmp_path: Path, exporting: list[str]) -> None:
+    """A run that begins with a pre-training has that one's options, and its bytes."""
+    folder, _ = drive(tmp_path, searching(methods=("spark",)))
+    rows = read_runs(folder)
+    before = rows[rows["phase"] == "pretrain"].set_index("run_id")
+    after = rows[rows["phase"].isin(["search", "confirm"])]
+    assert len(before) == 6 and set(after["method"]) == {"spark"} and len(after) == 6 + 2 * 2
+    for options, config in zip(after["options"], after["config"], strict=True):
+        assert before.loc[RunConfig.from_json(config).initial.removeprefix("run:"), "options"] == options
 
 
 def test_a_sibling_takes_over_what_has_been_pre_trained(tmp_path: Path, exporting: list[str]) -> None:
