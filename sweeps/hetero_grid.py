@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "661be70b205e"
+CODE = "46045b02cb04"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -42,10 +42,7 @@ MUTANTS = [
     *of(
         "pat/methods/hgkd.py",
         ("len(sizes) - 1 - sizes[::-1].index(needed)", "sizes.index(needed)"),
-        (
-            "normalised_tokens(self.teacher_taps(self.for_teacher(images))",
-            "normalised_tokens(self.teacher_taps(images)",
-        ),
+        ("self.ask(self.for_teacher(images),", "self.ask(images,"),
     ),
     *of(
         "sweeps/costs/flops.py",
