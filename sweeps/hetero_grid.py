@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "206996a8b6e3"
+CODE = "910c8ba5162d"
 COPY = Path.home() / "pat-sweeps"
 
 
