@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "910c8ba5162d"
+CODE = "d86b5a7dd5f2"
 COPY = Path.home() / "pat-sweeps"
 
 
