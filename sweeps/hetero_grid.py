@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "d86b5a7dd5f2"
+CODE = "844ea7af3d03"
 COPY = Path.home() / "pat-sweeps"
 
 

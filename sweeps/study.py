@@ -14,11 +14,12 @@ from pat.options import teacherless
 from pat.starting import RUN
 from pat.tasks import check_data, create_task
 from pat.views.randaugment import parse
-from pat.weights import SCHEMES, is_url
+from sweeps.pretraining import LONGER, Pretraining
 from sweeps.search import Search
 from sweeps.spaces import BEFORE, SPACES, Log, Space, read_space, write_space
+from sweeps.teacher_file import TIMM, TeacherFile
 
-SCRATCH, TIMM, CLASSIFICATION = "scratch", "timm:", "classification"
+SCRATCH, CLASSIFICATION = "scratch", "classification"
 SEARCH_SEED = 0
 """The seed of teachers and of every search run; confirmation uses 1, 2, …, which no decision has seen."""
 
@@ -32,31 +33,6 @@ class Cell(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.teacher} -> {self.student} {self.method}" if self.teacher else f"{self.student} {self.method}"
-
-
-@dataclass(frozen=True)
-class TeacherFile(Part):
-    """A teacher that is not trained here. `path`: a file, a URL, or `timm:<name.tag>` for timm's pretrained weights.
-
-    The hexadecimal SHA-256 of the file is the teacher's identity. A tag may leave it out: the study's folder then
-    records what timm gave when the study began (`sweeps.teachers`).
-    """
-
-    path: str
-    sha256: str = ""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "sha256", self.sha256.lower())
-        if is_url(self.path) and not self.path.startswith(SCHEMES):
-            raise ConfigError(f"teacher file {self.path!r}: a path, {', '.join(SCHEMES)} or timm:<name.tag>")
-        if not re.fullmatch("[0-9a-f]{64}", self.sha256) and (self.sha256 or not self.tag):
-            held = self.sha256 or "none"
-            raise ConfigError(f"teacher file {self.path!r}: SHA-256 {held}, 64 hexadecimal digits are needed")
-
-    @property
-    def tag(self) -> str:
-        """The name and tag of timm's pretrained weights; empty for other files."""
-        return self.path.removeprefix(TIMM) if self.path.startswith(TIMM) else ""
 
 
 @dataclass(frozen=True)
@@ -78,7 +54,8 @@ class Study(Part):
     confirmation runs (None = that of `data`). `threads` per worker and `workers` per run (a number, or one for each
     method, teachers and scratch being "scratch") belong to the study. `gpu_share` of one GPU is asked for by a
     one-worker run where the cluster has GPUs; None: as probes allow. `task`: what is learnt; the data set must say
-    what it needs to know of its images.
+    what it needs to know of its images. `pretraining`: what precedes the training of the cells of `hgkd` and `spark`;
+    their methods' options are those of the pre-training.
     """
 
     name: str
@@ -101,6 +78,7 @@ class Study(Part):
     task: Task = later(default_factory=Task)
     teacher_sizes: Mapping[str, int] = later(default_factory=dict)
     spaces: Mapping[str, Space] = later(default_factory=dict)
+    pretraining: Pretraining | None = later(None)
 
     def __post_init__(self) -> None:
         own = {
@@ -120,6 +98,14 @@ class Study(Part):
         """Every cell but the baselines, pair by pair."""
         return list(dict.fromkeys(self.cell(*pair, method) for pair in self.pairs for method in self.methods))
 
+    def pretrains(self, method: str) -> bool:
+        """Whether the runs of a method begin with what a run of its own has learnt before."""
+        return self.pretraining is not None and self.pretraining.has(method)
+
+    def teaches(self) -> bool:
+        """Whether a method has teachers of the study's own task; else they are those of its pre-training alone."""
+        return any(not teacherless(method) and not self.pretrains(method) for method in self.methods)
+
     def used_teachers(self) -> list[str]:
         """The teachers of the pairs, where a method takes one, in order of appearance."""
         return list(dict.fromkeys(cell.teacher for cell in self.cells() if cell.teacher))
@@ -135,6 +121,12 @@ class Study(Part):
     def teacher_data(self, teacher: str) -> Data:
         """The data as a teacher has it: at its own size."""
         return replace(self.data, image_size=self.teacher_sizes.get(teacher) or self.data.image_size)
+
+    def taught(self, teacher: str) -> tuple[Task, Data]:
+        """What a teacher that is given must have learnt, at its own size: the study's task, or that of its pre-training
+        where no other method has teachers."""
+        of = self if self.teaches() or self.pretraining is None else self.pretraining
+        return of.task, replace(of.data, image_size=self.teacher_sizes.get(teacher) or of.data.image_size)
 
     def recipe(self, student: str) -> Recipe:
         """The recipe of a student."""
@@ -186,6 +178,7 @@ class Study(Part):
                     "anchors": tuple((teacher, student) for teacher, student in values.get("anchors", ())),
                     "search": Search.from_dict(values["search"]),
                     "task": Task.from_dict(values.get("task", {})),
+                    "pretraining": (given := values.get("pretraining")) and Pretraining.from_dict(given),
                     "spaces": {
                         **{name: BEFORE[name] for name in values["methods"] if name in BEFORE},
                         **{name: read_space(space) for name, space in values.get("spaces", {}).items()},
@@ -213,19 +206,25 @@ def _check_names(study: Study) -> None:
     if len(set(study.anchors)) < len(study.anchors):
         raise ConfigError(f"anchors of study {study.name!r}: none twice")
     check_data(study.task, study.data)
+    check_task(SCRATCH, study.task.name)
     for name in (*study.teachers, *study.students):
         check_model(name)
     for name, source in study.given_teachers().items():
         if source.tag:
-            check_tag(study.task.name, name, source.tag)
+            check_tag(study.task.name if study.teaches() else "", name, source.tag)
     for key, weights in study.initial.items():
         _check_initial(study, key, weights)
     for name, size in study.teacher_sizes.items():
         if name not in study.teachers:
             raise unknown("teacher", name, study.teachers, of=f" of study {study.name!r} with a size of its own")
-        create_task(study.task, study.data, num_classes=1, teacher_size=size)
+        for one in (study if study.teaches() else None, study.pretraining):
+            if one is not None:
+                create_task(one.task, one.data, num_classes=1, teacher_size=size)
     for method in study.methods:
-        check_task(method, study.task.name)
+        pretraining = study.pretraining if study.pretrains(method) else None
+        check_task(method, (pretraining or study).task.name)
+        if method == LONGER and study.pretraining is None:
+            raise ConfigError(f"method {LONGER!r}: the control of a pre-training; study {study.name!r} has none")
         method_options(method, {**study.options.get(method, {}), **study.choices.get(method, {})})
     for method, space in study.spaces.items():
         method_options(method, {name: kind.low if isinstance(kind, Log) else kind[0] for name, kind in space.items()})
@@ -240,9 +239,9 @@ def _check_names(study: Study) -> None:
 
 
 def check_tag(task: str, teacher: str, tag: str) -> None:
-    """Raises ConfigError unless timm has such weights for the teacher, and they are of that task."""
+    """Raises ConfigError unless timm has such weights for the teacher, and they are of that task (if it has one)."""
     check_pretrained(teacher, tag)
-    if task != CLASSIFICATION:
+    if task not in ("", CLASSIFICATION):
         begin = f"train it from them (initial = {TIMM}{tag}) or give the file of one"
         raise ConfigError(
             f"teacher {teacher!r}: timm's weights {tag!r} are those of a classifier, not for {task}; {begin}"
@@ -285,6 +284,8 @@ def _check_numbers(study: Study) -> None:
         for name, one in models.items():
             if isinstance(one, Recipe):
                 task.check(name, one, study.initial.get(colon + name, ""))
+    if study.pretraining is not None:
+        study.pretraining.check({name: study.initial.get(f":{name}", "") for name in study.used_students()})
     for method in (SCRATCH, *study.methods):
         workers = study.workers_of(method)
         if workers < 1:
