@@ -18,6 +18,7 @@ from analysis import ledger, storage
 from analysis.identity import unite
 from analysis.parts import STUDY, TAGS, TEACHERS, check_parts, locked, read_tags
 from analysis.points import reached
+from analysis.predictors import FILE, as_text, read_predictors, united
 from analysis.schema import CELL_STATUSES, EPOCH_SCHEMA, EPOCH_VOLATILE, RUN_SCHEMA, RUN_VOLATILE, LedgerError
 from analysis.storage import Folder
 from analysis.versions import JOINED_COLUMNS
@@ -103,6 +104,7 @@ def merge(folders: Sequence[Folder], into: Folder) -> Merged:
         for source in sources:
             _copy_teachers(source, into)
             merged.redrawn[str(source)] = _copy_waves(source, into)
+            _unite_predictors(source, into)
             found = _merge_runs(source, into)
             merged.counts[str(source)] = Counter(what for what, _ in found if what)
             merged.conflicts += [conflict for _, conflicts in found for conflict in conflicts]
@@ -264,6 +266,12 @@ def _settings(folder: Folder, name: str) -> Any:
         return json.loads(storage.read_file(folder, f"{SEARCHES}/{name}") or b"")["settings"]
     except (ValueError, KeyError, TypeError) as error:
         raise LedgerError(f"{folder}/{SEARCHES}/{name}: cannot be read as a wave of a search: {error}") from error
+
+
+def _unite_predictors(source: Folder, into: Folder) -> None:
+    """What was measured of teachers, of two measurements that which is here."""
+    if storage.read_file(source, FILE) is not None:
+        storage.write_file(into, FILE, as_text(united(read_predictors(into), read_predictors(source))))
 
 
 def _merge_matrix(parts: Sequence[Folder], into: Folder) -> None:

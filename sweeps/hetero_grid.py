@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "46045b02cb04"
+CODE = "3ab81edd756e"
 COPY = Path.home() / "pat-sweeps"
 
 
