@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "206996a8b6e3"
+CODE = "70d8d57231fe"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -118,7 +118,9 @@ def _train(flags: argparse.Namespace) -> int:
     changes = {"epochs": flags.epochs, "batch_size": batch_size, "lr": flags.lr, "flip": flags.flip}
     recipe = replace(start, **changes, warmup_epochs=min(1, flags.epochs - 1))
     method = Method(flags.method, _options("--option", flags.option))
-    task = task_on(learnt, data, load(data, root), flags.teacher_size)
+    dataset = load(data, root)
+    print(f"data {data.name}: {dataset.account}", flush=True)
+    task = task_on(learnt, data, dataset, flags.teacher_size)
     for name in [flags.student, *([flags.teacher] if needs_teacher and not flags.teacher_file else [])]:
         task.check(name, recipe, "")
     given = Teacher(flags.teacher, "run:none", flags.teacher_size) if needs_teacher else None
