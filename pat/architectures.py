@@ -3,7 +3,8 @@
 - `swin_nano` / `swin_pico`: the small Swin students of the OFA and PAT papers.
 - `*_nano_*`, `*_micro_*`, `*_milli_*`: one CNN, one ViT and one MLP at 32 px in three sizes, for studies that run
   in minutes (nano students under micro teachers, 16 tokens) or on one GPU (micro students at 64 tokens under milli
-  teachers). They are timm's own classes with small numbers, nothing else.
+  teachers). They are timm's own classes with small numbers, nothing else. `convnext_nano_patch1_32` has a last map of
+  16 cells, some of which can be hidden.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ default_cfgs = generate_default_cfgs(
         "swin_pico_patch4_window7_224.untrained": _SWIN,
         "resnet_nano_32.untrained": _RESNET,
         "resnet_micro_32.untrained": _RESNET,
+        "convnext_nano_patch1_32.untrained": _CONVNEXT,
         "convnext_micro_32.untrained": _CONVNEXT,
         "convnext_milli_32.untrained": _CONVNEXT,
         "vit_nano_patch8_32.untrained": _VIT,
@@ -132,6 +134,12 @@ def resnet_nano_32(**kwargs: Any) -> nn.Module:
 @register_model
 def resnet_micro_32(**kwargs: Any) -> nn.Module:
     return _resnet("resnet_micro_32", kwargs, channels=(16, 32, 64, 128))
+
+
+@register_model
+def convnext_nano_patch1_32(**kwargs: Any) -> nn.Module:
+    """Strides 1 to 8, so that an image of 32 pixels has 16 cells to hide."""
+    return _convnext("convnext_nano_patch1_32", kwargs, patch=1, depths=(1, 1, 2, 1), dims=(16, 32, 64, 128))
 
 
 @register_model

@@ -82,7 +82,7 @@ def next_measures(now: Measures, method: Method, share: int) -> Measures | None:
     First activation checkpointing, where the student can; then twice as many parts, where each image stands for
     itself: no BatchNorm in what is trained, no loss between images. None where neither is possible.
     """
-    if not now.checkpointing and can_checkpoint(method.student):
+    if not now.checkpointing and method.recomputable and can_checkpoint(method.student):
         return Measures(True, now.accumulation)
     parts = now.accumulation * 2
     return Measures(now.checkpointing, parts) if separable(method) and share % parts == 0 else None

@@ -107,16 +107,16 @@ def check_pretrained(name: str, tag: str, what: str = "teacher") -> None:
         raise unknown("timm weights", tag, list_pretrained(architecture), of=f" of {architecture!r}")
 
 
-def pretrained_file(tag: str, num_classes: int, image_size: int) -> bytes:
+def pretrained_file(tag: str, num_classes: int | None, image_size: int) -> bytes:
     """timm's pretrained weights `tag` with their classifier, for inputs of `image_size` px, as a safetensors file.
 
     Fetched through timm (and kept in its cache). Raises ConfigError where they were made for another number of
-    classes, or cannot be had.
+    classes (None: any will do), or cannot be had.
     """
     classes = timm.get_pretrained_cfg(tag).num_classes
-    if classes != num_classes:
+    if num_classes not in (None, classes):
         raise ConfigError(f"teacher weights 'timm:{tag}' have {classes} classes, the data set has {num_classes}")
-    return _as_file(create_model(get_arch_name(tag), num_classes, image_size, f"timm:{tag}"))
+    return _as_file(create_model(get_arch_name(tag), classes, image_size, f"timm:{tag}"))
 
 
 def native_file(tag: str) -> bytes:

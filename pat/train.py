@@ -236,7 +236,7 @@ def _score_epoch(training: Training, dataset: Dataset, row: dict[str, Any]) -> N
         val = test = NO_SCORE
         if model is not None:
             val, test = (
-                training.task.score(model, split, io.rank, io.world_size) for split in (dataset.val, dataset.test)
+                training.method.score(model, split, io.rank, io.world_size) for split in (dataset.val, dataset.test)
             )
         row |= {f"val_loss_{weights}": val.loss, f"val_score_{weights}": val.score, f"test_score_{weights}": test.score}
         tested[weights] = test

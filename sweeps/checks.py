@@ -13,8 +13,10 @@ from pat.resolve import check_model, resolve
 from pat.starting import RUN
 from pat.tasks import check_data, create_task
 from pat.views.randaugment import parse
-from sweeps.pieces import CLASSIFICATION, SCRATCH, TIMM
+from sweeps.cell import CLASSIFICATION, SCRATCH
+from sweeps.pretraining import LONGER
 from sweeps.spaces import Log
+from sweeps.teacher_file import TIMM
 
 if TYPE_CHECKING:
     from sweeps.study import Study
@@ -37,6 +39,7 @@ def check_names(study: Study) -> None:
     if len(set(study.anchors)) < len(study.anchors):
         raise ConfigError(f"anchors of study {study.name!r}: none twice")
     check_data(study.task, study.data)
+    check_task(SCRATCH, study.task.name)
     for name in study.students:
         _check_trained(name, "student", f":{name}")
     for name, source in study.teachers.items():
@@ -46,15 +49,20 @@ def check_names(study: Study) -> None:
             check_model(name)  # a tag says for which statistics of the pixels the file was made
     for name, source in study.given_teachers().items():
         if source.tag:
-            check_tag(study.task.name, name, source.tag)
+            check_tag(study.task.name if study.teaches() else "", name, source.tag)
     for key, weights in study.initial.items():
         _check_initial(study, key, weights)
     for name, size in study.teacher_sizes.items():
         if name not in study.teachers:
             raise unknown("teacher", name, study.teachers, of=f" of study {study.name!r} with a size of its own")
-        create_task(study.task, study.data, num_classes=1, teacher_size=size)
+        for one in (study if study.teaches() else None, study.pretraining):
+            if one is not None:
+                create_task(one.task, one.data, num_classes=1, teacher_size=size)
     for method in study.methods:
-        check_task(method, study.task.name)
+        pretraining = study.pretraining if study.pretrains(method) else None
+        check_task(method, (pretraining or study).task.name)
+        if method == LONGER and study.pretraining is None:
+            raise ConfigError(f"method {LONGER!r}: the control of a pre-training; study {study.name!r} has none")
         method_options(method, {**study.options.get(method, {}), **study.choices.get(method, {})})
     for method, space in study.spaces.items():
         method_options(method, {name: kind.low if isinstance(kind, Log) else kind[0] for name, kind in space.items()})
@@ -79,11 +87,11 @@ def _check_trained(name: str, role: str, key: str) -> None:
 
 
 def check_tag(task: str, teacher: str, tag: str) -> None:
-    """Raises ConfigError unless timm has such weights for the teacher, and they are of that task."""
+    """Raises ConfigError unless timm has such weights for the teacher, and they are of that task (if it has one)."""
     check_pretrained(teacher, tag)
     if teacher not in (resolve(tag).name, tag):
         raise ConfigError(f"teacher {teacher!r}: its weights are {TIMM}{tag}, of another tag")
-    if task != CLASSIFICATION:
+    if task not in ("", CLASSIFICATION):
         begin = f"train it from them (initial = {TIMM}{tag}) or give the file of one"
         raise ConfigError(
             f"teacher {teacher!r}: timm's weights {tag!r} are those of a classifier, not for {task}; {begin}"
@@ -126,6 +134,8 @@ def check_numbers(study: Study) -> None:
         for name, one in models.items():
             if isinstance(one, Recipe):
                 task.check(name, one, study.initial.get(colon + name, ""))
+    if study.pretraining is not None:
+        study.pretraining.check({name: study.initial.get(f":{name}", "") for name in study.used_students()})
     for method in (SCRATCH, *study.methods):
         workers = study.workers_of(method)
         if workers < 1:

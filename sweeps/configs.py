@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from pat.config import Method, RunConfig, Teacher
+from pat.config import Method, Recipe, RunConfig, Teacher
 from pat.methods import method_options
+from sweeps.pretraining import LONGER
 from sweeps.study import SEARCH_SEED, Cell, Study, TeacherFile
 
 
@@ -38,27 +39,75 @@ def teacher_run(study: Study, teacher: str, unsynced: int = 1) -> RunConfig | No
 
 
 def student_run(
-    study: Study, cell: Cell, options: Mapping[str, Any], seed: int, weights: str = "", unsynced: int = 1
+    study: Study,
+    cell: Cell,
+    options: Mapping[str, Any],
+    seed: int,
+    weights: str = "",
+    unsynced: int = 1,
+    pretrained: str = "",
 ) -> RunConfig:
-    """One run of a cell. `weights` identify its teacher's (`run:…`, `sha256:…`); unused for scratch.
+    """One run of a cell. `weights` identify its teacher's (`run:…`, `sha256:…`); unused for scratch. Where the method
+    is one of pre-training, the run is one of scratch that begins with the weights `pretrained` (`run:…`).
 
     A teacher from a timm tag has the tag's full name: other tags of a model may ask for other pixel statistics.
     `unsynced` is the number of workers where a student's BatchNorm makes it part of the identity, else 1.
     """
-    source = study.teachers.get(cell.teacher)
-    name = (source.tag if isinstance(source, TeacherFile) else "") or cell.teacher
     data = study.data
     if seed != SEARCH_SEED and study.confirm_validation is not None:
         data = replace(data, validation=study.confirm_validation)
+    initial, method, teacher = study.initial.get(f":{cell.student}", ""), Method(cell.method, options), None
+    if study.pretrains(cell.method):
+        initial, method = pretrained, Method()
+    elif cell.teacher:
+        teacher = _teacher(study, cell, weights)
     return RunConfig(
         student=cell.student,
         data=data,
-        recipe=study.recipe(cell.student),
-        method=Method(cell.method, options),
-        teacher=Teacher(name, weights, study.teacher_sizes.get(cell.teacher, 0)) if cell.teacher else None,
+        recipe=recipe_of(study, cell),
+        method=method,
+        teacher=teacher,
         seed=seed,
         threads=study.threads,
-        initial=study.initial.get(f":{cell.student}", ""),
+        initial=initial,
         unsynced_workers=unsynced,
         task=study.task,
     )
+
+
+def recipe_of(study: Study, cell: Cell) -> Recipe:
+    """What a cell's own runs are trained with: the student's, longer where that is what the method is for."""
+    recipe, before = study.recipe(cell.student), study.pretraining
+    if before is None or cell.method != LONGER:
+        return recipe
+    return replace(recipe, epochs=round(recipe.epochs * before.longer))
+
+
+def pretrain_run(
+    study: Study, cell: Cell, options: Mapping[str, Any], weights: str = "", unsynced: int = 1
+) -> RunConfig:
+    """The run that precedes those of a cell whose method is one of pre-training; arguments as `student_run`'s."""
+    before = study.pretraining
+    assert before is not None
+    return RunConfig(
+        student=cell.student,
+        data=before.data,
+        recipe=before.recipe,
+        method=Method(cell.method, options),
+        teacher=_teacher(study, cell, weights) if cell.teacher else None,
+        seed=SEARCH_SEED,
+        threads=study.threads,
+        initial=study.initial.get(f":{cell.student}", ""),
+        unsynced_workers=unsynced,
+        task=before.task,
+    )
+
+
+def _teacher(study: Study, cell: Cell, weights: str) -> Teacher:
+    return Teacher(teacher_name(study, cell), weights, study.teacher_sizes.get(cell.teacher, 0))
+
+
+def teacher_name(study: Study, cell: Cell) -> str:
+    """timm's name of a cell's teacher, in full where it is one of its tags."""
+    source = study.teachers.get(cell.teacher)
+    return (source.tag if isinstance(source, TeacherFile) else "") or cell.teacher

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from pat.config import ConfigError, Method, RunConfig
 from pat.methods import method_options
-from sweeps.configs import default_options, student_run
+from sweeps.configs import default_options, pretrain_run, student_run
 from sweeps.costs.flops import method_on_meta
 from sweeps.study import SEARCH_SEED, Cell, Study
 
@@ -13,16 +15,18 @@ def settings_to_try(study: Study) -> list[tuple[Cell, RunConfig]]:
     """A run of each default setting that the study has changed, and of each of its choices in the place of a default:
     so many that each model is tried with each of its settings.
 
-    A setting that is the method's own is not among them: it suits every model that has stages.
+    A setting that is the method's own is not among them: it suits every model that has stages, but for one of
+    pre-training, whose task says which stages are needed.
     """
     found, tried = list[tuple[Cell, RunConfig]](), set[tuple[str, str, Method]]()
     for cell in study.cells():
         default = default_options(study, cell)
-        settings = [] if default == method_options(cell.method) else [default]
+        make = pretrain_run if study.pretrains(cell.method) else partial(student_run, seed=SEARCH_SEED)
+        settings = [] if default == method_options(cell.method) and make is not pretrain_run else [default]
         for name, values in study.choices.get(cell.method, {}).items():
             settings += [{**default, name: value} for value in values]
         for options in settings:
-            run = student_run(study, cell, options, SEARCH_SEED, "run:none" if cell.teacher else "")
+            run = make(study, cell, options, weights="run:none" if cell.teacher else "")
             sides = {("teacher", cell.teacher, run.method), ("student", cell.student, run.method)}
             if not sides <= tried:
                 found.append((cell, run))

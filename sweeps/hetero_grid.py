@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "70d8d57231fe"
+CODE = "83cb716a15e3"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -84,6 +84,13 @@ def four_digits(value: float) -> float:
 
 
 TEMPERATURE = Log(0.5, 8.0)
+MASKED: Space = {
+    "ratio": (0.45, 0.6, 0.75),
+    "loss": ("smooth_l1", "mse", "cosine"),
+    "positions": ("all", "masked"),
+    "width": (128, 256, 512),
+}
+"""Of pre-training: each setting is one run, from which those of its search and its confirmation begin."""
 SPACES: Mapping[str, Space] = {
     "kd": {"weight": Log(0.1, 10.0), "temperature": TEMPERATURE},
     "fitnet": {"weight": Log(0.01, 100.0), "kd_weight": (0.0, 0.3, 1.0, 3.0)},
@@ -126,6 +133,8 @@ SPACES: Mapping[str, Space] = {
         "regularisation_weight": Log(0.01, 10.0),
         "regions": (16, 36, 64),
     },
+    "spark": MASKED,
+    "hgkd": MASKED,
 }
 """Of a method that is not here nothing is searched, unless a study gives it a space or choices."""
 BEFORE: Mapping[str, Space] = {

@@ -8,10 +8,12 @@ from typing import Any
 
 from pat.config import NUMERICS, ConfigError, Data, Part, Recipe, Task, later, plain
 from pat.options import teacherless
+from sweeps.cell import CLASSIFICATION, SCRATCH, SEARCH_SEED, Cell
 from sweeps.checks import check_names, check_numbers, check_tag
-from sweeps.pieces import CLASSIFICATION, SCRATCH, SEARCH_SEED, TIMM, Cell, TeacherFile
+from sweeps.pretraining import Pretraining
 from sweeps.search import Search
 from sweeps.spaces import BEFORE, SPACES, Space, read_space, write_space
+from sweeps.teacher_file import TIMM, TeacherFile
 
 __all__ = ["CLASSIFICATION", "SCRATCH", "SEARCH_SEED", "TIMM", "Cell", "Search", "Study", "TeacherFile", "check_tag"]
 
@@ -35,7 +37,8 @@ class Study(Part):
     confirmation runs (None = that of `data`). `threads` per worker and `workers` per run (a number, or one for each
     method, teachers and scratch being "scratch") belong to the study. `gpu_share` of one GPU is asked for by a
     one-worker run where the cluster has GPUs; None: as probes allow. `task`: what is learnt; the data set must say
-    what it needs to know of its images.
+    what it needs to know of its images. `pretraining`: what precedes the training of the cells of `hgkd` and `spark`;
+    their methods' options are those of the pre-training.
     """
 
     name: str
@@ -58,6 +61,7 @@ class Study(Part):
     task: Task = later(default_factory=Task)
     teacher_sizes: Mapping[str, int] = later(default_factory=dict)
     spaces: Mapping[str, Space] = later(default_factory=dict)
+    pretraining: Pretraining | None = later(None)
 
     def __post_init__(self) -> None:
         own = {
@@ -77,6 +81,14 @@ class Study(Part):
         """Every cell but the baselines, pair by pair."""
         return list(dict.fromkeys(self.cell(*pair, method) for pair in self.pairs for method in self.methods))
 
+    def pretrains(self, method: str) -> bool:
+        """Whether the runs of a method begin with what a run of its own has learnt before."""
+        return self.pretraining is not None and self.pretraining.has(method)
+
+    def teaches(self) -> bool:
+        """Whether a method has teachers of the study's own task; else they are those of its pre-training alone."""
+        return any(not teacherless(method) and not self.pretrains(method) for method in self.methods)
+
     def used_teachers(self) -> list[str]:
         """The teachers of the pairs, where a method takes one, in order of appearance."""
         return list(dict.fromkeys(cell.teacher for cell in self.cells() if cell.teacher))
@@ -92,6 +104,12 @@ class Study(Part):
     def teacher_data(self, teacher: str) -> Data:
         """The data as a teacher has it: at its own size."""
         return replace(self.data, image_size=self.teacher_sizes.get(teacher) or self.data.image_size)
+
+    def taught(self, teacher: str) -> tuple[Task, Data]:
+        """What a teacher that is given must have learnt, at its own size: the study's task, or that of its pre-training
+        where no other method has teachers."""
+        of = self if self.teaches() or self.pretraining is None else self.pretraining
+        return of.task, replace(of.data, image_size=self.teacher_sizes.get(teacher) or of.data.image_size)
 
     def recipe(self, student: str) -> Recipe:
         """The recipe of a student."""
@@ -143,6 +161,7 @@ class Study(Part):
                     "anchors": tuple((teacher, student) for teacher, student in values.get("anchors", ())),
                     "search": Search.from_dict(values["search"]),
                     "task": Task.from_dict(values.get("task", {})),
+                    "pretraining": (given := values.get("pretraining")) and Pretraining.from_dict(given),
                     "spaces": {
                         **{name: BEFORE[name] for name in values["methods"] if name in BEFORE},
                         **{name: read_space(space) for name, space in values.get("spaces", {}).items()},

@@ -20,6 +20,7 @@ from pat.tasks import Task, create_task
 from pat.weights import download, is_url
 from sweeps.configs import teacher_run
 from sweeps.study import TIMM, Study, TeacherFile
+from sweeps.teacher_file import restriction
 
 FOLDER, RECORD = "teachers", "tags.json"
 
@@ -27,14 +28,14 @@ FOLDER, RECORD = "teachers", "tags.json"
 def recorded(study: Study, folder: Path) -> Study:
     """The study with the SHA-256 of every tag that its folder has recorded. Reads one small file, needs no network."""
     given = study.given_teachers().items()
-    known = {name: _known(source, folder, study.teacher_data(name).image_size) for name, source in given}
+    known = {name: _known(source, folder, study.taught(name)[1].image_size) for name, source in given}
     return replace(study, teachers={**study.teachers, **known})
 
 
 def resolve_used(study: Study, folder: Path, num_classes: int) -> None:
     """`resolve` for every teacher that the pairs of the study use."""
     for name, source in _used(study).items():
-        resolve(source, folder, create_task(study.task, study.teacher_data(name), num_classes))
+        resolve(source, folder, create_task(*study.taught(name), num_classes))
 
 
 def provide_used(study: Study, folder: Path, num_classes: int, elsewhere: Collection[str] = ()) -> None:
@@ -42,7 +43,7 @@ def provide_used(study: Study, folder: Path, num_classes: int, elsewhere: Collec
     training of the others and of the students starts from, a teacher's as long as it has not ended, here or (its
     run_id) `elsewhere`."""
     for name, source in _used(recorded(study, folder)).items():
-        provide(name, source, folder, create_task(study.task, study.teacher_data(name), num_classes))
+        provide(name, source, folder, create_task(*study.taught(name), num_classes))
     teachers = {name: teacher_run(study, name) for name in study.used_teachers()}
     trained = {name: run.run_id for name, run in teachers.items() if run is not None}
     left = [name for name, run in trained.items() if run not in elsewhere and ledger.read_run(folder, run) is None]
@@ -125,9 +126,10 @@ def _used(study: Study) -> dict[str, TeacherFile]:
 
 def _fetch_tag(source: TeacherFile, folder: Path, task: Task) -> str:
     """Writes timm's weights of a tag under their SHA-256, which is returned."""
-    print(f"fetching timm's weights {source.tag}", flush=True)
+    limited = restriction(source.tag)
+    print(f"fetching timm's weights {source.tag}{f', licence: {limited}' if limited else ''}", flush=True)
     try:
-        data = pretrained_file(source.tag, task.num_classes, task.data.image_size)
+        data = pretrained_file(source.tag, None if task.own_methods else task.num_classes, task.data.image_size)
     except ConfigError as error:
         raise ConfigError(f"{error}; a file can be given instead: its path and SHA-256") from error
     digest = hashlib.sha256(data).hexdigest()

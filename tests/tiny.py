@@ -10,11 +10,14 @@ from torch import Tensor
 from pat.config import Data, Method, Recipe, RunConfig, Teacher
 from pat.data import Split, load_digits, register_dataset
 from pat.io import LocalIO
+from pat.methods import list_methods
 from pat.options import teacherless
 from pat.tasks.classification import Classification
 from pat.train import Outcome, train
 
 CNN, VIT, MLP, BATCHNORM = "convnext_micro_32", "vit_nano_patch8_32", "mixer_nano_patch8_32", "resnet_nano_32"
+METHODS = [name for name in list_methods("classification") if name != "longer"]
+"""Those of classification; `longer` is scratch with another recipe."""
 SMALL_PAT = {"regions": 8, "region_dim": 16, "heads": 2}
 SMALL: dict[str, dict[str, Any]] = {
     "pat": SMALL_PAT,

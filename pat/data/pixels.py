@@ -37,6 +37,10 @@ class Pixels(NamedTuple):
         place = torch.arange(count, device=images.device)
         return cls([(place, images)], torch.full_like(place, height), torch.full_like(place, width))
 
+    def colours(self) -> Pixels:
+        """The same without masks."""
+        return self._replace(blocks=[(places, images[:, :3]) for places, images in self.blocks])
+
     def pictures(self, sizes: Tensor) -> list[Tensor]:
         """Each image of a batch from files, uint8 [C, h, w], without padding.
 

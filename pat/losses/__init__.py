@@ -2,6 +2,7 @@
 
 from pat.losses.correlation import pearson, standardise
 from pat.losses.features import normalised_feature_loss
+from pat.losses.generation import KINDS, POSITIONS, generation_loss, normalised_patches, normalised_tokens
 from pat.losses.logits import (
     confidence_loss,
     cross_entropy,
@@ -27,7 +28,9 @@ from pat.losses.relations import (
 )
 
 __all__ = [
+    "KINDS",
     "NORMS",
+    "POSITIONS",
     "area_loss",
     "confidence_loss",
     "correlation_loss",
@@ -35,6 +38,7 @@ __all__ = [
     "dist_loss",
     "dkd_loss",
     "full_precision",
+    "generation_loss",
     "hcl_loss",
     "hint_loss",
     "info_nce_loss",
@@ -44,6 +48,8 @@ __all__ = [
     "nce_loss",
     "nkd_loss",
     "normalised_feature_loss",
+    "normalised_patches",
+    "normalised_tokens",
     "ofa_loss",
     "over_stages",
     "pearson",

@@ -16,7 +16,7 @@ from pat.groups import Group
 from pat.models import normalisation
 from pat.options import VARIANT, complete_options, declare, signature_defaults
 from pat.taps import StageTaps, Tapped
-from pat.tasks import Seen, Task
+from pat.tasks import Score, Seen, Task, task_class
 
 Losses = dict[str, Tensor]
 """`loss` (total, scalar), `output` (student logits [N, C]) and named scalar parts."""
@@ -46,9 +46,11 @@ class Method(nn.Module):
     """Options that joined after runs had been addressed, beside those of its bases: no part of a run's identity where
     they have their default, which must be what was so before."""
     extra_passes: ClassVar[bool] = False
-    """Whether a step runs more of the models than the student's step and a forward pass of the teacher."""
+    """Whether a step runs other things than the student's own step, a forward pass of the teacher and small modules."""
     per_sample: tuple[str, ...] = ()
     couples_samples: bool = True
+    recomputable: ClassVar[bool] = True
+    """Whether the student's activations may be computed anew in the backward pass, by calls of its modules alone."""
     unused_parameters: bool = False
     teacher_scale: Tensor
     teacher_shift: Tensor
@@ -128,6 +130,10 @@ class Method(nn.Module):
         named = {name: part.detach() for name, part in parts.items()} if len(parts) > 1 else {}
         return {"loss": loss, "output": seen.logits, **named}
 
+    def score(self, model: nn.Module, split: Any, rank: int = 0, world: int = 1) -> Score:
+        """The score of the student, or of `model`, an average of it over the training."""
+        return self.task.score(model, split, rank, world)
+
     def train(self, mode: bool = True) -> Self:
         super().train(mode)
         if self.teacher is not None:
@@ -163,7 +169,10 @@ def register_method(cls: M) -> M:
 
 def list_methods(task: str = "") -> list[str]:
     """Names of all methods, or of those that a task has."""
-    return sorted(name for name, method in _methods.items() if not (task and method.tasks) or task in method.tasks)
+    own = bool(task) and task_class(task).own_methods
+    return sorted(
+        name for name, method in _methods.items() if task in method.tasks or (not method.tasks and not own) or not task
+    )
 
 
 def method_options(name: str, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -176,7 +185,7 @@ def check_task(method: str, task: str) -> None:
     if method not in _methods:
         raise unknown("method", method, _methods)
     if method not in (serving := list_methods(task)):
-        known = ", ".join(_methods[method].tasks)
+        known = ", ".join(_methods[method].tasks) or "tasks that a model can learn by itself"
         raise ConfigError(f"method {method!r}: only for {known}; for {task} there are {', '.join(serving)}")
 
 

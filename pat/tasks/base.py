@@ -88,6 +88,8 @@ class Task(ABC):
     """What must be known of its images: "labels", "boxes", "masks"; empty for nothing."""
     common_maps: ClassVar[bool] = False
     """Whether maps of any two models have one shape, so that they can be compared as they are."""
+    own_methods: ClassVar[bool] = False
+    """Whether only those methods serve it that name it, as a model by itself has nothing to learn."""
     couples_images: ClassVar[bool] = False
     """Whether an image's loss depends on the others of its batch, so that a batch cannot be done in parts."""
     of_teacher: Task | None = None

@@ -7,7 +7,7 @@ within rounding: 8-bit values after each pass, so a view does not depend on batc
 from pat.views.crop import crop_boxes, resized_crop, resized_middle
 from pat.views.dense import Shown, dense_eval, dense_views, mask_eval
 from pat.views.order import aspect_batches, epoch_batches
-from pat.views.pipeline import Views, eval_batch, train_views
+from pat.views.pipeline import Views, eval_batch, plain_views, train_views
 
 __all__ = [
     "Shown",
@@ -19,6 +19,7 @@ __all__ = [
     "epoch_batches",
     "eval_batch",
     "mask_eval",
+    "plain_views",
     "resized_crop",
     "resized_middle",
     "train_views",

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pat.config import Recipe
 from pat.counter import uniform
-from pat.data import Labelled, Pixels
+from pat.data import Labelled, Pixels, Source
 from pat.views import slots
 from pat.views.batch import Normalise, Share, Views, columns, levels, normalised, smooth_targets
 from pat.views.colour_jitter import colour_jitter
@@ -69,6 +69,29 @@ def train_views(
         if recipe.random_erasing:
             ready = random_erasing(ready, places[share.own], recipe.random_erasing, seed, epoch)
         yield Views(indices[share.own], ready.contiguous(memory_format=torch.channels_last), targets[share.own])
+
+
+def plain_views(
+    split: Source,
+    batches: Tensor,
+    recipe: Recipe,
+    image_size: int,
+    normalise: Normalise,
+    seed: int,
+    epoch: int,
+    rank: int = 0,
+    world: int = 1,
+    first: int = 0,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Indices and images of `train_views`, of any images and without labels: crop, resize, flip and colour jitter."""
+    share = Share.of(batches.shape[1], rank, world, mixes=False)
+    needed, device = batches[first:, share.start : share.stop].cpu(), split.device
+    mean, std = columns(normalise, device)
+    on_device = needed.to(device)
+    for places, indices, pixels in zip(needed, on_device, split.stream(on_device.unbind()), strict=True):
+        images = _crops(pixels.colours(), indices, recipe, image_size, seed, epoch)
+        images = colour_jitter(images, places, recipe.color_jitter, seed, epoch)
+        yield indices, normalised(images, mean, std).contiguous(memory_format=torch.channels_last)
 
 
 def eval_batch(pixels: Pixels, image_size: int, crop_pct: float = 1.0, cubic: bool = True) -> Tensor:

@@ -55,7 +55,7 @@ def _runs(planner: Planner, key: Key) -> dict[str, int]:
     """The runs of a unit by phase, without those that another unit asked for before."""
     unit = planner.counted(key)
     if key.kind != "cell":
-        return {key.kind: len(unit.runs)}
+        return {key.kind: len(unit.runs) + unit.unknown_runs}
     known, unknown = unit.confirmations()
     confirmed = len(known) + unknown
     return {"search": len(unit.runs) + unit.unknown_runs - confirmed, "confirm": confirmed}

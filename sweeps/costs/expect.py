@@ -102,11 +102,15 @@ def expect(
     ended = _ended(study, folder, device)
     known = {key for key, _, epochs in ended if epochs} | probed.keys()
     counts: dict[Key, Count] = {}
-    images = None
+    images: dict[Data, Images | None] = {}
     if not runs.keys() <= known or not runs.keys() <= sizes.keys():
-        images = images_of(study.data, data_root)
-        counts = {key: count(config, images.classes) for key, config in runs.items()} if images else {}
-    counted = {key: counted_seconds(runs[key], one, images, gpus) for key, one in counts.items() if images}
+        images = {data: images_of(data, data_root) for data in dict.fromkeys(run.data for run in runs.values())}
+        counts = {key: count(run, found.classes) for key, run in runs.items() if (found := images[run.data])}
+    counted = {
+        key: counted_seconds(runs[key], one, found, gpus)
+        for key, one in counts.items()
+        if (found := images[runs[key].data])
+    }
     speeds = Speeds(probed, {key: seconds / share for key, seconds in counted.items()})
     for key, seconds, epochs in ended:
         speeds.note(key, seconds, epochs)
@@ -205,7 +209,7 @@ def _fetched_bytes(study: Study) -> int:
                 model = create_model(
                     name,
                     timm.get_pretrained_cfg(source.tag or name).num_classes,
-                    study.teacher_data(name).image_size,
+                    study.taught(name)[1].image_size,
                 )
             total += sum(4 * parameter.numel() for parameter in model.parameters())
     return total

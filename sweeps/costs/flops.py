@@ -53,14 +53,11 @@ class Count:
 
 def count(run: RunConfig, num_classes: int) -> Count:
     """What a run of `run` computes. Raises ConfigError for models and options that cannot be used."""
-    task = _task_of(run, num_classes)
-    step = _student_step(task, run.student)
-    method = method_on_meta(run, num_classes).train()
-    if run.teacher:
-        step += _forward(task.for_teacher, run.teacher.name)
-    step = _whole_step(method, task) or step
+    task, method = _task_of(run, num_classes), method_on_meta(run, num_classes).train()
+    step = _whole_step(method, task) or _models_step(task, run)
+    score = _scored_by(method, task) if task.own_methods else _forward(task, run.student)
     weights = _bytes(method.student.state_dict())
-    return Count(step, _forward(task, run.student), _checkpoint(method, weights, run.recipe), weights)
+    return Count(step, score, _checkpoint(method, weights, run.recipe), weights)
 
 
 def method_on_meta(run: RunConfig, num_classes: int) -> Method:
@@ -114,6 +111,12 @@ def _task(task: config.Task, data: config.Data, num_classes: int, teacher_size: 
     return create_task(task, data, num_classes, torch.arange(2 * num_classes) % num_classes, teacher_size)
 
 
+def _models_step(task: Task, run: RunConfig) -> Work:
+    """The student's own step and a forward pass of the teacher."""
+    step = _student_step(task, run.student)
+    return step + _forward(task.for_teacher, run.teacher.name) if run.teacher else step
+
+
 @lru_cache(maxsize=256)
 def _student_step(task: Task, name: str) -> Work:
     model, views = _on_meta(task, name, "student").train(), task.blank(BATCH, META)
@@ -122,6 +125,13 @@ def _student_step(task: Task, name: str) -> Work:
         reduce(torch.add, task.losses(task.outline(model, views.images, True), views.targets).values()).backward()
 
     return _counted(step)
+
+
+def _scored_by(method: Method, task: Task) -> Work:
+    """A pass that scores where the method does it, of all that it is made of."""
+    indices, images, targets = task.blank(BATCH, META)
+    with torch.no_grad():
+        return _counted(lambda: method.eval()(images, targets, indices))
 
 
 @lru_cache(maxsize=256)

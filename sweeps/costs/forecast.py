@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 
 from analysis.schema import PHASES
+from sweeps.configs import recipe_of
 from sweeps.costs.disk import Disk, disk
 from sweeps.costs.expect import Expected
 from sweeps.costs.probe_file import Probe
@@ -140,7 +141,7 @@ def device_share(planner: Planner, cell: Cell, share: float) -> float:
 def _parts(planner: Planner, key: Key, rate: float) -> list[Phase]:
     """The phases of a unit; `rate`: device-hours of an epoch."""
     unit = planner.counted(key)
-    recipe = planner.runs.awaited(key).config.recipe if key.awaited else planner.scope.recipe(key.cell.student)
+    recipe = planner.runs.awaited(key).config.recipe if key.awaited else recipe_of(planner.scope, key.cell)
     full = recipe.epochs
 
     def part(name: str, runs: Collection[str], unknown: int, left: int) -> Phase:
@@ -150,7 +151,7 @@ def _parts(planner: Planner, key: Key, rate: float) -> list[Phase]:
         return Phase(name, count, ended, count * full, count * full * rate, done * rate, left * rate)
 
     if key.kind != "cell":
-        return [part(key.kind, unit.runs, 0, unit.left)]
+        return [part(key.kind, unit.runs, unit.unknown_runs, unit.left)]
     confirmed, unknown = unit.confirmations()
     open_runs = (planner.view.get(run_id, NOT_STARTED) for run_id in confirmed)
     left = unknown * full + sum(full - state.epochs for state in open_runs if state.status not in ENDED)

@@ -17,6 +17,7 @@ from sweeps.planning.units import ENDED, Key, keys, trained_teachers
 from sweeps.planning.unsynced import unsynced_models
 from sweeps.planning.view import read_state, read_view
 from sweeps.study import CLASSIFICATION, SCRATCH, Cell, Study
+from sweeps.teacher_file import restriction
 from sweeps.waves import read_waves
 
 CLUSTERS = (1, 8, 64)
@@ -91,11 +92,24 @@ def _head(study: Study) -> list[str]:
     own = f" (teachers of their own size: {sizes})" if sizes else ""
     return [
         f"study {study.name}: {learnt}data {data.name} at {data.image_size} px{own}, methods {methods}",
+        *_before(study),
         f"search: {halving if search.trials else 'none'}",
         f"confirmation: {'best and default setting' if search.trials else 'default setting'} on {study.seeds} fresh "
         f"seeds; workers per run: {study.workers}",
         "",
     ]
+
+
+def _before(study: Study) -> list[str]:
+    """What is pre-trained, and teachers whose weights are not free for all uses."""
+    tags = [source.tag for source in study.given_teachers().values() if source.tag]
+    lines = [f"licence of timm's weights {tag}: {licence}" for tag in tags if (licence := restriction(tag))]
+    if (before := study.pretraining) is None:
+        return lines
+    recipe, data = before.recipe, before.data
+    each = f"once a {'setting' if study.search.trials else 'cell'} of {', '.join(before.methods)}"
+    what = f"{recipe.epochs} epochs on {data.name} at {data.image_size} px, {each}"
+    return [f"pre-training: {what}; longer is scratch for {before.longer:g} times the epochs", *lines]
 
 
 def _phases(found: Forecast) -> list[str]:

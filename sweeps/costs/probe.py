@@ -200,7 +200,7 @@ def _time_scoring(training: Training, dataset: Dataset, seconds: float) -> float
 
     def timed(images: int) -> float:
         start = time.perf_counter()
-        training.task.score(training.student, split.take(torch.arange(images)))
+        training.method.score(training.student, split.take(torch.arange(images)))
         _synchronise(training)
         return time.perf_counter() - start
 

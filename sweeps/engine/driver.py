@@ -15,6 +15,7 @@ from analysis import ledger, storage
 from analysis.points import reached
 from analysis.words import duration
 from pat.models import family
+from sweeps.configs import teacher_name
 from sweeps.engine.endings import Fatal, Paused
 from sweeps.engine.health import Failure, Health, Place, is_among
 from sweeps.engine.jobs import PAUSE, STOP, Job, student_path
@@ -38,7 +39,7 @@ from sweeps.engine.siblings import Found, adopt, adoptable, initial_weights
 from sweeps.planning.matrix import matrix_rows
 from sweeps.planning.planner import Planner, rungs_of
 from sweeps.planning.speeds import Speeds
-from sweeps.planning.units import Key, Segment
+from sweeps.planning.units import Key, Segment, as_text
 from sweeps.planning.unsynced import unsynced_models
 from sweeps.planning.view import NOT_STARTED, RUN_COLUMNS, read_state, read_view
 from sweeps.study import Study, TeacherFile
@@ -219,15 +220,25 @@ class Driver:
             initial_sha256=initial_sha256,
             teacher_file=teacher_file,
             teacher_sha256=sha256,
-            workers=self.study.workers_of(config.method.name),
+            workers=self.study.workers_of(segment.cell.method),
             retries=losses.retries,
             preemptions=losses.preemptions,
             keep_student=outlives(self.keep, segment.phase),
             trial=segment.trial,
+            named=self._named(segment),
             avoid=tuple((*place,) for place in self.health.avoided(segment.run_id)),
             closed=tuple((*place, left) for place, left in self.health.closed(time.time()).items()),
             patience=patience(self.planner.speeds, segment.key),
         )
+
+    def _named(self, segment: Segment) -> dict[str, str]:
+        """Columns of a run that only trains on what its method has pre-trained: it is one of that method's."""
+        cell, study = segment.cell, self.study
+        if cell.method == segment.config.method.name or segment.phase in ("teacher", "pretrain"):
+            return {}
+        options = as_text(self.planner.runs.pretrained_at(segment.config))
+        taught = {"teacher": teacher_name(study, cell), "teacher_family": self._families.get(cell.teacher, "")}
+        return {"method": cell.method, "options": options, **(taught if cell.teacher else {})}
 
     def finish(self) -> None:
         """The last matrix; what a longer search replaced is set aside, and students that are not kept are removed."""
@@ -277,7 +288,7 @@ class Driver:
 
     def _devices(self, segment: Segment) -> float:
         """How many devices a segment takes."""
-        workers = self.study.workers_of(segment.config.method.name)
+        workers = self.study.workers_of(segment.cell.method)
         return (self.study.gpu_share or 1.0) if self.gpus and workers == 1 else float(workers)
 
     def _settle(self) -> None:

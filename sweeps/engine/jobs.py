@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -28,7 +28,8 @@ class Job:
     hash to `initial_sha256`, where that is known.
     `data_source`: where each machine fetches the data set from, once, into its own `data_root`; empty: it lies there.
     `retries` and `preemptions` count the processes that the run has lost so far. `keep_student`: whether the student's
-    file outlives the run. `trial`: the place of a search run in its cell's search.
+    file outlives the run. `trial`: the place of a search run in its cell's search. `named`: what the run stands for
+    where its configuration says something else: columns of its row in the ledger.
     `avoid`: places (host, device) where the run is not to be tried now; `closed`: places that get no work, with the
     seconds for which they do not. `patience`: after how many seconds without a new epoch the process ends itself (0:
     never).
@@ -52,6 +53,7 @@ class Job:
     preemptions: int = 0
     keep_student: bool = True
     trial: int | None = None
+    named: Mapping[str, str] = field(default_factory=dict)
     avoid: tuple[tuple[str, str], ...] = ()
     closed: tuple[tuple[str, str, float], ...] = ()
     patience: float = 0.0

@@ -96,6 +96,7 @@ def _identity(job: Job, config: RunConfig) -> dict[str, Any]:
         "epochs": config.recipe.epochs,
         "config": job.config,
         "threads": config.threads,
+        **job.named,
     }
 
 

@@ -22,7 +22,7 @@ from pat.tasks import create_task
 from sweeps.engine.jobs import run_folder, student_path
 from sweeps.engine.keep import SET_ASIDE
 from sweeps.planning.planner import Planner
-from sweeps.planning.units import Key, trained_data
+from sweeps.planning.units import Key, trained_on
 from sweeps.planning.view import NOT_STARTED
 from sweeps.study import TIMM
 from sweeps.teachers import initial_file, initial_sha256, keep_initial
@@ -124,7 +124,7 @@ def _provide(folder: Path, planner: Planner, key: Key, weights: str) -> None:
             raise ConfigError(f"{what}: {reasons or f'no study in {str(folder.parent)!r} has that run'}")
         _check_architecture(what, key, found.row["student"])
         keep_initial(initial_name(weights), folder, found.student(), what)
-    task = create_task(planner.scope.task, trained_data(planner.scope, key), num_classes=1)
+    task = create_task(*trained_on(planner.scope, key), num_classes=1)
     task.build(key.cell.student, 1, weights, file)  # a head for other classes is left out
 
 

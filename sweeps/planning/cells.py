@@ -6,9 +6,11 @@ comes with `draw`, once it is known.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pat.starting import RUN
 from sweeps.configs import default_options
 from sweeps.planning.halving import Draw, search_cell
 from sweeps.planning.units import ENDED_BADLY, Key, Row, Runs, Unit, as_text
@@ -29,6 +31,27 @@ def plan_needed(runs: Runs, key: Key, view: View) -> Unit:
     return _held(runs, unit, key, view)
 
 
+def plan_pretraining(runs: Runs, key: Key, view: View, settings: Sequence[Mapping[str, Any]], undrawn: int) -> Unit:
+    """The runs that precede those of a cell: one for each of its `settings`, the default first. `undrawn`: how many
+    more its search is still expected to draw."""
+    unit, ends = Unit(key.cell, key.kind), list[str]()
+    for place, options in enumerate(settings):
+        run = runs.pretraining(key.cell, options)
+        state = view.get(run.run_id, NOT_STARTED)
+        if run.run_id not in unit.runs:
+            unit.train(run, state, run.config.recipe.epochs, key.kind)
+            ends += [state.status] if state.status else []
+        if not place and state.status in ENDED_BADLY:
+            unit.problem = f"{key} {state.status}: {state.message}"
+    if not ends and (reason := _first_reason(runs, key, view)):
+        return Unit(key.cell, key.kind, outcome="", problem=f"{key} blocked: {reason}")
+    full = runs.awaited(key).config.recipe.epochs
+    unit.unknown_runs, unit.left_later = undrawn, undrawn * full
+    unit.longest += -(-undrawn // runs.study.search.wave) * full
+    unit.outcome = " ".join(ends) or None
+    return _held(runs, unit, key, view)
+
+
 def plan_scratch(runs: Runs, student: str, view: View) -> Unit:
     """The baselines of a student: once per seed, whatever the number of its pairs."""
     key = Key("scratch", Cell("", student, SCRATCH))
@@ -42,15 +65,20 @@ def plan_scratch(runs: Runs, student: str, view: View) -> Unit:
 def plan_cell(runs: Runs, cell: Cell, view: View, draw: Draw) -> Unit:
     """A cell: its search, then its best and the paper's default setting on the same fresh seeds.
 
-    Without a search there is the default setting alone.
+    Without a search there is the default setting alone; where there is nothing to search, it is the best one too.
     """
     searched, key = bool(runs.study.search.trials), Key("cell", cell)
     unit = Unit(cell, "search" if searched else "confirm")
-    if reason := _first_reason(runs, key, view):
+    waits = Key("pretrain", cell) if runs.study.pretrains(cell.method) else key
+    if reason := _first_reason(runs, waits, view):
         return _blocked(runs.study, unit, ("default", "tuned") if searched else ("default",), reason)
-    if searched:
+    default = default_options(runs.study, cell)
+    if searched and runs.study.space(cell.method):
         _tune(runs, unit, view, draw)
-    _confirm(runs, unit, "default", default_options(runs.study, cell), view)
+    elif searched:
+        unit.outcome = as_text(default)
+        _confirm(runs, unit, "tuned", default, view)
+    _confirm(runs, unit, "default", default, view)
     return _judge(_held(runs, unit, key, view))
 
 
@@ -70,7 +98,11 @@ def _tune(runs: Runs, unit: Unit, view: View, draw: Draw) -> None:
 def _confirm(runs: Runs, unit: Unit, setting: str, options: Mapping[str, Any], view: View) -> None:
     """One setting on every confirmation seed; a run that another setting asked for is not asked for again."""
     phase = "scratch" if setting == "scratch" else "confirm"
-    text = as_text(options)
+    text, before = as_text(options), runs.preceded(unit.cell, options, view)
+    if before.status in ENDED_BADLY:
+        reason = f"{Key('pretrain', unit.cell)} {before.status}: {before.message}"
+        unit.rows += [Row(unit.cell, setting, seed, text, None, "blocked", reason) for seed in _seeds(runs.study)]
+        return
     for seed in _seeds(runs.study):
         run = runs.student(unit.cell, options, seed)
         state = view.get(run.run_id, NOT_STARTED)
@@ -86,8 +118,13 @@ def _state(runs: Runs, key: Key, view: View) -> RunState:
 
 
 def _held(runs: Runs, unit: Unit, key: Key, view: View) -> Unit:
-    """Nothing of a unit is ready before every run that it needs has finished."""
-    if any(_state(runs, other, view).status != "finished" for other in runs.needed(key)):
+    """Nothing of a unit is ready before every run that it needs has finished; of a cell with pre-trainings, no run
+    before its own one has."""
+    if key.kind == "cell" and runs.study.pretrains(key.cell.method):
+        befores = [view.get(segment.config.initial.removeprefix(RUN), NOT_STARTED) for segment in unit.ready]
+        done = [before.status == "finished" for before in befores]
+        unit.ready = list(itertools.compress(unit.ready, done))
+    elif any(_state(runs, other, view).status != "finished" for other in runs.needed(key)):
         unit.ready.clear()
     return unit
 

@@ -12,7 +12,7 @@ from typing import Any
 from sweeps.planning.search import Result
 from sweeps.planning.units import ENDED_BADLY, Run, Runs, Segment, Unit, as_text
 from sweeps.planning.view import NOT_STARTED, RunState, View
-from sweeps.study import SEARCH_SEED, Study
+from sweeps.study import SEARCH_SEED, Cell, Study
 
 Draw = Callable[[int, Sequence[Result]], Sequence[Mapping[str, Any]] | None]
 """The settings of a wave, given the results of all earlier ones; None while anchors are waited for."""
@@ -44,7 +44,7 @@ def search_cell(runs: Runs, unit: Unit, view: View, draw: Draw) -> Found:
             unit.longest = study.recipe(unit.cell.student).epochs + unit.after_search
             return Found()
         tried = [runs.student(unit.cell, options, SEARCH_SEED) for options in settings]
-        states = [view.get(run.run_id, NOT_STARTED) for run in tried]
+        states = [_state(runs, unit.cell, run, options, view) for run, options in zip(tried, settings, strict=True)]
         soon, ended = _wave(study, unit, settings, tried, states, len(known))
         if soon is None:
             _expect(study, unit, range(wave + 1, waves))
@@ -73,6 +73,14 @@ def search_cell(runs: Runs, unit: Unit, view: View, draw: Draw) -> Found:
     return Found(best)
 
 
+def _state(runs: Runs, cell: Cell, run: Run, options: Mapping[str, Any], view: View) -> RunState:
+    """How far a run is; it has ended as its pre-training has where that came to a bad end."""
+    before = runs.preceded(cell, options, view)
+    if before.status in ENDED_BADLY:
+        return RunState(before.status, message=f"its pre-training {before.status}: {before.message}")
+    return view.get(run.run_id, NOT_STARTED)
+
+
 def _closed(unit: Unit, reason: str) -> Found:
     unit.outcome = unit.outcome or ""
     return Found(closed=reason)
@@ -89,6 +97,7 @@ def _expect(study: Study, unit: Unit, waves: Iterable[int]) -> None:
     """Count waves that have not been drawn."""
     for wave in waves:
         unit.unknown_runs += study.search.wave
+        unit.undrawn += study.search.wave
         unit.left_later += wave_epochs(study, unit.cell.student, wave)
 
 

@@ -7,6 +7,7 @@ then the longest expected work), which changes when a run is done, never whether
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,14 +15,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from sweeps.configs import default_options
 from sweeps.planning.anchors import anchors_of, is_anchor
-from sweeps.planning.cells import plan_cell, plan_needed, plan_scratch
+from sweeps.planning.cells import plan_cell, plan_needed, plan_pretraining, plan_scratch
 from sweeps.planning.search import Result, Wave, Waves, draw_wave
 from sweeps.planning.speeds import Speeds
 from sweeps.planning.units import ENDED, Key, Row, Runs, Segment, Unit, keys
 from sweeps.planning.urgency import Queue, Urgency
 from sweeps.planning.view import RunState, View
-from sweeps.study import Study
+from sweeps.study import Cell, Study
 
 FIRST_RESORT = 16
 """After so many updates all units are ordered anew by what is known of their speeds, then after twice as many."""
@@ -77,7 +79,10 @@ class Planner:
         self._unsynced = unsynced
         self.runs = Runs(self.scope, unsynced)
         self._order = {key: place for place, key in enumerate(keys(self.scope))}
-        self._anchors = {key: [Key("cell", cell) for cell in anchors_of(self.scope, key.cell)] for key in self._order}
+        self._anchors = {
+            key: [Key("cell", cell) for cell in anchors_of(self.scope, key.cell)] if key.kind == "cell" else []
+            for key in self._order
+        }
         self._waiting: dict[Key, list[Key]] = {key: [] for key in self._order}
         for key, anchors in self._anchors.items():
             for needed in (*self.runs.needed(key), *anchors):
@@ -225,13 +230,25 @@ class Planner:
             self._line_up(key)
             for waiting in self._waiting[key] if unit.outcome != old.outcome else ():
                 self._evaluate(waiting)
+        before = Key("pretrain", key.cell)
+        if key.kind == "cell" and before in self.units and (old is None or unit.undrawn != old.undrawn):
+            self._evaluate(before)
 
     def _plan(self, key: Key) -> Unit:
+        if key.kind == "pretrain":
+            cell = self.units.get(Key("cell", key.cell))
+            return plan_pretraining(self.runs, key, self.view, self._settings(key.cell), cell.undrawn if cell else 0)
         if key.awaited:
             return plan_needed(self.runs, key, self.view)
         if key.kind == "scratch":
             return plan_scratch(self.runs, key.cell.student, self.view)
         return plan_cell(self.runs, key.cell, self.view, partial(self._draw, key))
+
+    def _settings(self, cell: Cell) -> list[Mapping[str, Any]]:
+        """The default of a cell, and what its search has drawn."""
+        waves = range(self.scope.search.trials // self.scope.search.wave)
+        drawn = (self.waves.get((cell, wave), ()) for wave in waves)
+        return [default_options(self.scope, cell), *itertools.chain.from_iterable(drawn)]
 
     def _queue(self, workers: int) -> Queue[Key]:
         return self._queues.setdefault(workers, Queue())

@@ -8,20 +8,22 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from pat.config import Data, RunConfig
+from pat.config import Data, RunConfig, Task
 from pat.starting import RUN
-from sweeps.configs import student_run, teacher_run
-from sweeps.planning.view import RunState
-from sweeps.study import SCRATCH, Cell, Study, TeacherFile
+from sweeps.configs import default_options, pretrain_run, student_run, teacher_run
+from sweeps.planning.view import NOT_STARTED, RunState, View
+from sweeps.study import SCRATCH, SEARCH_SEED, Cell, Study, TeacherFile
 
 ENDED_BADLY = ("diverged", "failed")
 ENDED = ("finished", "pruned", *ENDED_BADLY)
+FINISHED = RunState("finished")
 
 
 class Key(NamedTuple):
     """A unit of the plan: its kind and which one.
 
-    A kind is `scratch`, `cell`, or that of a single run that other units wait for: `teacher`.
+    A kind is `scratch`, `cell`, or that of runs that other units wait for: `teacher` (one run), `pretrain` (one for
+    each setting of a cell).
     """
 
     kind: str
@@ -38,7 +40,7 @@ class Key(NamedTuple):
 
     @property
     def awaited(self) -> bool:
-        """Whether the unit is one run that others wait for."""
+        """Whether others wait for runs of the unit."""
         return self.kind not in ("scratch", "cell")
 
     @property
@@ -51,14 +53,17 @@ def keys(study: Study) -> list[Key]:
     """Every unit of a study, in the study's order."""
     return [
         *(Key("teacher", Cell("", name, SCRATCH)) for name in trained_teachers(study)),
+        *(Key("pretrain", cell) for cell in study.cells() if study.pretrains(cell.method)),
         *(Key("scratch", Cell("", name, SCRATCH)) for name in study.used_students()),
         *(Key("cell", cell) for cell in study.cells()),
     ]
 
 
-def trained_data(study: Study, key: Key) -> Data:
-    """What the model that a unit trains sees."""
-    return study.teacher_data(key.cell.student) if key.kind == "teacher" else study.data
+def trained_on(study: Study, key: Key) -> tuple[Task, Data]:
+    """What the model that a unit trains learns, and from which data."""
+    if key.kind == "pretrain" and study.pretraining is not None:
+        return study.pretraining.task, study.pretraining.data
+    return study.task, study.teacher_data(key.cell.student) if key.kind == "teacher" else study.data
 
 
 def trained_teachers(study: Study) -> list[str]:
@@ -79,6 +84,7 @@ class Runs:
     def __init__(self, study: Study, unsynced: frozenset[str] = frozenset()) -> None:
         self.study, self._unsynced = study, unsynced
         self._made: dict[tuple[Cell, str, int], Run] = {}
+        self._pretrainings: dict[str, tuple[Cell, Mapping[str, Any]]] = {}
         self._needed: dict[Key, list[Key]] = {}
 
     def teacher(self, name: str) -> Run | None:
@@ -93,14 +99,39 @@ class Runs:
         return self._made[key]
 
     def awaited(self, key: Key) -> Run:
-        """The one run of a unit that others wait for."""
+        """The run of a unit that others wait for; of a cell's pre-trainings that of the default setting."""
+        if key.kind == "pretrain":
+            return self.pretraining(key.cell, default_options(self.study, key.cell))
         run = self.teacher(key.cell.student)
         assert run is not None
         return run
 
+    def pretraining(self, cell: Cell, options: Mapping[str, Any]) -> Run:
+        """The run that precedes those of a setting of a cell whose method is one of pre-training."""
+        key = cell, f"pretrain {as_text(options)}", SEARCH_SEED
+        if key not in self._made:
+            count = self._workers(cell.method, cell.student)
+            config = pretrain_run(self.study, cell, options, self._weights(cell.teacher), count)
+            self._made[key] = Run(config.run_id, config)
+            self._pretrainings[config.run_id] = cell, options
+        return self._made[key]
+
+    def pretrained_at(self, config: RunConfig) -> Mapping[str, Any]:
+        """The setting of the pre-training with whose student a run begins."""
+        return self._pretrainings[config.initial.removeprefix(RUN)][1]
+
+    def preceded(self, cell: Cell, options: Mapping[str, Any], view: View) -> RunState:
+        """How far the pre-training is that the runs of a setting wait for; finished where there is none."""
+        if not self.study.pretrains(cell.method):
+            return FINISHED
+        return view.get(self.pretraining(cell, options).run_id, NOT_STARTED)
+
     def needed(self, key: Key) -> list[Key]:
-        """The units whose runs must have finished before a unit's may begin: where its training starts from one of
-        them, that one; its teacher. What these need in turn is theirs."""
+        """The units whose runs must have finished before a unit's may begin: its pre-trainings, of which each of its
+        runs waits for one; else, where its training starts from one of them, that one, and its teacher. What these need
+        in turn is theirs."""
+        if key.kind == "cell" and self.study.pretrains(key.cell.method):
+            return [Key("pretrain", key.cell)]
         if key not in self._needed:
             start = self.trained_here(self.study.initial.get(key.initial, ""))
             found = [start] if start else []
@@ -113,6 +144,8 @@ class Runs:
         """The unit of the run that `run:<run_id>` names; None for a run that others do not wait for in this study."""
         if not weights.startswith(RUN):
             return None
+        if (run_id := weights.removeprefix(RUN)) in self._pretrainings:
+            return Key("pretrain", self._pretrainings[run_id][0])
         awaited = (key for key in keys(self.study) if key.awaited)
         return next((key for key in awaited if weights == f"{RUN}{self.awaited(key).run_id}"), None)
 
@@ -121,7 +154,8 @@ class Runs:
         key = cell, as_text(options), seed
         if key not in self._made:
             count = self._workers(cell.method, cell.student)
-            config = student_run(self.study, cell, options, seed, self._weights(cell.teacher), count)
+            before = f"{RUN}{self.pretraining(cell, options).run_id}" if self.study.pretrains(cell.method) else ""
+            config = student_run(self.study, cell, options, seed, self._weights(cell.teacher), count, before)
             self._made[key] = Run(config.run_id, config)
         return self._made[key]
 
@@ -188,8 +222,9 @@ class Row:
 class Unit:
     """The plan of one unit: a run that others wait for, the baselines of a student, or a cell.
 
-    `runs`: its runs that are known so far, with their status; `unknown_runs` are still to be decided. `left_of`: the
-    epochs that each is still to be trained, as far as that is decided; `left_later`: those beyond that are expected.
+    `runs`: its runs that are known so far, with their status; `unknown_runs` are still to be decided, `undrawn` are
+    settings that its search has not drawn yet. `left_of`: the epochs that each run is still to be trained, as far as
+    that is decided; `left_later`: those beyond that are expected.
     `after_search`: epochs in a row that follow a search run of the present wave;
     `longest`: the longest chain of a segment, also while others are waited for. `outcome`: what other units wait for,
     as text: how a teacher ended, or an anchor's best setting ("" = there is none); None until it is known.
@@ -202,6 +237,7 @@ class Unit:
     rows: list[Row] = field(default_factory=list)
     runs: dict[str, str] = field(default_factory=dict)
     unknown_runs: int = 0
+    undrawn: int = 0
     left_of: dict[str, int] = field(default_factory=dict)
     left_later: int = 0
     after_search: int = 0

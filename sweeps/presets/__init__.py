@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from pat.config import unknown
-from sweeps.presets import classification, detection, segmentation
+from sweeps.presets import classification, detection, pretraining, segmentation
 from sweeps.study import Study
 
 DIGITS, CIFAR100 = "digits", "cifar100"
@@ -26,8 +26,12 @@ PRESETS: dict[str, Callable[[], Study]] = {
     "coco-tiny": detection.coco_tiny,
     "voc-seg": segmentation.voc,
     "camvid-small": segmentation.camvid_small,
+    "hgkd-imagenet": pretraining.imagenet,
+    "hgkd-imagenet-coco": pretraining.coco,
+    "hgkd-imagenet-voc": pretraining.voc,
+    "hgkd-small": pretraining.small,
 }
-ON_CPU = (DIGITS, "cifar100-small", "cifar100-small-methods", "coco-tiny", "camvid-small")
+ON_CPU = (DIGITS, "cifar100-small", "cifar100-small-methods", "coco-tiny", "camvid-small", "hgkd-small")
 """Studies that a machine without a GPU can finish."""
 GPU_PRESETS = tuple(name for name in PRESETS if name not in ON_CPU)
 """Studies that a machine without a GPU does not start."""

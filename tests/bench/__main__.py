@@ -24,8 +24,8 @@ import torch
 from tests.bench.compare import compare, of_parts, read, record, table
 
 PARTS = (
-    "flops", "step", "methods", "diagnostics", "dense", "views", "scheduling", "blackhole", "planner", "warm", "replay",
-    "scale", "coverage", "report", "disks",
+    "flops", "step", "methods", "diagnostics", "dense", "sparse", "views", "scheduling", "blackhole", "planner", "warm",
+    "replay", "scale", "coverage", "report", "disks",
 )  # fmt: skip
 """Modules of this folder: `report()` prints and returns ratios by name, `TOLERANCE` says how far they may change."""
 LONG = ("replay", "scale", "coverage", "report", "disks")

@@ -17,7 +17,6 @@ from torch import nn
 
 from pat.config import Data, Method, Recipe, RunConfig, Teacher
 from pat.io import IO, LocalIO
-from pat.methods import list_methods
 from pat.models import create_student
 from pat.options import teacherless
 from pat.tasks import create_task
@@ -56,6 +55,7 @@ VARIANTS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "pat-current": ("pat", "vit", {**tiny.SMALL_PAT, "feedback": "current", "prompt_depth": 2}),
     "pat-none": ("pat", "mlp", {**tiny.SMALL_PAT, "feedback": "none", "prompt_depth": (1, 4)}),
     "pat-balanced": ("pat", "vit", {**tiny.SMALL_PAT, "variant": "balanced", "feature_weight": 1.0}),
+    "pat-relational": ("pat", "mlp", {**tiny.SMALL_PAT, "variant": "relational", "prompt_depth": 2}),
     "pat-remedies": ("pat", "mlp", {
         **tiny.SMALL_PAT, "feature_norm": "variance", "feature_size": "regions", "feature_stages": 3,
         "feature_warmup": 8, "drift_weight": 1.0, "restandardise": True, "aligner": "published",
@@ -79,7 +79,7 @@ def configurations() -> Iterator[tuple[str, RunConfig]]:
     """Every golden run by its name."""
     for precision in ("fp32", "bf16"):
         for family in STUDENTS:
-            for method in list_methods():
+            for method in tiny.METHODS:
                 yield f"{method} {family} {precision}", _config(method, family, OPTIONS.get(method, {}), precision)
     for name, (method, family, options) in VARIANTS.items():
         yield f"{name} {family} fp32", _config(method, family, options, "fp32")

@@ -53,6 +53,8 @@ PRESETS_DIGEST = "e3a5d1d61b74821c95fe150f4e5e592517e9b8128a23bda63cb9a30e5495f1
 DENSE_RUNS = {"coco": 25, "coco-small": 25, "coco-tiny": 17, "voc-seg": 25, "camvid-small": 17}
 DENSE_DIGEST = "b652588b204bc4a9e2091e7d44939802cfc74942c26cbdc6aaff3c0ce085bdcb"
 """Of detection and segmentation."""
+PRETRAINED_RUNS = {"hgkd-imagenet": 28, "hgkd-imagenet-coco": 28, "hgkd-imagenet-voc": 22, "hgkd-small": 15}
+PRETRAINED_DIGEST = "d4895cf92d89340d0c41ebee463e68c555c11de24da85c46016e708fe2b75583"
 ADVICE = (
     "every run that anybody has under its old address would be trained again. A field that joins is made by "
     "`pat.config.later`; where numbers change, NUMERICS is raised: write the new addresses here"
@@ -66,7 +68,9 @@ def test_addresses_stay(run_id: str) -> None:
     assert config.run_id == run_id, f"{config.run_id} is the new address, at numerics {NUMERICS}: {ADVICE}"
 
 
-@pytest.mark.parametrize(("runs", "known"), [(PRESET_RUNS, PRESETS_DIGEST), (DENSE_RUNS, DENSE_DIGEST)])
+@pytest.mark.parametrize(
+    ("runs", "known"), [(PRESET_RUNS, PRESETS_DIGEST), (DENSE_RUNS, DENSE_DIGEST), (PRETRAINED_RUNS, PRETRAINED_DIGEST)]
+)
 def test_addresses_of_all_presets_stay(runs: dict[str, int], known: str) -> None:
     """Teachers, baselines and default settings on every seed; what searches draw is Optuna's, see test_ledgers."""
     run_ids = []
@@ -80,4 +84,6 @@ def test_addresses_of_all_presets_stay(runs: dict[str, int], known: str) -> None
 
 
 def test_every_preset_is_pinned() -> None:
-    assert PRESETS.keys() == PRESET_RUNS.keys() | DENSE_RUNS.keys(), "write the number of the new preset's runs here"
+    assert PRESETS.keys() == PRESET_RUNS.keys() | DENSE_RUNS.keys() | PRETRAINED_RUNS.keys(), (
+        "write the number of the new preset's runs here"
+    )

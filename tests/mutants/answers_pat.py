@@ -105,6 +105,7 @@ PAT: dict[str, tuple[str, ...]] = {
     },
     "pat/methods/dkd.py": (*_golden("dkd", "dkd-standardised vit"), "tests/pat/test_methods.py"),
     "pat/methods/base.py": (
+        *_of("generation", "which_methods_serve_it"),
         *_golden("scratch", "scratch vit", "pat"),
         *_of("methods", "method_modules_have_a_generator_of_their_own"),
         *_of("dense_methods", "the_teacher_s_padding_is_its_own_zero"),
@@ -203,6 +204,18 @@ PAT: dict[str, tuple[str, ...]] = {
     ),
     "pat/unused.py": ("tests/pat/test_unused.py",),
     "pat/suffix.py": ("tests/pat/test_suffix.py",),
+    "pat/sparse.py": ("tests/pat/test_sparse.py",),
+    "pat/islands.py": ("tests/pat/test_sparse.py",),
+    **dict.fromkeys(
+        (
+            "pat/decoder.py",
+            "pat/losses/generation.py",
+            "pat/tasks/generation.py",
+            "pat/methods/spark.py",
+            "pat/methods/hgkd.py",
+        ),
+        ("tests/pat/test_generation.py",),
+    ),
     "pat/starting.py": ("tests/pat/test_starting.py",),
     "pat/views/": ("tests/pat/test_views.py", GOLDEN),
     "pat/views/colour_jitter.py": ("tests/pat/test_augment_draws.py", GOLDEN),

@@ -27,7 +27,7 @@ MUTANTS = [
         "sweeps/configs.py",
         ("if seed != SEARCH_SEED and study.confirm", "if seed == SEARCH_SEED and study.confirm"),
         ("data=study.teacher_data(teacher),", "data=study.data,"),
-        ("seed=SEARCH_SEED,", "seed=SEARCH_SEED + 1,"),
+        ("recipe=recipe,\n        seed=SEARCH_SEED,", "recipe=recipe,\n        seed=SEARCH_SEED + 1,"),
         ("        seed=seed,\n", "        seed=max(1, seed),\n"),
         (
             'for key in (f":{cell.student}", f"{cell.teacher}:{cell.student}"):',

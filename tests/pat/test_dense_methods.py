@@ -13,9 +13,10 @@ from pat.config import ConfigError
 from pat.data import VOID
 from pat.dense.valid import valid_area
 from pat.memory import separable
-from pat.methods import check_task, create_method, list_methods
+from pat.methods import check_task, create_method
 from pat.prompts import PromptBlock
 from pat.unused import has_unused
+from tests import tiny
 from tests.pat import dense_tasks as dense
 from tests.pat.test_workers import in_float64
 from tests.pat.two_workers import of_two_workers
@@ -280,7 +281,7 @@ def test_samples_of_segmentation_are_cells_with_a_class() -> None:
 
 
 def test_methods_of_classification_are_refused_elsewhere() -> None:
-    others = [name for name in list_methods() if name not in dense.METHODS]
+    others = [name for name in tiny.METHODS if name not in dense.METHODS]
     assert len(others) >= 6
     for name in others:
         check_task(name, "classification")
@@ -291,3 +292,5 @@ def test_methods_of_classification_are_refused_elsewhere() -> None:
         task = dense.made("segmentation")
         with pytest.raises(ConfigError, match="only for classification"):
             create_method(name, *(task.student(dense.STUDENT, 0) for _ in range(2)), task)
+    with pytest.raises(ConfigError, match="logit_loss = 'dist': for segmentation 'kl'"):
+        dense.method("pat", dense.made("segmentation"), variant="relational")

@@ -13,7 +13,6 @@ from pat.counter import hash64
 from pat.data import load, own_data
 from pat.io import LocalIO
 from pat.memory import Measures, OutOfMemory
-from pat.methods import list_methods
 from pat.models import normalisation
 from pat.train import train
 from pat.training import Training
@@ -72,7 +71,7 @@ def test_whole_images_are_those_of_the_cpu(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("method", list_methods())
+@pytest.mark.parametrize("method", tiny.METHODS)
 def test_an_epoch_is_that_of_the_cpu(tmp_path: Path, teacher_file: Path, method: str, precision: str) -> None:
     config = tiny.config(method=method, epochs=1, recipe={"precision": precision})
     teacher = teacher_file if config.teacher else None

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pat.memory import Measures, OutOfMemory, can_checkpoint, is_out_of_memory, next_measures, separable
-from pat.methods import Method, create_method, list_methods
+from pat.methods import Method, create_method
 from pat.models import create_model
 from pat.options import teacherless
 from pat.tasks import Seen
@@ -36,7 +36,7 @@ def gradients(method: Method, parts: int) -> dict[str, torch.Tensor]:
     return {name: p.grad.clone() for name, p in method.named_parameters() if p.grad is not None}
 
 
-@pytest.mark.parametrize("name", list_methods())
+@pytest.mark.parametrize("name", tiny.METHODS)
 def test_a_method_that_says_so_may_be_done_in_parts(name: str) -> None:
     method = build(name)
     whole, parts = gradients(method, 1), gradients(build(name), 4)
@@ -53,7 +53,7 @@ def test_batchnorm_is_not_done_in_parts() -> None:
 
 
 @pytest.mark.parametrize("student", [tiny.BATCHNORM, tiny.VIT, tiny.MLP])
-@pytest.mark.parametrize("name", list_methods())
+@pytest.mark.parametrize("name", tiny.METHODS)
 def test_checkpointing_changes_nothing(name: str, student: str) -> None:
     assert can_checkpoint(build(name, student).student)
     one, other = gradients(build(name, student), 1), gradients(build(name, student, saving=True), 1)

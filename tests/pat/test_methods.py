@@ -12,7 +12,7 @@ from pat.align import resize
 from pat.clock import Clock
 from pat.config import ConfigError
 from pat.losses import cross_entropy, dist_loss, dkd_loss, hint_loss, kd_loss, nkd_loss
-from pat.methods import create_method, list_methods, method_options
+from pat.methods import create_method, method_options
 from pat.models import create_model, normalisation
 from pat.options import teacherless
 from pat.tasks import Seen
@@ -33,7 +33,7 @@ def batch() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize(("student", "teacher"), PAIRS)
-@pytest.mark.parametrize("name", list_methods())
+@pytest.mark.parametrize("name", tiny.METHODS)
 def test_contract(name: str, student: str, teacher: str) -> None:
     """Finite, falls on a fixed batch, leaves the teacher alone, trains all, its state round-trips, bf16 works."""
     torch.manual_seed(0)
@@ -97,7 +97,7 @@ WEIGHTS: dict[str, dict[str, str]] = {
 """Each part of a method's loss and the option that weighs it."""
 
 
-@pytest.mark.parametrize("name", list_methods())
+@pytest.mark.parametrize("name", tiny.METHODS)
 def test_the_loss_is_the_weighted_sum_of_its_parts(name: str) -> None:
     images, targets = batch()
     weights = {part: 0.3 + 0.4 * place for place, part in enumerate(WEIGHTS[name])}
@@ -165,7 +165,7 @@ RATES = ("prompt_lr",)
     ("name", "option"),
     [
         (name, key)
-        for name in list_methods()
+        for name in tiny.METHODS
         for key, value in method_options(name).items()
         if isinstance(value, float) and key not in RATES
     ],

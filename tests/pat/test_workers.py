@@ -16,7 +16,6 @@ from pat.align import GlobalBatchNorm2d
 from pat.config import ConfigError, RunConfig
 from pat.data import load
 from pat.io import CHECKPOINT, LocalIO
-from pat.methods import list_methods
 from pat.models import create_model
 from pat.train import train
 from pat.training import Training, synchronised
@@ -66,13 +65,14 @@ REMEDIES = {"drift_weight": 2.0, "restandardise": True, "feature_warmup": 2, "al
 def three_steps() -> dict[str, RunConfig]:
     """Three steps of 32 images for every method, and for other ways through some of them."""
     recipe = {"batch_size": 32, "optimizer": "sgd", "lr": 0.02, "ema_decay": 0.0}
-    runs = {name: tiny.config(method=name, epochs=1, recipe=recipe) for name in list_methods()}
+    runs = {name: tiny.config(method=name, epochs=1, recipe=recipe) for name in tiny.METHODS}
     others = {
         "ofa-cnn": (tiny.CNN, "ofa", {}),
         "fbt-cnn": (tiny.CNN, "fbt", tiny.SMALL["fbt"]),
         "ofa-published": (tiny.VIT, "ofa", {"heads": "published"}),
         "fitnet-variance": (tiny.VIT, "fitnet", {"feature_norm": "variance", "aligner": "published"}),
         "pat-balanced": (tiny.VIT, "pat", {**tiny.SMALL_PAT, "variant": "balanced", "feature_size": "regions"}),
+        "pat-relational": (tiny.VIT, "pat", {**tiny.SMALL_PAT, "variant": "relational"}),
         "pat-remedies": (tiny.VIT, "pat", {**tiny.SMALL_PAT, **REMEDIES}),
     }
     return runs | {

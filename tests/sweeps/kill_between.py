@@ -1,6 +1,7 @@
 """Drivers that kill themselves before, between and after the end of a run that others wait for; runs are replayed.
 
-python kill_between.py STORAGE     each of them has a folder of STORAGE; prints how each ended
+python kill_between.py STORAGE KIND     each of them has a folder of STORAGE; prints how each ended. KIND of study: one
+    whose student starts from a teacher ("chained"), or from its pre-training ("pretrained")
 """
 
 import os
@@ -19,16 +20,21 @@ import sweeps.engine.runs  # noqa: E402
 from pat.config import RunConfig  # noqa: E402
 from pat.io import IO  # noqa: E402
 from pat.train import Outcome  # noqa: E402
+from sweeps.planning.units import Key, Runs  # noqa: E402
 
 
 def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def drive(storage: Path, where: str) -> None:
+def drive(storage: Path, where: str, kind: str) -> None:
     """The study of the test until it is killed."""
-    study = siblings.chained()
-    needed = siblings.of_teacher(study, siblings.CNN_STUDENT)
+    if kind == "pretrained":
+        study = siblings.pretrained()
+        needed = Runs(study).awaited(Key("pretrain", study.cells()[0])).run_id
+    else:
+        study = siblings.chained()
+        needed = siblings.of_teacher(study, siblings.CNN_STUDENT)
     ended = sweeps.engine.driver.Driver.ended
 
     def train(config: RunConfig, world: IO, **rest: Any) -> Outcome:
@@ -50,6 +56,6 @@ def drive(storage: Path, where: str) -> None:
 if __name__ == "__main__":
     for where in siblings.KILLS:
         if not (child := os.fork()):
-            drive(Path(sys.argv[1]), where)
+            drive(Path(sys.argv[1]), where, sys.argv[2])
             os._exit(0)
         print(where, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)

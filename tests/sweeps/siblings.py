@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from small import CNN_STUDENT, CNN_TEACHER, MLP_STUDENT, RECIPE, VIT_TEACHER, fake_train, small_study
 
-from pat.config import RunConfig
+from pat.config import Data, RunConfig, Task
 from pat.io import IO
 from pat.models import create_student
 from pat.train import Outcome
@@ -19,6 +19,7 @@ from sweeps.engine.alone import run_here
 from sweeps.engine.driver import Driver
 from sweeps.engine.keep import Keep
 from sweeps.engine.siblings import provide_initial_runs
+from sweeps.pretraining import Pretraining
 from sweeps.store import open_study
 from sweeps.study import Search, Study
 
@@ -72,3 +73,20 @@ def chained() -> Study:
         search=Search(trials=2, wave=2),
     )
     return replace(study, initial={f":{CNN_STUDENT}": f"run:{of_teacher(study, CNN_STUDENT)}"})
+
+
+SPARSE, TOKENS = "convnext_nano_patch1_32", "vit_micro_patch4_32"
+MASKED = Task("generation", {"cell": 8, "stride": 4})
+
+
+def pretrained(**changes: Any) -> Study:
+    """One student under two teachers, and what a pre-training brings beside what a teacher does; nobody trains."""
+    teachers = (TOKENS, "mixer_micro_patch4_32")
+    given = {
+        "teachers": dict.fromkeys(teachers, RECIPE),
+        "students": {SPARSE: RECIPE},
+        "pairs": tuple((teacher, SPARSE) for teacher in teachers),
+        "methods": ("hgkd", "spark", "longer", "kd"),
+        "pretraining": Pretraining(Data("digits", 32), replace(RECIPE, epochs=4), MASKED, longer=1.5),
+    }
+    return small(**{**given, **changes})

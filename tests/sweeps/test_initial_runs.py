@@ -134,7 +134,7 @@ def test_what_starts_from_a_run_of_its_study_is_given_its_bytes(tmp_path: Path, 
 
 def test_a_killed_driver_goes_on_around_the_run_that_others_wait_for(tmp_path: Path, exporting: list[str]) -> None:
     alone, _ = drive(tmp_path / "alone", chained())
-    command = [sys.executable, str(HERE / "kill_between.py"), str(tmp_path)]
+    command = [sys.executable, str(HERE / "kill_between.py"), str(tmp_path), "chained"]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert done.stdout.split("\n")[:-1] == [f"{where} {-signal.SIGKILL}" for where in KILLS], done.stderr
     needed = of_teacher(chained(), CNN_STUDENT)

@@ -28,7 +28,7 @@ from sweeps.costs.plan_text import plan_text
 from sweeps.costs.probe import probe
 from sweeps.engine.alone import run_here
 from sweeps.engine.driver import Driver, unsynced_models
-from sweeps.planning.units import Key, trained_data
+from sweeps.planning.units import Key, trained_on
 from sweeps.store import open_study, read_study
 from sweeps.study import SCRATCH, Cell, Search, TeacherFile
 from sweeps.teachers import local_file, provide_used, recorded, resolve_used
@@ -55,8 +55,8 @@ def test_a_teacher_is_trained_and_asked_at_its_own_size() -> None:
     assert {key: run.run_id for key, run in configs(spelled).items()} == {
         key: run.run_id for key, run in configs(plain).items()
     }
-    assert trained_data(study, Key("teacher", Cell("", VIT_TEACHER, SCRATCH))).image_size == 64
-    assert trained_data(study, Key("scratch", scratch)).image_size == 32
+    assert trained_on(study, Key("teacher", Cell("", VIT_TEACHER, SCRATCH)))[1].image_size == 64
+    assert trained_on(study, Key("scratch", scratch))[1].image_size == 32
 
 
 def test_it_is_part_of_a_study_s_identity(tmp_path: Path) -> None:

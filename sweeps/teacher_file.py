@@ -1,28 +1,24 @@
-"""What a study is made of beside recipes and searches: cells, teachers that are given, and its words."""
+"""A teacher that a study does not train: where its weights lie and what identifies them."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import NamedTuple
+
+import timm
 
 from pat.config import ConfigError, Part
 from pat.weights import SCHEMES, is_url
 
-SCRATCH, TIMM, CLASSIFICATION = "scratch", "timm:", "classification"
-SEARCH_SEED = 0
-"""The seed of teachers and of every search run; confirmation uses 1, 2, …, which no decision has seen."""
+TIMM = "timm:"
+FREE = ("apache-2.0", "bsd-3-clause", "cc-by-4.0", "mit")
+"""Licences of weights that allow all uses."""
 
 
-class Cell(NamedTuple):
-    """A teacher, a student and a method. Cells of methods that take no teacher, as scratch, are without one."""
-
-    teacher: str
-    student: str
-    method: str
-
-    def __str__(self) -> str:
-        return f"{self.teacher} -> {self.student} {self.method}" if self.teacher else f"{self.student} {self.method}"
+def restriction(tag: str) -> str:
+    """The licence that timm records for its weights, where it does not allow all uses; else empty."""
+    licence = timm.get_pretrained_cfg(tag).license or "none recorded"
+    return "" if licence in FREE else licence
 
 
 @dataclass(frozen=True)
