@@ -85,10 +85,12 @@ def _fitted(held: Held, own: Collection[str]) -> Held:
 
 
 def _prefix(tensors: Mapping[str, Tensor], own: Collection[str]) -> str:
-    """What most names begin with before one of the model's own; empty where as many are the model's without it."""
+    """What most names begin with before one of the model's own; empty where it leads to less than half of these, or
+    where as many are the model's without it."""
     found: Counter[str] = Counter({"": len(tensors.keys() & set(own))})
     for key in tensors:
         for place, letter in enumerate(key):
             if letter == "." and key[place + 1 :] in own:
                 found[key[: place + 1]] += 1
-    return max(found, key=lambda prefix: (found[prefix], -len(prefix)))
+    best = max(found, key=lambda prefix: (found[prefix], -len(prefix)))
+    return best if 2 * found[best] > len(own) else ""

@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "83cb716a15e3"
+CODE = "48c128e031ac"
 COPY = Path.home() / "pat-sweeps"
 
 
