@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "3ab81edd756e"
+CODE = "c5232eead3f0"
 COPY = Path.home() / "pat-sweeps"
 
 
