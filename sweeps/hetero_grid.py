@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "63aec887a1b8"
+CODE = "0ef7079e38c1"
 COPY = Path.home() / "pat-sweeps"
 
 
