@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "0ef7079e38c1"
+CODE = "bfc96f1ad9df"
 COPY = Path.home() / "pat-sweeps"
 
 

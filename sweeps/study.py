@@ -16,6 +16,7 @@ from pat.tasks import check_data, create_task
 from pat.views.randaugment import parse
 from sweeps.pretraining import LONGER, Pretraining
 from sweeps.search import Search
+from sweeps.settings import RECIPE, check_recipe_space, recipe_space
 from sweeps.spaces import BEFORE, SPACES, Log, Space, read_space, write_space
 from sweeps.teacher_file import TIMM, TeacherFile
 
@@ -47,6 +48,9 @@ class Study(Part):
     `options`: method -> options that replace the method's defaults throughout; they are searched only where `choices`
     (method -> option -> values) says so. `corrections`: a student (":name") or a pair ("teacher:student") -> method ->
     options whose published value differs there; only the default setting is theirs, a search goes over them.
+    `spaces`: method -> what its searches change, where that is not `SPACES`'s. That of "recipe" holds multiples of
+    numbers of the student's own recipe (`{"lr": Log(0.3, 3.0)}`): they are searched with every method's options, and
+    for scratch alone, which then is confirmed at its best.
     `anchors`: pairs whose cells are searched first; the first wave of a method's other cells takes over the best
     settings that its anchors found in theirs, as far as anchors share the student or the pair of families.
     A method that takes no teacher is a cell of each student, searched and confirmed once whatever its pairs.
@@ -133,10 +137,16 @@ class Study(Part):
         return self.students[student]
 
     def space(self, method: str) -> Space:
-        """What the searches of a method change: the choices of the study come before its space, fixed options after."""
+        """What the searches of a method change: first numbers of the recipe, then its space without what the study
+        fixes, then the choices of the study."""
         choices, fixed = self.choices.get(method, {}), self.fixed(method)
+        recipe = recipe_space(self.spaces.get(RECIPE, {}))
         left = {name: kind for name, kind in self._whole_space(method).items() if name in choices or name not in fixed}
-        return {**left, **choices}
+        return {**recipe, **left, **choices}
+
+    def searches(self, method: str) -> bool:
+        """Whether settings of a method, or of scratch, are tried before one is confirmed."""
+        return bool(self.search.trials and self.space(method))
 
     def fixed(self, method: str) -> dict[str, Any]:
         """Options of the method's space that the study sets instead: a search has them, corrections or not."""
@@ -226,7 +236,10 @@ def _check_names(study: Study) -> None:
         if method == LONGER and study.pretraining is None:
             raise ConfigError(f"method {LONGER!r}: the control of a pre-training; study {study.name!r} has none")
         method_options(method, {**study.options.get(method, {}), **study.choices.get(method, {})})
+    check_recipe_space(study.spaces.get(RECIPE, {}), {name: study.recipe(name) for name in study.used_students()})
     for method, space in study.spaces.items():
+        if method == RECIPE:
+            continue
         method_options(method, {name: kind.low if isinstance(kind, Log) else kind[0] for name, kind in space.items()})
     for key, corrected in study.corrections.items():
         teacher, colon, student = key.partition(":")

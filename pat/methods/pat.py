@@ -12,8 +12,9 @@ from pat.align import Aligner, TokenAligner, pair_stages, resize
 from pat.attention import RegionAttention
 from pat.config import ConfigError
 from pat.errors import check_choice
+from pat.gather import gather_batch
 from pat.groups import Group
-from pat.losses import NORMS, hcl_loss, kd_loss, over_stages
+from pat.losses import NORMS, dist_loss, hcl_loss, kd_loss, over_stages
 from pat.methods.base import Losses, Method, register_method
 from pat.models import family_of
 from pat.prompts import PromptBlock, Told, chosen_stages
@@ -24,20 +25,22 @@ from pat.tasks import Seen, Task
 FEEDBACK = ("previous", "current", "none")
 ALIGNERS = ("nearest", "published")
 SIZES = ("teacher", "regions")
+LOGIT_LOSSES = ("kl", "dist")
+BALANCED = {"feature_norm": "variance", "feature_weight": 0.1}
 
 
 @register_method
 class PAT(Method):
     """L = L_CE + kd_weight L_KL + feature_weight L_FD + regularisation_weight L_Reg + drift_weight L_Drift.
 
-    Section 3.4. L_KL: student against the plain teacher. L_FD: the student's region-attended, aligned maps against the
-    maps of the prompted teacher, which learns from it (the target is not detached). L_Reg: prompted against plain
-    teacher. L_Drift, ours: mean over the stages of the mean square of prompted minus plain map over the plain map's
-    variance.
+    Section 3.4. L_KL: student against the plain teacher (or `logit_loss`). L_FD: the student's region-attended, aligned
+    maps against the maps of the prompted teacher, which learns from it (the target is not detached). L_Reg: prompted
+    against plain teacher. L_Drift, ours: mean over the stages of the mean square of prompted minus plain map over the
+    plain map's variance.
 
     Options:
-        variant: "paper", or "balanced": other defaults for some of what follows, without the harm that the paper's do
-            to small studies.
+        variant: "paper", or other defaults for some of what follows: "balanced" without the harm that the paper's do
+            to small studies, "relational" (recommended) with the logits compared as DIST does, too.
         prompt_depth: stages with a prompt in front, counted from the last one (all of them where there are fewer), or
             the stages themselves as a tuple (1 is the first).
         regions: total number of student regions N_q, or a count per stage.
@@ -56,6 +59,8 @@ class PAT(Method):
         feature_warmup: steps in which feature_weight rises linearly from 0.
         restandardise: the target is the prompted map with the plain one's mean and variance in each channel, so that
             nothing is gained by shrinking it.
+        logit_loss: what kd_weight weighs: "kl" (the paper), or "dist", the correlations over the classes and over the
+            global batch with weight 1 each (`dist_loss`), where a sample is an image.
         prompt_lr: the prompts learn at so many times the recipe's rate, through its whole schedule; their weight decay,
             optimiser and clipping are the recipe's.
 
@@ -68,8 +73,8 @@ class PAT(Method):
     step: Tensor
     tasks = ()
     extra_passes = True
-    variants = {"paper": {}, "balanced": {"feature_norm": "variance", "feature_weight": 0.1}}
-    later = ("prompt_lr",)
+    variants = {"paper": {}, "balanced": BALANCED, "relational": {**BALANCED, "logit_loss": "dist"}}
+    later = ("logit_loss", "prompt_lr")
 
     def __init__(
         self,
@@ -93,6 +98,7 @@ class PAT(Method):
         feature_stages: int | tuple[int, ...] = 0,
         feature_warmup: int = 0,
         restandardise: bool = False,
+        logit_loss: str = "kl",
         prompt_lr: float = 1.0,
     ) -> None:
         super().__init__(student, teacher, task)
@@ -100,6 +106,9 @@ class PAT(Method):
         check_choice("aligner", aligner, ALIGNERS)
         check_choice("feature_norm", feature_norm, NORMS)
         check_choice("feature_size", feature_size, SIZES)
+        check_choice("logit_loss", logit_loss, LOGIT_LOSSES)
+        if logit_loss != "kl" and task.couples_images:
+            raise ConfigError(f"logit_loss = {logit_loss!r}: for {task.name} 'kl', a sample is no whole image there")
         if feature_warmup < 0:
             raise ConfigError(f"feature_warmup = {feature_warmup!r}: a number of steps, or 0")
         if prompt_lr < 0:
@@ -107,6 +116,7 @@ class PAT(Method):
         self.kd_weight, self.feature_weight, self.drift_weight = kd_weight, feature_weight, drift_weight
         self.regularisation_weight, self.temperature, self.feedback = regularisation_weight, temperature, feedback
         self.feature_norm, self.feature_size, self.restandardise = feature_norm, feature_size, restandardise
+        self.logit_loss = logit_loss
         self.student_taps, self.teacher_taps = task.taps(student), task.for_teacher.taps(teacher)
         self.attention = RegionAttention(task.levels(self.student_taps), regions, region_dim, heads)
         stages, levels = self.teacher_taps.stages, task.levels(self.teacher_taps)
@@ -146,12 +156,11 @@ class PAT(Method):
         feature = [hcl_loss(stage.student, stage.target) for stage in compared.values()]
         spreads = [stage.spread for stage in compared.values()] if self.feature_norm == "variance" else ()
         drift = torch.stack([stage.drift for stage in compared.values()]).mean()
-        kd = kd_loss(seen.logits, plain.logits, self.temperature)
         regularisation = kd_loss(prompted.logits, plain.logits, temperature=1.0)
         losses = self.result(
             seen,
             targets,
-            kd=(self.kd_weight, seen.over_all(kd)),
+            kd=(self.kd_weight, self._logit_loss(seen, plain)),
             feature=(self._feature_weight(), over_stages(feature, spreads)),
             regularisation=(self.regularisation_weight, seen.over_all(regularisation)),
             drift=(self.drift_weight, drift),
@@ -178,6 +187,11 @@ class PAT(Method):
         grids = [self.grids[i] for i in self.compared_stages] if self.feature_size == "regions" else ()
         stages = compare(own, theirs, before, shown, grids, self.restandardise, drift_learns=self.drift_weight != 0)
         return dict(zip(self.compared_stages, stages, strict=True))
+
+    def _logit_loss(self, seen: Seen, plain: Seen) -> Tensor:
+        if self.logit_loss == "dist":
+            return dist_loss(gather_batch(seen.logits), gather_batch(plain.logits), 1.0, 1.0, self.temperature)
+        return seen.over_all(kd_loss(seen.logits, plain.logits, self.temperature))
 
     def _feature_weight(self) -> float | Tensor:
         """Its value in this step, which in training is one of those that the warm-up counts."""

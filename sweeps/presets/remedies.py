@@ -48,9 +48,10 @@ def forms(data: str) -> dict[str, dict[str, Any]]:
         "warmup": {"feature_warmup": WARMUP[data]},
         "aligner": {"aligner": "published"},
         "balanced": {"variant": "balanced"},
+        "relational": {"variant": "relational"},
     }
     together = {key: value for name in TOGETHER for key, value in alone[name].items()}
-    first = ("paper", "balanced")
+    first = ("paper", "balanced", "relational")
     return {**{name: alone[name] for name in first}, "together": together, **alone}
 
 

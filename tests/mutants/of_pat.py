@@ -165,6 +165,7 @@ MUTANTS = [
         ("len(levels) if feature_stages == 0 else feature_stages", "len(levels)"),
         ("lr_scale=self.prompt_lr", "lr_scale=self.prompt_lr**2"),
         ('"feature_norm": "variance", "feature_weight": 0.1', '"feature_norm": "variance"'),
+        ("dist_loss(gather_batch(seen.logits), gather_batch(plain.logits)", "dist_loss(seen.logits, plain.logits"),
         (
             "kd_loss(prompted.logits, plain.logits, temperature=1.0)",
             "kd_loss(plain.logits, prompted.logits, temperature=1.0)",

@@ -292,3 +292,5 @@ def test_methods_of_classification_are_refused_elsewhere() -> None:
         task = dense.made("segmentation")
         with pytest.raises(ConfigError, match="only for classification"):
             create_method(name, *(task.student(dense.STUDENT, 0) for _ in range(2)), task)
+    with pytest.raises(ConfigError, match="logit_loss = 'dist': for segmentation 'kl'"):
+        dense.method("pat", dense.made("segmentation"), variant="relational")

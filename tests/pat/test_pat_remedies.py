@@ -13,6 +13,7 @@ from pat.data import load
 from pat.io import LocalIO
 from pat.losses import hcl_loss, hint_loss
 from pat.methods import create_method, method_options
+from pat.methods.dist import DIST
 from pat.models import create_model
 from pat.moments import moments
 from pat.train import train_step
@@ -41,7 +42,28 @@ def test_a_variant_is_a_set_of_defaults() -> None:
     assert create_method("pat", *(create_model(tiny.VIT, 10, 32) for _ in range(2)), tiny.task(), **{
         **tiny.SMALL_PAT, "variant": "balanced"
     }).feature_weight == 0.1  # fmt: skip
+    assert method_options("pat", {"variant": "relational"}) == {
+        **balanced,
+        "variant": "relational",
+        "logit_loss": "dist",
+    }
     assert "variant" not in method_options("kd")
+
+
+@pytest.mark.parametrize("temperature", [1.0, 3.0])
+def test_logits_can_be_compared_as_dist_does(temperature: float) -> None:
+    """The part that kd_weight weighs is then DIST's own loss; everything else stays."""
+    images, targets = batch()
+    torch.manual_seed(0)
+    method = build(logit_loss="dist", kd_weight=3.0, temperature=temperature).eval()
+    losses = method(images, targets)
+    dist = DIST(method.student, method.teacher, method.task, temperature=temperature).eval()(images, targets)
+    torch.testing.assert_close(losses["kd"], dist["dist"])
+    torch.manual_seed(0)
+    usual = build(kd_weight=0.0, temperature=temperature).eval()(images, targets)
+    torch.testing.assert_close(losses["loss"] - usual["loss"], 3.0 * losses["kd"])
+    with pytest.raises(ConfigError, match="logit_loss = 'cosine': one of kl, dist"):
+        build(logit_loss="cosine")
 
 
 def test_a_normalised_feature_loss_is_the_mean_over_the_plain_variances() -> None:

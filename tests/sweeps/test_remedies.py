@@ -16,7 +16,7 @@ from pat.methods import method_options
 from sweeps import cli
 from sweeps.configs import default_options
 from sweeps.planning.planner import Planner
-from sweeps.presets import remedies
+from sweeps.presets import PRESETS, remedies
 from tests.analysis.conftest import Study as Written
 
 
@@ -46,6 +46,7 @@ def test_each_remedy_differs_from_the_paper_in_itself_alone() -> None:
     balanced = method_options("pat", {"variant": "balanced"})
     own = {key for key in balanced if balanced[key] != method_options("pat")[key]}
     assert differing.pop("paper") == set() and differing.pop("balanced") == own
+    assert differing.pop("relational") == {*own, "logit_loss"}
     assert differing.pop("together") == {*own, "feature_size", "drift_weight", "feature_warmup"}
     assert all(len(keys) == 1 for keys in differing.values()) and len(differing) == 7
 
@@ -99,6 +100,8 @@ def test_forms_are_run_one_after_the_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked: list[list[str]] = []
+    for form in (remedies.OTHERS, *remedies.forms("digits")):  # what `main` adds goes again
+        monkeypatch.setitem(PRESETS, f"remedies-digits-{form}", lambda: None)
     monkeypatch.setattr(cli, "main", lambda argv: asked.append([*argv]) or 0)
     assert remedies.main(["digits", "--storage", str(tmp_path), "--plan"]) == 0
     assert [argv[1] for argv in asked] == [
