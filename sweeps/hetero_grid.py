@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "bfc96f1ad9df"
+CODE = "c463192606d6"
 COPY = Path.home() / "pat-sweeps"
 
 
