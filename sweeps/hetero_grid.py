@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "c463192606d6"
+CODE = "418f069a1afe"
 COPY = Path.home() / "pat-sweeps"
 
 
