@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "418f069a1afe"
+CODE = "a3d700782a18"
 COPY = Path.home() / "pat-sweeps"
 
 

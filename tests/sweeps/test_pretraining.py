@@ -23,6 +23,7 @@ from pat.config import ConfigError, Data, Method, RunConfig, Task
 from sweeps.configs import default_options, student_run
 from sweeps.costs.expect import Expected, configs
 from sweeps.costs.forecast import forecast
+from sweeps.costs.plan_text import _before, _matrix
 from sweeps.planning.planner import Planner, plan
 from sweeps.planning.speeds import Speeds
 from sweeps.planning.units import Key, Runs, as_text, keys
@@ -246,6 +247,14 @@ def test_what_it_costs_is_counted_run_by_run() -> None:
     assert found[Key("pretrain", HGKD)].task == MASKED and found[Key("pretrain", HGKD)].recipe.epochs == 4
     assert found[Key("cell", HGKD)].task == Task() and found[Key("cell", HGKD)].method.name == "scratch"
     assert Planner(study, {}).left()[Key("pretrain", SPARK)] == 4
+
+
+def test_the_plan_says_what_precedes() -> None:
+    study = searching()
+    speeds = Speeds({key: 7.0 if key.kind == "pretrain" else 3.0 for key in keys(study)})
+    lines = _matrix(study, "seconds an epoch", lambda key: f"{speeds.seconds(key):g}")
+    assert [line for line in lines if "pre-training" in line] == ["      pre-training: hgkd 7, spark 7"] * 2
+    assert "4 epochs on digits at 32 px, once a setting of hgkd, spark; longer is scratch for 1.5" in _before(study)[0]
 
 
 def test_what_does_not_suit_is_one_line() -> None:
