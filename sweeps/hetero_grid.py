@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "c5232eead3f0"
+CODE = "f73198b73239"
 COPY = Path.home() / "pat-sweeps"
 
 

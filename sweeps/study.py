@@ -119,6 +119,11 @@ class Study(Part):
         """The recipe of a student."""
         return self.students[student]
 
+    def epochs(self, cell: Cell) -> int:
+        """How long a cell's own runs are: as its student's recipe says, longer where that is what the method is for."""
+        full = self.recipe(cell.student).epochs
+        return round(full * self.pretraining.longer) if self.pretraining and cell.method == LONGER else full
+
     def space(self, method: str) -> Space:
         """What the searches of a method change: first numbers of the recipe, then its space without what the study
         fixes, then the choices of the study."""
