@@ -89,11 +89,19 @@ def test_the_same_ledger_gives_the_same_bytes(tmp_path: Path, make_square: Make)
     assert before.keys() == after.keys() and not [name for name in before if before[name] != after[name]]
 
 
-@pytest.fixture
-def tables(tmp_path: Path, make_square: Make) -> tuple[Path, dict[str, bytes]]:
-    """A study with searches and correctness, and the bytes of its tables."""
-    folder = make_square(("cnn", "vit"), seeds=(1, 2, 3), trials=6, correct=True).write(tmp_path / "study")
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory, make_square: Make) -> Path:
+    """A study with searches and correctness, and its tables."""
+    study = make_square(("cnn", "vit"), seeds=(1, 2, 3), trials=6, correct=True)
+    folder: Path = study.write(tmp_path_factory.mktemp("searched"))
     write_tables_only(folder)
+    return folder
+
+
+@pytest.fixture
+def tables(tmp_path: Path, searched: Path) -> tuple[Path, dict[str, bytes]]:
+    """A copy of it, and the bytes of its tables."""
+    folder = shutil.copytree(searched, tmp_path / "study")
     return folder, files(folder)
 
 
