@@ -66,7 +66,7 @@ def test_several_processes_write_the_same_bytes(folder: Path, monkeypatch: pytes
     assert not multiprocessing.active_children() and gc.isenabled()
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_the_page_is_there_before_svg_and_pdf(
     processes: int, folder: Path, several: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -94,7 +94,7 @@ def test_an_error_of_a_process_arrives(folder: Path, several: None) -> None:
     assert not multiprocessing.active_children() and gc.isenabled()
 
 
-@pytest.mark.parametrize("moment", ["drawing", "finishing"])
+@pytest.mark.parametrize("moment", ["drawing", pytest.param("finishing", marks=pytest.mark.slow)])
 def test_a_killed_process_is_an_error(moment: str, folder: Path, several: None) -> None:
     def kill() -> None:
         os.kill(multiprocessing.active_children()[0].pid or 0, signal.SIGKILL)
@@ -150,6 +150,7 @@ def gone(group: int) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_a_script_may_be_the_caller(folder: Path) -> None:
     process = started(folder)
     output, error = process.communicate(timeout=200)
