@@ -18,7 +18,6 @@ from analysis.plots import COLUMN, COST, PAGE, Drawing, NothingToShow, register_
 from analysis.plots._evidence import counted, evidence, intervals
 from analysis.plots.looks import looks
 from analysis.plots.response import round_numbers
-from analysis.tables import costs
 
 MARKERS = dict(zip(FAMILIES, ("o", "s", "^"), strict=True))
 """The student's family; any other is a diamond."""
@@ -42,7 +41,7 @@ def prepare(frames: Frames) -> pd.DataFrame:
     matrix = frames.matrix.assign(hours=frames.matrix["run_id"].map(hours).astype(float))
     mean = matrix.groupby([*_CELL, "setting"])["hours"].mean().rename("hours").reset_index()
     frame = cells.merge(mean, how="left", on=[*_CELL, "setting"])
-    frame = frame.merge(costs.prepare(frames)[[*_CELL, "search_hours"]], how="left", on=_CELL)
+    frame = frame.merge(frames.table("costs")[[*_CELL, "search_hours"]], how="left", on=_CELL)
     frame["spent"] = frame["hours"] + frame["search_hours"].fillna(0.0) * (frame["setting"] == "tuned")
     frame = frame.rename(columns={_GAIN: "gain", f"{_GAIN}_low": "low", f"{_GAIN}_high": "high"})
     frame = frame[frame["gain"].notna() & (frame["hours"] > 0)].reset_index(drop=True)
