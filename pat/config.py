@@ -103,6 +103,7 @@ class Data(Part):
 
     `fingerprint` identifies the files of an image folder (`pat.data.fingerprint`); named sets leave it empty.
     `crop_pct`: the share of the middle square that is scored; 0 is each model's own (timm's record of it).
+    A folder that has its own validation images keeps them, whatever the share.
     `unreadable`: what an image file that cannot be decoded does: "stop" the run, or "skip" it.
     """
 

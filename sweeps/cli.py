@@ -208,10 +208,12 @@ def _check_data(study: Study, place: DataPlace) -> int:
     """How many classes the data set has, once it is there."""
     try:
         place.bring(study.data)
-        return load(study.data, place.root).num_classes
+        dataset = load(study.data, place.root)
     except ConfigError as error:
         hint = f"; {WORKS_HERE}" if study.data.name != "digits" else ""
         raise ConfigError(f"{error}{hint}") from error
+    _tell(f"data {study.data.name}: {dataset.account}")
+    return dataset.num_classes
 
 
 def _close(driver: Driver, folder: Path) -> int:

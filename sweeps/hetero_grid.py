@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "6b2907cb1e4a"
+CODE = "08eadc834f33"
 COPY = Path.home() / "pat-sweeps"
 
 
