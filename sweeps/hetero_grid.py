@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "5f5c4d265f78"
+CODE = "08eadc834f33"
 COPY = Path.home() / "pat-sweeps"
 
 
