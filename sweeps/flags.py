@@ -27,6 +27,8 @@ def parser() -> Parser:
     flags.add_argument("--workers", type=int, help="workers that share one run (Ray Train); a study of its own name")
     add_places(flags)
     flags.add_argument("--devices", type=int, metavar="N", help="on a cluster: begin with N GPUs, and use no more")
+    together = "runs that one process may train at a time (default: as memory allows)"
+    flags.add_argument("--together", type=int, metavar="N", help=together)
     flags.add_argument("--wait", type=float, metavar="MINUTES", help="for the cluster's machines (default 20)")
     flags.add_argument("--plan", action="store_true", help="say what would be done and what it costs; train nothing")
     flags.add_argument(

@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "2e42e90a0844"
+CODE = "36c58c034e1b"
 COPY = Path.home() / "pat-sweeps"
 
 
