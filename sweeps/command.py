@@ -9,7 +9,6 @@ import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from analysis.schema import LedgerError
 from pat.config import ConfigError
 from sweeps.engine.endings import Fatal, Paused, Unasked
 
@@ -29,7 +28,7 @@ def guarded(command: Callable[[], int], verbose: bool) -> int:
     signal.signal(signal.SIGTERM, interrupt)
     try:
         return command()
-    except (ConfigError, LedgerError, Fatal) as error:
+    except (ConfigError, Fatal) as error:
         code, line = 2, f"error: {error}"
     except Paused as pause:
         code, line = 3, f"paused: {pause}"
@@ -38,7 +37,14 @@ def guarded(command: Callable[[], int], verbose: bool) -> int:
     except KeyboardInterrupt:
         code, line = 130, "stopped; nothing finished is lost, the same command goes on from here"
     except Exception as error:
-        code, line = 1, f"internal error: {type(error).__name__}: {str(error).splitlines()[:1]}; --verbose shows where"
+        from analysis.schema import LedgerError  # which takes half a second, and whoever raises it has imported it
+
+        code, line = 2, f"error: {error}"
+        if not isinstance(error, LedgerError):
+            code, line = (
+                1,
+                f"internal error: {type(error).__name__}: {str(error).splitlines()[:1]}; --verbose shows where",
+            )
     if verbose and code != 130:
         traceback.print_exc()
     print(line, file=sys.stderr)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pat.config import ConfigError
 from sweeps.command import Parser
-from sweeps.costs.forecast import ASK_ABOVE
-from sweeps.engine.keep import KEEP
-from sweeps.engine.limits import Limits
+from sweeps.engine.kept import KEEP
+from sweeps.engine.limits import ASK_ABOVE, Limits
 from sweeps.places import IN_PLACE, SHARED, STAGE
 from sweeps.presets import CIFAR100, PRESETS
-from sweeps.study import Study
+
+if TYPE_CHECKING:
+    from sweeps.study import Study
 
 
 def parser() -> Parser:

@@ -18,7 +18,7 @@ from sweeps.costs.predicted import remember
 from sweeps.costs.probe_file import read_probes
 from sweeps.costs.probing import Kind, kind_here, probe_here, probe_on_ray
 from sweeps.engine.endings import Unasked
-from sweeps.engine.keep import Keep
+from sweeps.engine.kept import Keep
 from sweeps.looking.words import number
 from sweeps.planning.planner import Planner
 from sweeps.study import Study

@@ -15,6 +15,7 @@ from sweeps.configs import recipe_of
 from sweeps.costs.disk import Disk, disk
 from sweeps.costs.expect import Expected
 from sweeps.costs.probe_file import Probe
+from sweeps.engine.limits import ASK_ABOVE
 from sweeps.planning.chain import chain_seconds
 from sweeps.planning.planner import Planner
 from sweeps.planning.together import MOST
@@ -22,8 +23,6 @@ from sweeps.planning.units import ENDED, Key
 from sweeps.planning.view import NOT_STARTED
 from sweeps.study import Cell
 
-ASK_ABOVE = 10.0
-"""Device-hours above which a study does not start without a yes."""
 CONTEXT_BYTES = 700 * 2**20
 """What a process takes of a GPU beside what torch's allocator reserves: the CUDA context and the libraries' own."""
 MARGIN = 1.15

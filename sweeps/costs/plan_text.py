@@ -9,7 +9,7 @@ from analysis.live import read_driver
 from sweeps.costs.disk import Disk
 from sweeps.costs.expect import Expected, expect
 from sweeps.costs.forecast import Forecast, forecast, together
-from sweeps.engine.keep import KEEP, Keep
+from sweeps.engine.kept import KEEP, Keep
 from sweeps.engine.siblings import Found, adoptable
 from sweeps.looking.words import number, size, span
 from sweeps.planning.planner import Planner, rungs_of

@@ -20,14 +20,13 @@ from sweeps.engine.endings import Fatal, Paused
 from sweeps.engine.health import Failure, Health, Place, is_among
 from sweeps.engine.jobs import PAUSE, STOP, Job, student_path
 from sweeps.engine.keep import (
-    Keep,
     drop_students,
-    outlives,
     set_aside,
     set_aside_superseded,
     set_aside_unreadable,
     tidy_up,
 )
+from sweeps.engine.kept import Keep, outlives
 from sweeps.engine.limits import Limits
 from sweeps.engine.live import live
 from sweeps.engine.lock import Pulse
