@@ -7,9 +7,9 @@ import sys
 from collections.abc import Sequence
 from datetime import datetime
 
+from analysis.guard import Parser, guarded, ledger_error
 from analysis.merge import merge, merged_text
 from analysis.report import place, write_report, write_tables_only
-from analysis.schema import LedgerError
 from analysis.watch import watch
 
 _REPORT = """\
@@ -31,8 +31,11 @@ different weights. Given again after an interruption, it goes on."""
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code: 0, 1 where a merge found conflicts, 2 after one line on stderr where a folder cannot be used."""
-    about = "What a study found. Needs neither torch nor Ray."
-    parser = argparse.ArgumentParser(prog="python -m analysis", description=about)
+    return guarded(lambda: _main(_parser().parse_args(arguments)), ledger_error)
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="python -m analysis", description="What a study found. Needs neither torch nor Ray.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     form = argparse.RawDescriptionHelpFormatter
     report = commands.add_parser(
@@ -51,17 +54,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     join.add_argument("folders", metavar="DIR", nargs="+", help="folders of the study; the first one's runs stay")
     join.add_argument("--into", metavar="DIR", required=True, help="where it is joined: one of them, or a new folder")
-    flags = parser.parse_args(arguments)
-    try:
-        if flags.command == "report":
-            _report(flags)
-            return 0
-        merged = merge(flags.folders, flags.into)
-        print(merged_text(merged, flags.into), end="")
-        return 1 if merged.conflicts else 0
-    except LedgerError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return parser
+
+
+def _main(flags: argparse.Namespace) -> int:
+    if flags.command == "report":
+        _report(flags)
+        return 0
+    merged = merge(flags.folders, flags.into)
+    print(merged_text(merged, flags.into), end="")
+    return 1 if merged.conflicts else 0
 
 
 def _report(flags: argparse.Namespace) -> None:

@@ -9,7 +9,8 @@ from pat.config import ConfigError, Data, Method, Recipe, RunConfig, Task, Teach
 
 if TYPE_CHECKING:
     from pat.methods import create_method, list_methods, method_options
-    from pat.models import create_student, create_teacher, family, list_models
+    from pat.models import create_student, create_teacher, family
+    from pat.resolve import list_models
     from pat.tasks import create_task, list_tasks
 
 __version__ = "0.1.0"
@@ -34,7 +35,8 @@ __all__ = [
 ]
 _LATER = {
     "pat.methods": ("create_method", "list_methods", "method_options"),
-    "pat.models": ("create_student", "create_teacher", "family", "list_models"),
+    "pat.models": ("create_student", "create_teacher", "family"),
+    "pat.resolve": ("list_models",),
     "pat.tasks": ("create_task", "list_tasks"),
 }
 _MODULES = {name: module for module, names in _LATER.items() for name in names}

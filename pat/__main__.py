@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from pat.config import ConfigError
 
@@ -20,10 +20,12 @@ def taps(name: str, image_size: int | None) -> str:
     import timm
     import torch
 
-    from pat.models import check_model, create_model
+    from pat.models import create_model
+    from pat.resolve import resolve
     from pat.taps import StageTaps
 
-    check_model(name)
+    found = resolve(name)
+    name = found.tag or found.name
     if image_size is not None and image_size <= 0:
         raise ConfigError(f"--image-size = {image_size}: a positive number of pixels")
     cfg = timm.get_pretrained_cfg(name)
@@ -45,20 +47,29 @@ def _row(number: int, stage: Stage) -> tuple[str, ...]:
     return (str(number), stage.end, *numbers, stage.start, f"{stage.in_channels} x {entering}")
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message} (see {self.prog} --help)")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code: 0, or 2 after one line on stderr."""
-    parser = argparse.ArgumentParser(prog="python -m pat", description="Distillation between any two timm models.")
+    """Exit code: 0, 2 after one line on stderr, 1 where that line is of a bug."""
+    about = "Distillation between any two timm models."
+    parser = _Parser(prog="python -m pat", description=about, allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     command = commands.add_parser("taps", help="the stages of a model, or why it has none")
     command.add_argument("name", metavar="NAME", help="a timm model")
     command.add_argument("--image-size", type=int, metavar="N", help="height and width in pixels [the model's own]")
-    given = parser.parse_args(arguments)
     try:
+        given = parser.parse_args(arguments)
         print(taps(given.name, given.image_size))
+        return 0
     except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+        code, line = 2, f"error: {error}"
+    except Exception as error:
+        code, line = 1, f"internal error: {type(error).__name__}: {(str(error).splitlines() or ['no message'])[0]}"
+    print(line, file=sys.stderr)
+    return code
 
 
 if __name__ == "__main__":

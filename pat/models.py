@@ -14,21 +14,10 @@ from safetensors.torch import save
 from timm.models import get_arch_name, is_model_pretrained, list_pretrained
 from torch import Tensor, nn
 
-from pat import architectures  # noqa: F401  (registers its names with timm)
 from pat.config import ConfigError, DataError, unknown
+from pat.resolve import check_model
 from pat.starting import RUN, start_from
 from pat.weights import read_weights, sha256
-
-
-def list_models() -> list[str]:
-    """Every name that a student or teacher may have: timm's and those of `pat.architectures`."""
-    return timm.list_models()
-
-
-def check_model(name: str, what: str = "model") -> None:
-    """Raises ConfigError with the nearest names unless `name` (a timm tag after a dot is allowed) exists."""
-    if not timm.is_model(name):
-        raise unknown(what, name, list_models())
 
 
 def create_model(
@@ -101,7 +90,7 @@ def load_teacher(
     if expected_sha256 is not None and found != expected_sha256:
         raise DataError(f"{what} has SHA-256 {found}, but {expected_sha256} is expected")
     teacher = build(num_classes)
-    state = _in_timm_layout(name, teacher, read_weights(weights))
+    state = _in_timm_layout(name, teacher, read_weights(weights, teacher.state_dict().keys()))
     if problem := _other_names(teacher, state) or _other_shapes(build, num_classes, teacher, state):
         raise ConfigError(f"{what} {problem}")
     teacher.load_state_dict(state)

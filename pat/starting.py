@@ -31,7 +31,8 @@ def start_from(model: nn.Module, file: Path | None) -> None:
     """
     if file is None:
         raise ConfigError("initial weights from another run: no weights file given")
-    state, own = read_weights(file), model.state_dict()
+    own = model.state_dict()
+    state = read_weights(file, own.keys())
     shapes, needed = ({key: tuple(t.shape) for key, t in tensors.items()} for tensors in (state, own))
     differing = {key for key in shapes.keys() | needed.keys() if shapes.get(key) != needed.get(key)}
     head = {key for key in shapes.keys() | needed.keys() if _in_head(model, key)}

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import http.client
 import pickle
-import re
 import shutil
+import sys
 import urllib.request
 import uuid
-from collections.abc import Mapping
+import warnings
+from collections.abc import Collection, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 import torch
-from timm.models import clean_state_dict
 from torch import Tensor
 
+from pat import unpickle
 from pat.config import ConfigError, DataError, StorageError
-
-AVERAGED = ("state_dict_ema", "model_ema")
-WRAPPERS = (*AVERAGED, "state_dict", "model", "model_state_dict", "net")
-"""The names under which training scripts keep a state dict, the first one found is taken: averaged weights (EMA)
-before raw ones, which is also timm's choice and that of the students exported here."""
+from pat.state_dicts import WRAPPERS, choose
 
 SCHEMES = ("https://", "http://", "file://")
 _REFUSALS = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
@@ -47,26 +44,42 @@ def is_url(place: str) -> bool:
     return "://" in place
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
+def read_weights(path: Path, own: Collection[str] = ()) -> dict[str, Tensor]:
     """The state dict in a file, on the CPU: safetensors or torch's format, told apart by their first bytes.
 
-    It may stand under one of `WRAPPERS`; the prefixes of DistributedDataParallel and torch.compile are taken off.
-    Raises ConfigError, one line naming the file, for whatever holds no state dict or would run code to be read.
+    Of several in it that one is taken which fits the names `own` of a model's weights best (`state_dicts.choose`), and
+    stderr says which where that is not plain. What a training script keeps beside is passed over, and never executed.
+    Raises ConfigError, one line naming the file, for whatever holds no state dict or weights that are no numbers.
     """
     what = f"weights file {str(path)!r}"
     start = _start(path)
+    if kind := _kind(start):
+        raise DataError(f"{what} holds no weights: it is {kind}")
     try:
-        content = safetensors.torch.load_file(path) if start[8:] == b"{" else _read_torch(path)
+        content = safetensors.torch.load_file(path) if start[8:9] == b"{" else _read_torch(path)
     except pickle.UnpicklingError as error:
-        if refused := re.search(r"GLOBAL (\S+)", str(error)):
-            raise ConfigError(
-                f"{what} holds more than weights: reading it would run {refused[1]}; "
-                "a file of model.state_dict() alone is needed"
-            ) from error
         raise DataError(f"{what} holds no readable weights: it is of no format that torch knows") from error
     except Exception as error:  # truncated or foreign: the readers raise many kinds
+        if "TorchScript" in str(error):
+            raise DataError(
+                f"{what} holds no weights: it is a TorchScript program; needed is a file of model.state_dict()"
+            ) from error
         raise DataError(f"{what} holds no readable weights: {_line(error)}") from error
-    return clean_state_dict(_state_dict(content, what))
+    held = choose(content, own)
+    if held is None:
+        raise ConfigError(f"{what} {_instead(content)}")
+    for key, value in held.tensors.items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise DataError(f"{what} holds weights that are no numbers: {key} has nan or inf")
+    if held.prefix or held.passed or "." in held.place:
+        _say(f"{what}: {held.told()}")
+    return held.tensors
+
+
+@lru_cache(maxsize=64)
+def _say(line: str) -> None:
+    """Once a process: a study reads the same file again and again."""
+    print(line, file=sys.stderr)
 
 
 def download(url: str, target: Path, expected: str) -> None:
@@ -99,11 +112,31 @@ def download(url: str, target: Path, expected: str) -> None:
         partial.unlink(missing_ok=True)
 
 
+_KINDS = (
+    (b"version https://git-lfs", "a pointer of git lfs, which `git lfs pull` replaces by the file"),
+    (b"<", "a web page or XML: the address of the file itself is needed"),
+    (b"\x1f\x8b", "an archive (gzip): unpack it first"),
+    (b"BZh", "an archive (bzip2): unpack it first"),
+    (b"\xfd7zXZ", "an archive (xz): unpack it first"),
+    (b"7z\xbc\xaf", "an archive (7z): unpack it first"),
+    (b"Rar!", "an archive (rar): unpack it first"),
+    (b"\x89HDF", "an HDF5 file, as Keras writes it: weights of torch are needed"),
+    (b"\x93NUMPY", "a NumPy array: a state dict of torch is needed"),
+    (b"{", "JSON, perhaps the index of a file in several parts: the file of weights itself is needed"),
+)
+
+
+def _kind(start: bytes) -> str:
+    """What a file is by its first bytes, if that cannot hold weights."""
+    text = start.lstrip().lower() if start[:1] in b" \t\r\n\xef" else start
+    return next((words for begin, words in _KINDS if text.startswith(begin)), "")
+
+
 def _start(path: Path) -> bytes:
-    """The first nine bytes of a file: in safetensors the length of the header and its opening brace."""
+    """The first bytes of a file: in safetensors the length of the header and its opening brace."""
     try:
         with path.open("rb") as file:
-            start = file.read(9)
+            start = file.read(32)
     except _REFUSALS as error:
         raise DataError(f"weights file {str(path)!r} cannot be read: {error.strerror}") from error
     if not start:
@@ -112,25 +145,23 @@ def _start(path: Path) -> bytes:
 
 
 def _read_torch(path: Path) -> Any:
-    """Tensors and plain values alone; the options of a training script (`argparse.Namespace`) are plain values."""
-    with path.open("rb") as file, torch.serialization.safe_globals([argparse.Namespace]):
-        return torch.load(file, map_location="cpu", weights_only=True)
+    """Tensors and plain values; objects of other classes as inert stand-ins."""
+    try:
+        with path.open("rb") as file, warnings.catch_warnings(action="ignore"):
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "GLOBAL" not in str(error) and "Unsupported" not in str(error):
+            raise
+    with path.open("rb") as file:
+        return torch.load(file, map_location="cpu", weights_only=False, pickle_module=unpickle)
 
 
-def _state_dict(content: Any, what: str) -> dict[str, Tensor]:
-    """The state dict in what a file held."""
-    while isinstance(content, Mapping):
-        wrapped = next((content[name] for name in WRAPPERS if isinstance(content.get(name), Mapping)), None)
-        if wrapped is None:
-            break
-        content = wrapped
+def _instead(content: Any) -> str:
+    """What a file holds that has no state dict."""
     if not isinstance(content, Mapping):
-        raise ConfigError(f"{what} holds a {type(content).__name__}, a state dict is needed")
-    foreign = [str(key) for key, value in content.items() if not isinstance(value, Tensor)]
-    if foreign or not content:
-        held = ", ".join(foreign[:6]) or "nothing"
-        raise ConfigError(f"{what} holds {held}; a state dict is needed, alone or under one of {', '.join(WRAPPERS)}")
-    return dict(content)
+        return f"holds a {type(content).__name__}, a state dict is needed"
+    held = ", ".join(str(key) for key in list(content)[:6]) or "nothing"
+    return f"holds {held}; a state dict is needed, alone or under a name as {', '.join(WRAPPERS)}"
 
 
 def _line(error: BaseException) -> str:

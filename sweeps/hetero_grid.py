@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "e8ddd5e37f37"
+CODE = "951e124d0469"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
-from pat.config import NUMERICS, ConfigError, Data, Part, Recipe, Task, later, plain, unknown
-from pat.methods import check_task, method_options
-from pat.models import check_model, check_pretrained
+from pat.config import NUMERICS, ConfigError, Data, Part, Recipe, Task, later, plain
 from pat.options import teacherless
-from pat.starting import RUN
-from pat.tasks import check_data, create_task
-from pat.views.randaugment import parse
-from sweeps.pretraining import LONGER, Pretraining
+from sweeps.cell import CLASSIFICATION, SCRATCH, SEARCH_SEED, Cell
+from sweeps.checks import check_names, check_numbers, check_tag
+from sweeps.pretraining import Pretraining
 from sweeps.search import Search
-from sweeps.spaces import BEFORE, SPACES, Log, Space, read_space, write_space
+from sweeps.settings import RECIPE, recipe_space
+from sweeps.spaces import BEFORE, SPACES, Space, read_space, write_space
 from sweeps.teacher_file import TIMM, TeacherFile
 
-SCRATCH, CLASSIFICATION = "scratch", "classification"
-SEARCH_SEED = 0
-"""The seed of teachers and of every search run; confirmation uses 1, 2, …, which no decision has seen."""
-
-
-class Cell(NamedTuple):
-    """A teacher, a student and a method. Cells of methods that take no teacher, as scratch, are without one."""
-
-    teacher: str
-    student: str
-    method: str
-
-    def __str__(self) -> str:
-        return f"{self.teacher} -> {self.student} {self.method}" if self.teacher else f"{self.student} {self.method}"
+__all__ = ["CLASSIFICATION", "SCRATCH", "SEARCH_SEED", "TIMM", "Cell", "Search", "Study", "TeacherFile", "check_tag"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +31,9 @@ class Study(Part):
     `options`: method -> options that replace the method's defaults throughout; they are searched only where `choices`
     (method -> option -> values) says so. `corrections`: a student (":name") or a pair ("teacher:student") -> method ->
     options whose published value differs there; only the default setting is theirs, a search goes over them.
+    `spaces`: method -> what its searches change, where that is not `SPACES`'s. That of "recipe" holds multiples of
+    numbers of the student's own recipe (`{"lr": Log(0.3, 3.0)}`): they are searched with every method's options, and
+    for scratch alone, which then is confirmed at its best.
     `anchors`: pairs whose cells are searched first; the first wave of a method's other cells takes over the best
     settings that its anchors found in theirs, as far as anchors share the student or the pair of families.
     A method that takes no teacher is a cell of each student, searched and confirmed once whatever its pairs.
@@ -87,8 +74,8 @@ class Study(Part):
         object.__setattr__(self, "spaces", own)
         if SCRATCH in self.methods:
             object.__setattr__(self, "methods", tuple(name for name in self.methods if name != SCRATCH))
-        _check_names(self)
-        _check_numbers(self)
+        check_names(self)
+        check_numbers(self)
 
     def cell(self, teacher: str, student: str, method: str) -> Cell:
         """The cell of a pair and a method; of one that takes no teacher all pairs with the student share it."""
@@ -133,10 +120,16 @@ class Study(Part):
         return self.students[student]
 
     def space(self, method: str) -> Space:
-        """What the searches of a method change: the choices of the study come before its space, fixed options after."""
+        """What the searches of a method change: first numbers of the recipe, then its space without what the study
+        fixes, then the choices of the study."""
         choices, fixed = self.choices.get(method, {}), self.fixed(method)
+        recipe = recipe_space(self.spaces.get(RECIPE, {}))
         left = {name: kind for name, kind in self._whole_space(method).items() if name in choices or name not in fixed}
-        return {**left, **choices}
+        return {**recipe, **left, **choices}
+
+    def searches(self, method: str) -> bool:
+        """Whether settings of a method, or of scratch, are tried before one is confirmed."""
+        return bool(self.search.trials and self.space(method))
 
     def fixed(self, method: str) -> dict[str, Any]:
         """Options of the method's space that the study sets instead: a search has them, corrections or not."""
@@ -187,109 +180,3 @@ class Study(Part):
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ConfigError(f"not a study: {error}") from error
-
-
-def _check_names(study: Study) -> None:
-    """Models, methods and options exist, and every pair has both sides."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", study.name):
-        raise ConfigError(f"study name {study.name!r}: letters, digits, - and _")
-    for teacher, student in study.pairs:
-        if teacher not in study.teachers:
-            raise unknown("teacher", teacher, study.teachers, of=f" of study {study.name!r}")
-        if student not in study.students:
-            raise unknown("student", student, study.students, of=f" of study {study.name!r}")
-    if not study.pairs or len(set(study.pairs)) < len(study.pairs):
-        raise ConfigError(f"pairs of study {study.name!r}: at least one, none twice")
-    for teacher, student in study.anchors:
-        if (teacher, student) not in study.pairs:
-            raise ConfigError(f"anchor {teacher}:{student} of study {study.name!r}: not among the pairs asked for")
-    if len(set(study.anchors)) < len(study.anchors):
-        raise ConfigError(f"anchors of study {study.name!r}: none twice")
-    check_data(study.task, study.data)
-    check_task(SCRATCH, study.task.name)
-    for name in (*study.teachers, *study.students):
-        check_model(name)
-    for name, source in study.given_teachers().items():
-        if source.tag:
-            check_tag(study.task.name if study.teaches() else "", name, source.tag)
-    for key, weights in study.initial.items():
-        _check_initial(study, key, weights)
-    for name, size in study.teacher_sizes.items():
-        if name not in study.teachers:
-            raise unknown("teacher", name, study.teachers, of=f" of study {study.name!r} with a size of its own")
-        for one in (study if study.teaches() else None, study.pretraining):
-            if one is not None:
-                create_task(one.task, one.data, num_classes=1, teacher_size=size)
-    for method in study.methods:
-        pretraining = study.pretraining if study.pretrains(method) else None
-        check_task(method, (pretraining or study).task.name)
-        if method == LONGER and study.pretraining is None:
-            raise ConfigError(f"method {LONGER!r}: the control of a pre-training; study {study.name!r} has none")
-        method_options(method, {**study.options.get(method, {}), **study.choices.get(method, {})})
-    for method, space in study.spaces.items():
-        method_options(method, {name: kind.low if isinstance(kind, Log) else kind[0] for name, kind in space.items()})
-    for key, corrected in study.corrections.items():
-        teacher, colon, student = key.partition(":")
-        if not colon or student not in study.students or (teacher and teacher not in study.teachers):
-            raise ConfigError(f"corrections of {key!r}: :student or teacher:student of study {study.name!r}")
-        for method, options in corrected.items():
-            method_options(method, options)
-            if teacher and teacherless(method):
-                raise ConfigError(f"corrections of {key!r}: method {method!r} takes no teacher, write ':{student}'")
-
-
-def check_tag(task: str, teacher: str, tag: str) -> None:
-    """Raises ConfigError unless timm has such weights for the teacher, and they are of that task (if it has one)."""
-    check_pretrained(teacher, tag)
-    if task not in ("", CLASSIFICATION):
-        begin = f"train it from them (initial = {TIMM}{tag}) or give the file of one"
-        raise ConfigError(
-            f"teacher {teacher!r}: timm's weights {tag!r} are those of a classifier, not for {task}; {begin}"
-        )
-
-
-def _check_initial(study: Study, key: str, weights: str) -> None:
-    """A teacher ("name") or a student (":name") of the study, and weights that timm has for it, or those of a run."""
-    colon, name = key[: key.startswith(":")], key.removeprefix(":")
-    if colon and name not in study.students:
-        raise unknown("student", name, study.students, of=f" of study {study.name!r} with initial weights")
-    if not colon and not isinstance(study.teachers.get(name), Recipe):
-        hint = f"; for the student write ':{name}'" if name in study.students else ""
-        raise ConfigError(f"initial weights for {name!r}: not a teacher that study {study.name!r} trains{hint}")
-    if re.fullmatch(f"{RUN}[0-9a-f]{{16}}", weights):
-        return
-    if not weights.startswith(TIMM):
-        raise ConfigError(f"initial weights for {key!r}: {weights!r}, needed are timm:<name.tag> or run:<run_id>")
-    check_pretrained(name, weights.removeprefix(TIMM), "student" if colon else "teacher")
-
-
-def _check_numbers(study: Study) -> None:
-    if study.seeds < 1:
-        raise ConfigError(f"seeds = {study.seeds}: a positive number")
-    if study.anchors and study.search.wave < 2:
-        raise ConfigError(f"search.wave = {study.search.wave}: anchors need 2 or more")
-    share = study.confirm_validation
-    if share is not None and not 0 <= share < 1:
-        raise ConfigError(f"confirm_validation = {share}: a share in [0, 1)")
-    if study.data.validation == 0:
-        raise ConfigError("data.validation = 0: the search needs validation images")
-    if study.gpu_share is not None and not 0 < study.gpu_share <= 1:
-        raise ConfigError(f"gpu_share = {study.gpu_share}: a share of one GPU in (0, 1]")
-    recipes = {**study.teachers, **study.students}
-    for recipe in recipes.values():
-        if isinstance(recipe, Recipe) and recipe.auto_augment and recipe.views == "batched":
-            parse(recipe.auto_augment)
-    task = create_task(study.task, study.data, num_classes=1)
-    for colon, models in (("", study.teachers), (":", study.students)):
-        for name, one in models.items():
-            if isinstance(one, Recipe):
-                task.check(name, one, study.initial.get(colon + name, ""))
-    if study.pretraining is not None:
-        study.pretraining.check({name: study.initial.get(f":{name}", "") for name in study.used_students()})
-    for method in (SCRATCH, *study.methods):
-        workers = study.workers_of(method)
-        if workers < 1:
-            raise ConfigError(f"workers = {workers}: a positive number")
-        for name, recipe in recipes.items():
-            if isinstance(recipe, Recipe) and recipe.batch_size % workers:
-                raise ConfigError(f"workers = {workers}: the batch of {recipe.batch_size} of {name!r} is not divisible")

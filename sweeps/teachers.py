@@ -49,7 +49,7 @@ def provide_used(study: Study, folder: Path, num_classes: int, elsewhere: Collec
     left = [name for name, run in trained.items() if run not in elsewhere and ledger.read_run(folder, run) is None]
     for key in (*left, *(f":{name}" for name in study.used_students())):
         if study.initial.get(key, "").startswith(TIMM):
-            _provide_initial(study.initial[key].removeprefix(TIMM), folder)
+            provide_initial(study.initial[key].removeprefix(TIMM), folder)
 
 
 def initial_file(name: str, folder: Path) -> Path:
@@ -72,8 +72,11 @@ def keep_initial(name: str, folder: Path, data: bytes, what: str) -> None:
     storage.write_file(path.parent, path.name, data)
 
 
-def _provide_initial(tag: str, folder: Path) -> None:
-    """Raises ConfigError where timm cannot give them, or gives others than this folder had before."""
+def provide_initial(tag: str, folder: Path) -> None:
+    """timm's weights of a tag, as they are, as a file of this folder.
+
+    Raises ConfigError where timm cannot give them, or gives others than this folder had before.
+    """
     if not initial_file(tag, folder).exists():
         print(f"fetching timm's weights {tag}", flush=True)
         keep_initial(tag, folder, native_file(tag), f"timm's weights {tag!r}")

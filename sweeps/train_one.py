@@ -16,20 +16,23 @@ import timm
 from analysis import ledger
 from analysis.metrics import METRICS, Metric
 from pat import config
+from pat import resolve as names
 from pat.config import ConfigError, Data, Method, Recipe, RunConfig, Teacher, unknown
 from pat.data import list_datasets, load, own_data
 from pat.io import STUDENT, Files, LocalIO
 from pat.methods import check_task, list_methods
-from pat.models import check_model, family
+from pat.models import check_pretrained, family
 from pat.options import teacherless
+from pat.resolve import check_model
 from pat.tasks import Task, default_task, task_class, task_on
 from pat.weights import is_url, sha256
 from sweeps.command import Parser, guarded
 from sweeps.costs.flops import method_on_meta
+from sweeps.engine.keep import set_aside
 from sweeps.engine.lock import locked
 from sweeps.engine.runs import Job, execute, run_folder
 from sweeps.study import CLASSIFICATION, SCRATCH, TIMM, TeacherFile, check_tag
-from sweeps.teachers import provide, resolve
+from sweeps.teachers import initial_file, initial_sha256, provide, provide_initial, resolve
 
 FOLDER = "train"
 RECIPE = Recipe(
@@ -107,9 +110,13 @@ def _train(flags: argparse.Namespace) -> int:
         raise ConfigError("--teacher-file: only with --teacher NAME, the model that it holds")
     if flags.teacher_size and not flags.teacher:
         raise ConfigError("--teacher-size: only with --teacher NAME")
-    check_model(flags.student, "student")
+    flags.student, flags.initial = _named(flags.student, "student")
+    teacher_initial = ""
     if needs_teacher:
-        check_model(flags.teacher, "teacher")
+        if flags.teacher_file:
+            check_model(flags.teacher, "teacher")  # a tag says for which statistics of the pixels the file was made
+        else:
+            flags.teacher, teacher_initial = _named(flags.teacher, "teacher")
     data, root = _data(flags)
     learnt = _task(flags, data)
     check_task(flags.method, learnt.name)
@@ -118,11 +125,14 @@ def _train(flags: argparse.Namespace) -> int:
     changes = {"epochs": flags.epochs, "batch_size": batch_size, "lr": flags.lr, "flip": flags.flip}
     recipe = replace(start, **changes, warmup_epochs=min(1, flags.epochs - 1))
     method = Method(flags.method, _options("--option", flags.option))
-    task = task_on(learnt, data, load(data, root), flags.teacher_size)
-    for name in [flags.student, *([flags.teacher] if needs_teacher and not flags.teacher_file else [])]:
-        task.check(name, recipe, "")
+    dataset = load(data, root)
+    print(f"data {data.name}: {dataset.account}", flush=True)
+    task = task_on(learnt, data, dataset, flags.teacher_size)
+    task.check(flags.student, recipe, flags.initial)
+    if needs_teacher and not flags.teacher_file:
+        task.check(flags.teacher, recipe, teacher_initial)
     given = Teacher(flags.teacher, "run:none", flags.teacher_size) if needs_teacher else None
-    run = RunConfig(flags.student, data, recipe, method, given, flags.seed, flags.threads, task=learnt)
+    run = RunConfig(flags.student, data, recipe, method, given, flags.seed, flags.threads, flags.initial, task=learnt)
     method_on_meta(run, task.num_classes)
     folder = Path(flags.storage).expanduser().absolute() / FOLDER
     _make(folder)
@@ -131,7 +141,11 @@ def _train(flags: argparse.Namespace) -> int:
         if flags.teacher_file:
             teacher, file, digest = _given_teacher(flags, folder, task.for_teacher)
         elif needs_teacher:
-            teacher, file, digest = _trained_teacher(flags, learnt, task.for_teacher.data, root, recipe, folder)
+            run_of_teacher = RunConfig(
+                flags.teacher, task.for_teacher.data, recipe, seed=0, threads=flags.threads, initial=teacher_initial,
+                task=learnt,
+            )  # fmt: skip
+            teacher, file, digest = _trained_teacher(run_of_teacher, flags.teacher_size, root, folder)
         run = replace(run, teacher=teacher)
         row = _run(run, folder, root, "scratch" if flags.method == SCRATCH else "confirm", file, digest)
     path = run_folder(folder, run.run_id) / STUDENT
@@ -144,6 +158,16 @@ def _train(flags: argparse.Namespace) -> int:
     return 0
 
 
+def _named(given: str, role: str) -> tuple[str, str]:
+    """timm's name of a model, and the weights that its training starts from, where a tag was given."""
+    found = names.resolve(given, role)
+    if given not in found:
+        print(f"{role} {given} is timm's {found.name} now", flush=True)
+    if found.tag:
+        check_pretrained(found.name, found.tag, role)
+    return found.name, f"{TIMM}{found.tag}" if found.tag else ""
+
+
 def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -153,7 +177,7 @@ def _make(folder: Path) -> None:
 
 def _data(flags: argparse.Namespace) -> tuple[Data, Path]:
     """The data set and the folder in which its files lie."""
-    own = timm.get_pretrained_cfg(flags.student).input_size[-1]
+    own = timm.get_pretrained_cfg(flags.initial.removeprefix(TIMM) or flags.student).input_size[-1]
     root = Path(flags.data_root).expanduser().absolute()
     if flags.data in list_datasets():
         data = Data(flags.data, own)
@@ -163,8 +187,9 @@ def _data(flags: argparse.Namespace) -> tuple[Data, Path]:
             names = (name for name in list_datasets() if ":" not in name)
             raise unknown("data set", flags.data, names, " (and no folder)")
         data, root = own_data(path, own), path.parent
-    size = flags.image_size or (own if default_task(data).name == CLASSIFICATION else DENSE_SIZE)
-    return replace(data, image_size=size, unreadable=flags.unreadable), root
+    size = own if default_task(data).name == CLASSIFICATION else DENSE_SIZE
+    given = size if flags.image_size is None else flags.image_size
+    return replace(data, image_size=given, unreadable=flags.unreadable), root
 
 
 def _task(flags: argparse.Namespace, data: Data) -> config.Task:
@@ -202,20 +227,26 @@ def _given_teacher(flags: argparse.Namespace, folder: Path, task: Task) -> tuple
     return Teacher(source.tag or flags.teacher, weights, flags.teacher_size), str(path), source.sha256
 
 
-def _trained_teacher(
-    flags: argparse.Namespace, task: config.Task, data: Data, root: Path, recipe: Recipe, folder: Path
-) -> tuple[Teacher, str, str]:
+def _trained_teacher(run: RunConfig, size: int, root: Path, folder: Path) -> tuple[Teacher, str, str]:
     """The identity of a teacher once it is trained here, its file and the SHA-256 of its bytes."""
-    run = RunConfig(flags.teacher, data, recipe, seed=0, threads=flags.threads, task=task)
     row = _run(run, folder, root, "teacher")
     path = run_folder(folder, run.run_id) / STUDENT
-    return Teacher(flags.teacher, f"run:{run.run_id}", flags.teacher_size), str(path), row["student_sha256"]
+    return Teacher(run.student, f"run:{run.run_id}", size), str(path), row["student_sha256"]
 
 
 def _run(
     run: RunConfig, folder: Path, root: Path, phase: str, teacher_file: str = "", teacher_sha256: str = ""
 ) -> dict[str, Any]:
-    """Train one run to its end, or find it done; returns its row. Raises ConfigError with its message if it failed."""
+    """Train one run to its end, or find it done; returns its row. Raises ConfigError with its message if it failed.
+
+    One that had failed before is tried again: only what a run itself finds is final.
+    """
+    found = ledger.read_run(folder, run.run_id)
+    if found is not None and found["status"] == "failed":
+        set_aside(folder, run.run_id)
+    initial = run.initial.removeprefix(TIMM)
+    if initial:
+        provide_initial(initial, folder)
     job = Job(
         folder=str(folder),
         study=FOLDER,
@@ -227,6 +258,8 @@ def _run(
         data_root=str(root),
         teacher_file=teacher_file,
         teacher_sha256=teacher_sha256,
+        initial_file=str(initial_file(initial, folder)) if initial else "",
+        initial_sha256=initial_sha256(initial, folder) if initial else "",
     )
     print(f"{phase} {run.student}, method {run.method.name}, seed {run.seed}: run {run.run_id}", flush=True)
     execute(job, partial(_talking, METRICS[task_class(run.task.name).metric]))

@@ -3,6 +3,7 @@
 from pat.data.base import (
     Dataset,
     Labelled,
+    Parts,
     Source,
     Split,
     check_data,
@@ -35,6 +36,7 @@ __all__ = [
     "Labelled",
     "MaskSplit",
     "MaskTargets",
+    "Parts",
     "Pixels",
     "Source",
     "Split",

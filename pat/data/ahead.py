@@ -14,6 +14,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from pat.config import ConfigError
+from pat.sockets import room_for_sockets
 
 MOST_WORKERS = 8
 
@@ -71,6 +72,7 @@ def _context() -> BaseContext:
     server starts once, in seconds. It has imported what the workers need: `pat.views`, and what the main script
     imports, since Python runs that script (as another module than `__main__`) in each of them.
     """
+    room_for_sockets()
     script = vars(sys.modules["__main__"]).values()
     imported = {x.__name__ if isinstance(x, ModuleType) else getattr(x, "__module__", None) for x in script}
     names = sorted(name for name in imported if isinstance(name, str) and name != "__main__")

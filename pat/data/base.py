@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -93,6 +93,7 @@ class Dataset:
     """Train, validation (empty where the share is 0) and test images of one data set.
 
     `skipped` counts the files of train and test that could not be read (only where `Data.unreadable` is "skip").
+    `classes`: their names, where they have some. `passed`: what of the files beside them is no data, in one line.
     """
 
     train: Source
@@ -100,6 +101,15 @@ class Dataset:
     test: Source
     num_classes: int
     skipped: int = 0
+    classes: tuple[str, ...] = ()
+    passed: str = ""
+
+    @property
+    def account(self) -> str:
+        """What became of everything that was found, in one line."""
+        counts = f"{len(self.train)} train, {len(self.val)} validation and {len(self.test)} test images"
+        unreadable = f"; {self.skipped} unreadable ones are left out" if self.skipped else ""
+        return f"{counts} of {self.num_classes} classes{unreadable}{self.passed and '; '}{self.passed}"
 
     def to(self, device: torch.device) -> Dataset:
         """The same data set, images wanted on `device`."""
@@ -107,8 +117,22 @@ class Dataset:
         return replace(self, train=train, val=val, test=test)
 
 
-Loader = Callable[[Path, Data], tuple[Source, Source, int]]
-"""(root, data) -> whole train split, test split, number of classes."""
+class Parts(NamedTuple):
+    """What a loader gives: the whole train split, the test split and the number of classes.
+
+    `val`: a validation split of its own, where the set has one; else it is cut off train. The rest as in `Dataset`.
+    """
+
+    train: Source
+    test: Source
+    num_classes: int
+    val: Source | None = None
+    classes: tuple[str, ...] = ()
+    passed: str = ""
+
+
+Loader = Callable[[Path, Data], Parts | tuple[Source, Source, int]]
+"""(root, data) -> `Parts`, of which the first three will do."""
 
 _loaders: dict[str, Loader] = {}
 _folders: dict[str, str] = {}
@@ -166,9 +190,13 @@ def load(data: Data, root: Path) -> Dataset:
 @lru_cache(maxsize=1)
 def _load(data: Data, root: Path) -> Dataset:
     """The last set stays in memory: segments in a reused process read the same one again and again."""
-    train, test, num_classes = _loaders[_key(data.name)](root, data)
-    held_out = validation_mask(train.strata, data.validation if len(train) else 0.0)
-    return Dataset(train.take(~held_out), train.take(held_out), test, num_classes, train.skipped + test.skipped)
+    parts = Parts(*_loaders[_key(data.name)](root, data))
+    share = data.validation if len(parts.train) and parts.val is None else 0.0
+    held_out = validation_mask(parts.train.strata, share)
+    train = parts.train.take(~held_out)
+    val = parts.train.take(held_out) if parts.val is None else parts.val
+    skipped = sum(part.skipped for part in (parts.train, parts.test, parts.val) if part is not None)
+    return Dataset(train, val, parts.test, parts.num_classes, skipped, parts.classes, parts.passed)
 
 
 def validation_mask(labels: Tensor, share: float, salt: int = 0) -> Tensor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -18,10 +19,10 @@ from torch import Tensor
 
 from pat.config import Data, DataError
 from pat.data.annotations import Annotated, read_annotations
-from pat.data.base import Source, register_dataset
+from pat.data.base import Parts, register_dataset
 from pat.data.boxes import Boxes, BoxSplit, read_boxes
 from pat.data.fingerprints import check_fingerprint, digest
-from pat.data.folder import image_names
+from pat.data.scan import scan, told
 
 NAME, TINY, PREFIX = "coco", "coco-tiny", "boxes:"
 ANNOTATIONS = "annotations"
@@ -43,13 +44,13 @@ def box_data(path: Path, image_size: int, validation: float = 0.1) -> Data:
 def box_fingerprint(path: Path) -> str:
     """SHA-256 over the names and sizes of all images, and over the annotation files' bytes."""
     parts = _parts(path)
-    names = (f"{part.images.name}/{name}" for part in parts for name in image_names(part.images))
+    names = (f"{part.images.name}/{name}" for part in parts for name in scan(part.images).names)
     return digest(path, names, [f"{ANNOTATIONS}/{part.annotation.name}" for part in parts])
 
 
 @register_dataset(NAME, NAME, truths="boxes")
 @register_dataset(TINY, TINY, truths="boxes")
-def load_coco(root: Path, data: Data) -> tuple[Source, Source, int]:
+def load_coco(root: Path, data: Data) -> Parts:
     """COCO 2017 as its archives unpack in ROOT/coco: train2017, and val2017 as the test split; 80 classes. Or a few of
     its images, in ROOT/coco-tiny."""
     path = root / data.name
@@ -63,7 +64,7 @@ def load_coco(root: Path, data: Data) -> tuple[Source, Source, int]:
 
 
 @register_dataset(PREFIX, truths="boxes")
-def load_own(root: Path, data: Data) -> tuple[Source, Source, int]:
+def load_own(root: Path, data: Data) -> Parts:
     """Own data of COCO's layout; val is the test split, classes are the categories of train in the order of their
     ids."""
     path = root / data.name.removeprefix(PREFIX)
@@ -82,8 +83,8 @@ def _parts(path: Path) -> tuple[Part, Part]:
     )
 
 
-def _read(train: Part, test: Part, unreadable: str, own: bool) -> tuple[BoxSplit, BoxSplit, int]:
-    """The two parts and the number of classes.
+def _read(train: Part, test: Part, unreadable: str, own: bool) -> Parts:
+    """The two parts and the classes.
 
     Train keeps the images on which there is an object that is no crowd, test all of them. A box of train is clipped
     to its image; those of test are as written, since they are what detections are measured with.
@@ -102,7 +103,15 @@ def _read(train: Part, test: Part, unreadable: str, own: bool) -> tuple[BoxSplit
                 f"{train.annotation.name}"
             )
     shown = _clipped(test, found.numbered(classes), own, training=False)
-    return _split(train, seen, some, unreadable), _split(test, shown, None, unreadable), len(classes)
+    read, tested = _split(train, seen, some, unreadable), _split(test, shown, None, unreadable)
+    passed = _passed(train, seen.names) + _passed(test, shown.names) if own else Counter[str]()
+    return Parts(read, tested, len(classes), classes=tuple(classes.values()), passed=told(passed))
+
+
+def _passed(part: Part, annotated: Sequence[str]) -> Counter[str]:
+    """What lies beside the images that the annotations name."""
+    found = scan(part.images)
+    return found.passed + Counter({"image without annotation": len(set(found.names).difference(annotated))})
 
 
 def _split(part: Part, found: Annotated, kept: Tensor | None, unreadable: str) -> BoxSplit:

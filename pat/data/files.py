@@ -20,6 +20,7 @@ from torch import Tensor
 from pat.config import DataError
 from pat.data.ahead import ahead, default_workers
 from pat.data.cache import cache_file, keep
+from pat.data.levels import eight_bits
 from pat.data.part import FilePart, FileSplit, Pictures
 
 T = TypeVar("T")
@@ -38,8 +39,9 @@ def decode(path: Path) -> Tensor:
     """RGB pixels uint8 [h, w, 3] of an image file, as timm and torchvision read it; see `read_image`.
 
     Grey, palette and CMYK images are converted, an alpha channel is dropped, an orientation noted in EXIF is ignored.
+    Grey levels of more than 8 bits (`pat.data.levels`), which those two make white, keep their 8 highest.
     """
-    return read_image(path, lambda image: torch.from_numpy(np.array(image.convert("RGB"))))
+    return read_image(path, lambda image: torch.from_numpy(np.array(eight_bits(image).convert("RGB"))))
 
 
 def read_image(path: Path, read: Callable[[Image.Image], T], whole: bool = True) -> T:

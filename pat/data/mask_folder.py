@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections import Counter
 from pathlib import Path
 
 from pat.config import Data, DataError
-from pat.data.base import Source, register_dataset
+from pat.data.base import Parts, Source, register_dataset
 from pat.data.fingerprints import check_fingerprint, digest
-from pat.data.folder import image_names
 from pat.data.masks import VOID, Values, largest_value, read_masks
+from pat.data.scan import scan, told
 
 PREFIX = "masks:"
 CLASSES = "classes.txt"
@@ -28,12 +28,12 @@ def mask_fingerprint(path: Path) -> str:
     """SHA-256 over the names and sizes of all images and masks, and over classes.txt where there is one."""
     _check(path)
     folders = [f"{kind}/{part}" for kind in ("images", "masks") for part in ("train", "val")]
-    names = (f"{folder}/{name}" for folder in folders for name in image_names(path / folder))
+    names = (f"{folder}/{name}" for folder in folders for name in scan(path / folder).names)
     return digest(path, names, [CLASSES] if (path / CLASSES).exists() else [])
 
 
 @register_dataset(PREFIX, truths="masks")
-def load_own(root: Path, data: Data) -> tuple[Source, Source, int]:
+def load_own(root: Path, data: Data) -> Parts:
     """Own images and masks; val is the test split.
 
     classes.txt has the name of one class a line, in the order of the masks' values from 0; a line `void = 11` says
@@ -42,21 +42,28 @@ def load_own(root: Path, data: Data) -> tuple[Source, Source, int]:
     """
     path = root / data.name.removeprefix(PREFIX)
     check_fingerprint("data set", path, mask_fingerprint(path), data)
-    masks = [f"masks/train/{name}" for name in image_names(path / "masks" / "train")]
+    masks = [f"masks/train/{name}" for name in scan(path / "masks" / "train").names]
+    names: list[str] = []
+    void: list[int] = []
     if (path / CLASSES).exists():
-        classes, void = _read_classes(path / CLASSES)
+        names, void = _read_classes(path / CLASSES)
+        classes = len(names)
     else:
-        classes, void = largest_value(path, masks) + 1 if masks else 0, []
+        classes = largest_value(path, masks) + 1 if masks else 0
     if not classes:
         raise DataError(f"data set {str(path)!r} has no class in {CLASSES} or masks/train/")
-    return _own(path, classes, Values.of(classes, [*void, VOID]), data.unreadable)
+    train, test = _own(path, Values.of(classes, [*void, VOID]), data.unreadable)
+    folders = (path / kind / part for kind in ("images", "masks") for part in ("train", "val"))
+    passed = sum((scan(folder).passed for folder in folders), Counter[str]())
+    return Parts(train, test, classes, classes=tuple(names), passed=told(passed))
 
 
 @register_dataset("camvid", "camvid", truths="masks")
 def load_camvid(root: Path, data: Data) -> tuple[Source, Source, int]:
     """CamVid's 11 classes in ROOT/camvid/{images,masks}/{train,val}; the mask's value 11 is void."""
     _check(root / "camvid")
-    return _own(root / "camvid", 11, Values.of(11, [11, VOID]), data.unreadable)
+    train, test = _own(root / "camvid", Values.of(11, [11, VOID]), data.unreadable)
+    return train, test, 11
 
 
 @register_dataset("voc", _VOC, truths="masks")
@@ -114,44 +121,54 @@ def _check(path: Path) -> None:
             )
 
 
-def _own(path: Path, classes: int, values: Values, unreadable: str) -> tuple[Source, Source, int]:
+def _own(path: Path, values: Values, unreadable: str) -> tuple[Source, Source]:
     train, test = (
         read_masks(path, *_matched(path, f"images/{part}", f"masks/{part}"), values, unreadable)
         for part in ("train", "val")
     )
-    return train, test, classes
+    return train, test
 
 
 def _matched(path: Path, images: str, masks: str) -> tuple[list[str], list[str]]:
     """The images of one folder and the masks of another, both relative to `path`, matched by name without ending."""
-    found = image_names(path / images)
-    theirs = {os.path.splitext(name)[0]: name for name in image_names(path / masks)}
-    stems = [os.path.splitext(name)[0] for name in found]
-    for name, stem in zip(found, stems, strict=True):
+    ours, theirs = _by_stem(path / images), _by_stem(path / masks)
+    for stem, name in ours.items():
         if stem not in theirs:
             raise DataError(f"image {str(path / images / name)!r} has no mask in {str(path / masks)!r}")
-    if alone := sorted(theirs.keys() - set(stems)):
+    if alone := sorted(theirs.keys() - ours.keys()):
         raise DataError(f"mask {str(path / masks / theirs[alone[0]])!r} has no image in {str(path / images)!r}")
-    return [f"{images}/{name}" for name in found], [f"{masks}/{theirs[stem]}" for stem in stems]
+    return [f"{images}/{name}" for name in ours.values()], [f"{masks}/{theirs[stem]}" for stem in ours]
 
 
-def _read_classes(file: Path) -> tuple[int, Sequence[int]]:
-    """How many classes are named, and the values that are void."""
+def _by_stem(folder: Path) -> dict[str, str]:
+    """The images of a folder by their names without the ending. Raises DataError where two have the same."""
+    found: dict[str, str] = {}
+    for name in scan(folder).names:
+        stem = os.path.splitext(name)[0]
+        if stem in found:
+            raise DataError(f"folder {str(folder)!r} holds both {found[stem]!r} and {name!r}: which one is meant?")
+        found[stem] = name
+    return found
+
+
+def _read_classes(file: Path) -> tuple[list[str], list[int]]:
+    """The names of the classes, and the values that are void."""
     try:
         lines = [line.strip() for line in file.read_text().splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"file {str(file)!r} cannot be read: {error}") from error
-    classes, void = 0, []
+    names: list[str] = []
+    void: list[int] = []
     for line in lines:
         key, equals, value = (part.strip() for part in line.partition("="))
         if not (equals and key == "void"):
-            classes += 1
+            names.append(line)
         elif value.isdecimal() and int(value) <= VOID:
             void.append(int(value))
         else:
             raise DataError(f"file {str(file)!r}: line {line!r}: void = a value from 0 to 255")
-    if any(value < classes for value in void):
-        raise DataError(f"file {str(file)!r}: void = {min(void)} is the value of a class; {classes} are named")
-    if classes > _MOST:
-        raise DataError(f"file {str(file)!r} names {classes} classes; masks of 8 bits hold {_MOST} at most")
-    return classes, void
+    if any(value < len(names) for value in void):
+        raise DataError(f"file {str(file)!r}: void = {min(void)} is the value of a class; {len(names)} are named")
+    if len(names) > _MOST:
+        raise DataError(f"file {str(file)!r} names {len(names)} classes; masks of 8 bits hold {_MOST} at most")
+    return names, void

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pat.config import Data, DataError
 from pat.data.coco import ANNOTATIONS, box_data
-from pat.data.folder import folder_data
+from pat.data.folder import folder_data, layout
 from pat.data.mask_folder import mask_data
 
 
@@ -20,7 +20,7 @@ def own_data(path: Path, image_size: int, validation: float = 0.1) -> Data:
         return mask_data(path, image_size, validation)
     if (path / ANNOTATIONS).is_dir():
         return box_data(path, image_size, validation)
-    if (path / "train").is_dir():
+    if "train" in layout(path).parts:
         return folder_data(path, image_size, validation)
     raise DataError(
         f"data set {str(path)!r}: neither a known name nor a folder with train/<class>/ and test/<class>/ (or val/), "

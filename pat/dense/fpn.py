@@ -18,8 +18,9 @@ from torchvision.ops.feature_pyramid_network import ExtraFPNBlock
 
 from pat.errors import ConfigError
 from pat.layouts import Size, sizes_at
-from pat.models import check_model, create_model, has_batchnorm
+from pat.models import create_model, has_batchnorm
 from pat.replay import probing
+from pat.resolve import check_model
 from pat.taps import StageTaps, TapError
 
 ANY_CANVAS = {"dynamic_img_size": True, "always_partition": True}

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.schema import LedgerError
+from analysis.guard import Parser, guarded
 
 _ABOUT = """\
 optuna FILE         the search of every cell as an Optuna study of that name, for `optuna-dashboard FILE`;
@@ -18,23 +17,32 @@ Given again, both replace what they wrote."""
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; exit code 0, or 2 after one line on stderr."""
-    parser = argparse.ArgumentParser(
-        prog="python -m sweeps export", description=_ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    return guarded(lambda: _export(_parser().parse_args(argv)), _refusal)
+
+
+def _parser() -> Parser:
+    form = argparse.RawDescriptionHelpFormatter
+    parser = Parser(prog="python -m sweeps export", description=_ABOUT, formatter_class=form)
     parser.add_argument("folder", metavar="DIR", help="the study's folder")
     parser.add_argument("form", choices=("optuna", "tensorboard"))
     parser.add_argument("target", metavar="TARGET")
-    flags = parser.parse_args(argv)
-    try:
-        if flags.form == "optuna":
-            from sweeps.looking.export_optuna import export_optuna
+    return parser
 
-            print(f"{export_optuna(Path(flags.folder), flags.target)} searches in {flags.target}")
-        else:
-            from sweeps.looking.export_tensorboard import export_tensorboard
 
-            print(f"{export_tensorboard(flags.folder, Path(flags.target))} runs in {flags.target}")
-    except (LedgerError, ValueError, OSError) as error:
-        print(f"error: {str(error).splitlines()[0]}", file=sys.stderr)
-        return 2
+def _export(flags: argparse.Namespace) -> int:
+    if flags.form == "optuna":
+        from sweeps.looking.export_optuna import export_optuna
+
+        print(f"{export_optuna(Path(flags.folder), flags.target)} searches in {flags.target}")
+    else:
+        from sweeps.looking.export_tensorboard import export_tensorboard
+
+        print(f"{export_tensorboard(flags.folder, Path(flags.target))} runs in {flags.target}")
     return 0
+
+
+def _refusal(error: Exception) -> tuple[int, str] | None:
+    """What a foreign library says of the target is the user's to mend."""
+    if isinstance(error, ValueError | OSError):
+        return 2, f"error: {(str(error).splitlines() or [type(error).__name__])[0]}"
+    return None

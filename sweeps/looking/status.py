@@ -7,9 +7,10 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TextIO
 
-from analysis.schema import LedgerError
+from analysis.guard import Parser, guarded, ledger_error
 from sweeps.looking.picture import Reader
 from sweeps.looking.status_text import brief, status_text
 
@@ -41,20 +42,22 @@ def watch(reader: Reader, every: float, price: float | None, stream: TextIO) -> 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; exit code 0, or 2 after one line on stderr where the folder cannot be used."""
-    parser = argparse.ArgumentParser(prog="python -m sweeps status", description=__doc__, allow_abbrev=False)
+    return guarded(lambda: _status(_parser().parse_args(argv)), ledger_error)
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="python -m sweeps status", description=__doc__)
     parser.add_argument("folder", metavar="DIR", help="the study's folder; also the URI of an object store")
     parser.add_argument("--watch", type=float, metavar="SECONDS", help="look again and again, until the study ends")
     parser.add_argument("--price", type=float, metavar="X", help="money for a device-hour (default: the driver's)")
-    flags = parser.parse_args(argv)
+    return parser
+
+
+def _status(flags: argparse.Namespace) -> int:
     reader = Reader(flags.folder)
-    try:
-        if flags.watch is None:
-            print(status_text(reader.look(), flags.price))
-        else:
-            watch(reader, max(0.5, flags.watch), flags.price, sys.stdout)
-    except LedgerError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
+    if flags.watch is None:
+        print(status_text(reader.look(), flags.price))
         return 0
+    with suppress(KeyboardInterrupt):
+        watch(reader, max(0.5, flags.watch), flags.price, sys.stdout)
     return 0

@@ -7,14 +7,15 @@ from sweeps.planning.view import NOT_STARTED, View
 
 MOST = 8
 """Runs of a group: with more of them hardly anything is left to share."""
-_COMMON = ("data", "task", "recipe", "seed", "threads", "unsynced_workers")
+_COMMON = ("data", "task", "seed", "threads", "unsynced_workers")
 
 
 def beside(one: Segment, other: Segment, view: View) -> bool:
-    """Whether two segments have their views in common, from the first to the last: runs of one data set, recipe and
-    seed that have come as far and are to come as far."""
+    """Whether two segments have their views in common, from the first to the last: runs of one data set, seed
+    and kind of views that have come as far and are to come as far."""
     done = {view.get(segment.run_id, NOT_STARTED).epochs for segment in (one, other)}
     alike = all(getattr(one.config, name) == getattr(other.config, name) for name in _COMMON)
+    alike = alike and one.config.recipe.shown == other.config.recipe.shown
     return alike and one.until == other.until and len(done) == 1
 
 

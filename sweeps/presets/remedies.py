@@ -20,7 +20,7 @@ from typing import Any
 from analysis import ledger, storage
 from analysis.report import write_report
 from sweeps import cli
-from sweeps.command import Parser
+from sweeps.command import Parser, guarded
 from sweeps.presets import PRESETS
 from sweeps.presets.classification import TINY_STUDENTS, TINY_TEACHERS, cifar100_small_methods, digits
 from sweeps.store import study_folder
@@ -99,6 +99,10 @@ def combine(place: Path, data: str) -> Path:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run every form and report; returns the worst exit code of `hetero_grid.py`."""
+    return guarded(lambda: _run(argv), verbose=False)
+
+
+def _run(argv: Sequence[str] | None) -> int:
     flags = Parser(prog="python -m sweeps.presets.remedies", allow_abbrev=False)
     flags.add_argument("data", choices=[*DATA])
     flags.add_argument("--storage", default="runs", help="folder that holds a folder for each form (default runs)")

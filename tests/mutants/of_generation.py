@@ -73,7 +73,7 @@ MUTANTS = [
     ),
     *of(
         "sweeps/engine/driver.py",
-        ("self.planner.runs.pretrained_at(segment.config)", "segment.config.method.options"),
+        ('"options": segment.run.setting, **(taught', '"options": "{}", **(taught'),
     ),
     *of(
         "sweeps/engine/records.py",

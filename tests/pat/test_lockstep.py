@@ -180,9 +180,11 @@ def test_who_cannot_be_together_is_told(tmp_path: Path) -> None:
 def test_runs_of_other_recipes_and_seeds_are_as_alone_too(
     tmp_path: Path, teacher_file: Path, alone: Callable[[RunConfig], Outcome]
 ) -> None:
-    """They have no views in common, but their teacher."""
+    """They have no views in common, or only those; with another precision the teacher is another one, too."""
     configs = [
         tiny.config(method="kd"),
+        tiny.config(method="kd", recipe={"lr": 0.01, "optimizer": "sgd"}),
+        tiny.config(tiny.VIT, "rkd", recipe={"precision": "bf16"}),
         tiny.config(method="kd", seed=3),
         tiny.config(tiny.BATCHNORM, "fitnet", epochs=1, recipe={"batch_size": 32}),
     ]
