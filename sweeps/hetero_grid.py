@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "5b4a3654b3a2"
+CODE = "1d02f83d0c3b"
 COPY = Path.home() / "pat-sweeps"
 
 
