@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pat.config import ConfigError
 from sweeps.command import Parser
-from sweeps.costs.forecast import ASK_ABOVE
-from sweeps.engine.keep import KEEP
-from sweeps.engine.limits import Limits
+from sweeps.engine.kept import KEEP
+from sweeps.engine.limits import ASK_ABOVE, Limits
 from sweeps.places import IN_PLACE, SHARED, STAGE
 from sweeps.presets import CIFAR100, PRESETS
-from sweeps.settings import RECIPE
-from sweeps.spaces import Log, Space
-from sweeps.study import Study
+
+if TYPE_CHECKING:
+    from sweeps.spaces import Log, Space
+    from sweeps.study import Study
 
 
 def parser() -> Parser:
@@ -33,6 +33,8 @@ def parser() -> Parser:
     flags.add_argument("--workers", type=int, help="workers that share one run (Ray Train); a study of its own name")
     add_places(flags)
     flags.add_argument("--devices", type=int, metavar="N", help="on a cluster: begin with N GPUs, and use no more")
+    together = "runs that one process may train at a time (default: as memory allows)"
+    flags.add_argument("--together", type=int, metavar="N", help=together)
     flags.add_argument("--wait", type=float, metavar="MINUTES", help="for the cluster's machines (default 20)")
     flags.add_argument("--plan", action="store_true", help="say what would be done and what it costs; train nothing")
     flags.add_argument(
@@ -96,6 +98,8 @@ def select(study: Study, flags: argparse.Namespace) -> Study:
     if flags.trials is not None:
         changes["search"] = replace(study.search, trials=flags.trials)
     if flags.search_recipe is not None:
+        from sweeps.settings import RECIPE
+
         recipe = _recipe(flags.search_recipe)
         changes |= {"spaces": {**study.spaces, RECIPE: recipe}, "name": f"{study.name}-{'-'.join(recipe)}"}
     if flags.workers is not None and flags.workers != study.workers:
@@ -105,6 +109,8 @@ def select(study: Study, flags: argparse.Namespace) -> Study:
 
 def _recipe(text: str) -> Space:
     """The space of the recipe out of `lr=0.3:3,weight_decay=0.1:10`."""
+    from sweeps.spaces import Log
+
     found: dict[str, Log] = {}
     for part in text.split(","):
         field, _, ends = part.strip().partition("=")

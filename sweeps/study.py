@@ -10,7 +10,7 @@ from pat.config import NUMERICS, ConfigError, Data, Part, Recipe, Task, later, p
 from pat.options import teacherless
 from sweeps.cell import CLASSIFICATION, SCRATCH, SEARCH_SEED, Cell
 from sweeps.checks import check_names, check_numbers, check_tag
-from sweeps.pretraining import Pretraining
+from sweeps.pretraining import LONGER, Pretraining
 from sweeps.search import Search
 from sweeps.settings import RECIPE, recipe_space
 from sweeps.spaces import BEFORE, SPACES, Space, read_space, write_space
