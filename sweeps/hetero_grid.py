@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "1d02f83d0c3b"
+CODE = "f401e7e8033f"
 COPY = Path.home() / "pat-sweeps"
 
 
