@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "1d02f83d0c3b"
+CODE = "49f9399e71ec"
 COPY = Path.home() / "pat-sweeps"
 
 
