@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "f401e7e8033f"
+CODE = "866e15ba5c85"
 COPY = Path.home() / "pat-sweeps"
 
 
