@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from pat.config import ConfigError, Recipe, unknown
 from pat.methods import check_task, method_options
@@ -12,10 +13,9 @@ from pat.options import teacherless
 from pat.resolve import check_model, resolve
 from pat.starting import RUN
 from pat.tasks import check_data, create_task
-from pat.views.randaugment import parse
 from sweeps.cell import CLASSIFICATION, SCRATCH
 from sweeps.pretraining import LONGER
-from sweeps.spaces import Log
+from sweeps.spaces import Log, Space
 from sweeps.teacher_file import TIMM
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 def check_names(study: Study) -> None:
     """Models, methods and options exist, and every pair has both sides."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", study.name):
-        raise ConfigError(f"study name {study.name!r}: letters, digits, - and _")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}", study.name):
+        raise ConfigError(f"study name {study.name[:100]!r}: letters, digits, - and _, at most 100")
     for teacher, student in study.pairs:
         if teacher not in study.teachers:
             raise unknown("teacher", teacher, study.teachers, of=f" of study {study.name!r}")
@@ -63,9 +63,14 @@ def check_names(study: Study) -> None:
         check_task(method, (pretraining or study).task.name)
         if method == LONGER and study.pretraining is None:
             raise ConfigError(f"method {LONGER!r}: the control of a pre-training; study {study.name!r} has none")
-        method_options(method, {**study.options.get(method, {}), **study.choices.get(method, {})})
+    if len(set(study.methods)) < len(study.methods):
+        raise ConfigError(f"methods of study {study.name!r} = {study.methods!r}: none twice")
+    for method, options in study.options.items():
+        method_options(method, options)
+    for method, space in study.choices.items():
+        _check_space(space, method, study.options.get(method, {}))
     for method, space in study.spaces.items():
-        method_options(method, {name: kind.low if isinstance(kind, Log) else kind[0] for name, kind in space.items()})
+        _check_space(space, method, {})
     for key, corrected in study.corrections.items():
         teacher, colon, student = key.partition(":")
         if not colon or student not in study.students or (teacher and teacher not in study.teachers):
@@ -74,6 +79,16 @@ def check_names(study: Study) -> None:
             method_options(method, options)
             if teacher and teacherless(method):
                 raise ConfigError(f"corrections of {key!r}: method {method!r} takes no teacher, write ':{student}'")
+
+
+def _check_space(space: Space, method: str, options: Mapping[str, Any]) -> None:
+    """Every value of a space is one of its option, and none is there twice."""
+    for name, kind in space.items():
+        values = (kind.low, kind.high) if isinstance(kind, Log) else kind
+        if not values or len(set(values)) < len(values):
+            raise ConfigError(f"choices of {name!r} of method {method!r} = {values!r}: at least one value, none twice")
+        for value in values:
+            method_options(method, {**options, name: value})
 
 
 def _check_trained(name: str, role: str, key: str) -> None:
@@ -114,8 +129,11 @@ def _check_initial(study: Study, key: str, weights: str) -> None:
 
 
 def check_numbers(study: Study) -> None:
-    if study.seeds < 1:
-        raise ConfigError(f"seeds = {study.seeds}: a positive number")
+    for field, most in (("seeds", 10_000), ("threads", 1024)):
+        if not 0 < (value := getattr(study, field)) <= most:
+            raise ConfigError(f"{field} = {value}: a positive number, at most {most}")
+    for method in {} if isinstance(study.workers, int) else study.workers:
+        method_options(method)
     if study.anchors and study.search.wave < 2:
         raise ConfigError(f"search.wave = {study.search.wave}: anchors need 2 or more")
     share = study.confirm_validation
@@ -126,9 +144,6 @@ def check_numbers(study: Study) -> None:
     if study.gpu_share is not None and not 0 < study.gpu_share <= 1:
         raise ConfigError(f"gpu_share = {study.gpu_share}: a share of one GPU in (0, 1]")
     recipes = {**study.teachers, **study.students}
-    for recipe in recipes.values():
-        if isinstance(recipe, Recipe) and recipe.auto_augment and recipe.views == "batched":
-            parse(recipe.auto_augment)
     task = create_task(study.task, study.data, num_classes=1)
     for colon, models in (("", study.teachers), (":", study.students)):
         for name, one in models.items():

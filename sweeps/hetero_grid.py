@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "48c128e031ac"
+CODE = "515855a7659e"
 COPY = Path.home() / "pat-sweeps"
 
 

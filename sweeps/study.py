@@ -64,6 +64,7 @@ class Study(Part):
     pretraining: Pretraining | None = later(None)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         own = {
             name: space for name, space in self.spaces.items() if [*space.items()] != [*SPACES.get(name, {}).items()]
         }
