@@ -67,8 +67,8 @@ def check_names(study: Study) -> None:
         raise ConfigError(f"methods of study {study.name!r} = {study.methods!r}: none twice")
     for method, options in study.options.items():
         method_options(method, options)
-    for method, space in study.choices.items():
-        _check_space(space, method, study.options.get(method, {}))
+    for method, choices in study.choices.items():
+        _check_space(choices, method, study.options.get(method, {}))
     for method, space in study.spaces.items():
         _check_space(space, method, {})
     for key, corrected in study.corrections.items():
