@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from analysis.definition import read_definition
 from analysis.ledger import gather, read_correct, read_matrix
 from analysis.live import Driver, read_driver
 from analysis.metrics import METRICS, Metric
+from analysis.predictors import read_predictors
 from analysis.schema import RESULT_COLUMNS, LedgerError
 
 
@@ -27,7 +28,8 @@ class Frames:
     `correct`: of the matrix' finished runs the packed bits of each test image's correctness, under the rule and
     weights that the matrix shows. `definition`: study.json. `driver`: its last sign of life, None where it left none.
     `gpu_share` of a GPU was given to a run of one worker. `place`: the study's folder, as it was given.
-    `damaged`: files that could not be read and were left out, each with its reason.
+    `damaged`: files that could not be read and were left out, each with its reason. `predictors`: what was measured of
+    the teachers (`analysis.predictors`).
     """
 
     matrix: pd.DataFrame
@@ -39,6 +41,7 @@ class Frames:
     gpu_share: float = 1.0
     place: str = ""
     damaged: Sequence[str] = ()
+    predictors: Mapping[str, Any] = field(default_factory=lambda: {"teachers": {}, "pairs": []})
 
     @cached_property
     def cells(self) -> pd.DataFrame:
@@ -94,6 +97,7 @@ def load(folder: str | Path, skip_damaged: bool = False) -> Frames:
         gpu_share(folder),
         str(folder),
         sorted(set(damaged or ())),
+        read_predictors(folder),
     )
 
 

@@ -45,7 +45,10 @@ def difference(first: Mapping[str, Any], second: Mapping[str, Any]) -> tuple[str
 
 
 def _says(study: Mapping[str, Any], field: str, name: str) -> bool:
-    """Whether a study says something of `name` under `field`, written out or by default."""
+    """Whether a study says something of `name` under `field`, written out or by default. Of the recipe's space each
+    does: without one, it is not searched."""
+    if (field, name) == ("spaces", "recipe"):
+        return True
     about = {"options": "methods", "choices": "methods", "initial": "students" if name[:1] == ":" else "teachers"}
     about["teacher_sizes"] = "teachers"
     return name in study.get(field, ()) or name.removeprefix(":") in study.get(about.get(field, field), ())

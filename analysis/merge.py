@@ -18,7 +18,8 @@ from analysis import ledger, storage
 from analysis.identity import unite
 from analysis.parts import STUDY, TAGS, TEACHERS, check_parts, locked, read_tags
 from analysis.points import reached
-from analysis.schema import CELL_STATUSES, EPOCH_SCHEMA, EPOCH_VOLATILE, RUN_SCHEMA, RUN_VOLATILE
+from analysis.predictors import FILE, as_text, read_predictors, united
+from analysis.schema import CELL_STATUSES, EPOCH_SCHEMA, EPOCH_VOLATILE, RUN_SCHEMA, RUN_VOLATILE, LedgerError
 from analysis.storage import Folder
 from analysis.versions import JOINED_COLUMNS
 from analysis.words import markdown
@@ -44,12 +45,14 @@ class Conflict:
 
 @dataclass
 class Merged:
-    """What a merge did: `study` is the study's name, `counts` each source's runs by what became of them, `matrix` is
-    whether the matrix of `into` is now that of all parts."""
+    """What a merge did: `study` is the study's name, `counts` each source's runs by what became of them, `redrawn` the
+    waves of each source for which `into` has other settings, `matrix` whether the matrix of `into` is now that of all
+    parts."""
 
     study: str
     counts: dict[str, Counter[str]] = field(default_factory=dict)
     conflicts: list[Conflict] = field(default_factory=list)
+    redrawn: dict[str, list[str]] = field(default_factory=dict)
     matrix: bool = True
 
 
@@ -100,11 +103,13 @@ def merge(folders: Sequence[Folder], into: Folder) -> Merged:
         storage.write_file(into, STUDY, (json.dumps(reduce(unite, studies), indent=1) + "\n").encode())
         for source in sources:
             _copy_teachers(source, into)
-            _copy_waves(source, into)
+            merged.redrawn[str(source)] = _copy_waves(source, into)
+            _unite_predictors(source, into)
             found = _merge_runs(source, into)
             merged.counts[str(source)] = Counter(what for what, _ in found if what)
             merged.conflicts += [conflict for _, conflicts in found for conflict in conflicts]
-        merged.matrix = len({study["search"]["trials"] for study in studies}) == 1
+        same = len({study["search"]["trials"] for study in studies}) == 1
+        merged.matrix = same and not any(merged.redrawn.values())
         if merged.matrix:
             _merge_matrix(parts, into)
     return merged
@@ -123,10 +128,13 @@ def merged_text(merged: Merged, into: Folder) -> str:
         head = f"CONFLICTS in {len(by_run)} runs. One of each stays, the other one is in {into}/{CONFLICTS}/."
         rows = [row for found in by_run.values() for row in _shown(found)]
         lines += ["", head, "", markdown(pd.DataFrame(rows)), ""]
+    for source, waves in merged.redrawn.items():
+        if waves:
+            lines.append(f"{source} has drawn other settings than {into}, whose settings stay, in {', '.join(waves)}.")
     if merged.matrix:
         lines.append(f"Now: python -m analysis report {into}")
     else:
-        lines.append("Their searches are of different lengths: start the study once more, which writes its matrix.")
+        lines.append("Their searches are not the same: start the study once more, which writes its matrix.")
     if str(into).rstrip("/").rpartition("/")[2] != merged.study:
         lines.append(f"The study can be continued there once the folder is named {merged.study}.")
     return "\n".join(lines) + "\n"
@@ -241,11 +249,29 @@ def _copy_teachers(source: Folder, into: Folder) -> None:
         storage.write_file(into, f"{TEACHERS}/{TAGS}", (json.dumps(tags, indent=1, sort_keys=True) + "\n").encode())
 
 
-def _copy_waves(source: Folder, into: Folder) -> None:
-    """What searches have drawn. Of a wave that two drew differently the one that is here stays: with it go the runs
-    that the study asks for."""
-    for name in sorted(set(storage.list_files(source, SEARCHES)) - set(storage.list_files(into, SEARCHES))):
-        _copy_file(source, f"{SEARCHES}/{name}", into, f"{SEARCHES}/{name}")
+def _copy_waves(source: Folder, into: Folder) -> list[str]:
+    """What searches have drawn. Of a wave that two drew differently the one that is here stays, for with it go the runs
+    that the study asks for; gives the names of these."""
+    here, redrawn = set(storage.list_files(into, SEARCHES)), list[str]()
+    for name in sorted(storage.list_files(source, SEARCHES)):
+        if name not in here:
+            _copy_file(source, f"{SEARCHES}/{name}", into, f"{SEARCHES}/{name}")
+        elif _settings(source, name) != _settings(into, name):
+            redrawn.append(name)
+    return redrawn
+
+
+def _settings(folder: Folder, name: str) -> Any:
+    try:
+        return json.loads(storage.read_file(folder, f"{SEARCHES}/{name}") or b"")["settings"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise LedgerError(f"{folder}/{SEARCHES}/{name}: cannot be read as a wave of a search: {error}") from error
+
+
+def _unite_predictors(source: Folder, into: Folder) -> None:
+    """What was measured of teachers, of two measurements that which is here."""
+    if storage.read_file(source, FILE) is not None:
+        storage.write_file(into, FILE, as_text(united(read_predictors(into), read_predictors(source))))
 
 
 def _merge_matrix(parts: Sequence[Folder], into: Folder) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
 import torch
@@ -36,6 +36,16 @@ class Embedding:
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Logits [B, classes] and pooled features [B, dim] of normalised images."""
         return self.during(lambda: logits_of(self.model(images)))
+
+    @property
+    def key(self) -> Hashable:
+        """Of one key, on the same model, features are the same."""
+        return "features", self._key
+
+    def within(self, forward: Callable[[], Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """The logits that `forward` gives, which is one plain pass of the model, and they with the features in it."""
+        logits, features = self.during(forward)
+        return logits, (logits, features)
 
     def during(self, forward: Callable[[], T]) -> tuple[T, Tensor]:
         """What `forward` gives, which is one pass through the model, and the pooled features [B, dim] in it."""

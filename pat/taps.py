@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -130,19 +130,32 @@ class StageTaps:
 
     def __call__(self, images: Tensor) -> Tapped:
         """The plain forward: the logits of `model(images)`, heads averaged if it has two, and the stages' maps."""
+        return self.within(lambda: logits_of(self.model(images)))[1]
+
+    @property
+    def key(self) -> Hashable:
+        """Taps of one key on the same model give the same."""
+        return "stages", self.image_size
+
+    def within(self, forward: Callable[[], Tensor]) -> tuple[Tensor, Tapped]:
+        """The logits that `forward` gives, which is one plain pass of the model, and what the taps give for it."""
         if self._listener is None:  # timm calls `forward` of some modules directly (HRNet)
             done = _Pass()
-            return self._tapped(self._forward(images, done), done.maps)
-        logits, maps = self._listener(lambda: logits_of(self.model(images)))
-        return self._tapped(logits, maps)
+            logits, maps = self._during(forward, done), done.maps
+        else:
+            logits, maps = self._listener(forward)
+        return logits, self._tapped(logits, maps)
 
     def remember(self, images: Tensor, before: int) -> tuple[Tapped, Memory]:
         """The plain forward, and what it takes to resume it before stage `before` (0-based). Call it under no_grad."""
+        return self.remembering(before).within(lambda: logits_of(self.model(images)))[1]
+
+    def remembering(self, before: int) -> Remembering:
+        """`remember` as a question about any plain pass."""
         plan = self._resumption(before)
-        keep = {key: _kept_as(key in plan.unread, key in plan.overwritten) for key in plan.calls}
-        done = _Pass(keep=keep)
-        tapped = self._tapped(self._forward(images, done), done.maps)
-        return tapped, Memory(before, done.kept, tapped.maps[:before])
+        return Remembering(
+            self, before, {key: _kept_as(key in plan.unread, key in plan.overwritten) for key in plan.calls}
+        )
 
     def prompted(self, images: Tensor, prompts: Mapping[int, Prompt], memory: Memory) -> Tapped:
         """A forward in which `prompts[i]` changes the map [B, C, H, W] that enters stage i.
@@ -180,10 +193,14 @@ class StageTaps:
         )
         return noise.to(device=weight.device, dtype=weight.dtype)
 
-    @torch.compiler.disable
     def _forward(self, images: Tensor, what: _Pass) -> Tensor:
-        """One forward of the model with `what` done in it; its logits [B, classes]. It runs as it stands, between
-        compiled graphs: calls are changed and skipped in it."""
+        """One forward of the model with `what` done in it; its logits [B, classes]."""
+        return self._during(lambda: logits_of(self.model(images)), what)
+
+    @torch.compiler.disable
+    def _during(self, forward: Callable[[], Tensor], what: _Pass) -> Tensor:
+        """What `forward` gives, with `what` done in it. It runs as it stands, between compiled graphs: calls are
+        changed and skipped in it."""
         ends = {span.end.key: span for span in self._spans}
 
         def step(key: Key, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -200,7 +217,7 @@ class StageTaps:
 
         keys = [*ends, *what.prompts, *what.memory, *what.keep]
         with intercepted(self.model, {name for name, _ in keys}, step):
-            return logits_of(self.model(images))
+            return forward()
 
     @staticmethod
     def _changed(port: Port, prompt: Prompt, inputs: Any) -> Any:
@@ -243,6 +260,30 @@ class StageTaps:
                     same = False
                 unread = unread if same else frozenset()
         return _Resumption(keys, unread, overwritten - unread)
+
+
+@dataclass(frozen=True)
+class Remembering:
+    """What `StageTaps.remember` gives, of any plain pass; `keep`: what of which calls."""
+
+    taps: StageTaps
+    before: int
+    keep: Mapping[Key, Callable[[Any], Any]]
+
+    @property
+    def model(self) -> nn.Module:
+        return self.taps.model
+
+    @property
+    def key(self) -> Hashable:
+        return "memory", self.before, self.taps.image_size
+
+    def within(self, forward: Callable[[], Tensor]) -> tuple[Tensor, tuple[Tapped, Memory]]:
+        """The logits that `forward` gives, which is one plain pass of the model, and what is remembered of it."""
+        done = _Pass(keep=self.keep)
+        logits = self.taps._during(forward, done)
+        tapped = self.taps._tapped(logits, done.maps)
+        return logits, (tapped, Memory(self.before, done.kept, tapped.maps[: self.before]))
 
 
 def _map_at_end(span: Span, args: tuple[Any, ...], output: Any) -> Tensor:

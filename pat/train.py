@@ -5,27 +5,24 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from pat.config import RunConfig
-from pat.counter import hash64
+from pat.config import ConfigError, RunConfig
 from pat.data import Dataset, load
 from pat.evaluate import WEIGHTS, chosen_epoch, results
 from pat.io import IO
+from pat.lockstep import Walk, lockstep
 from pat.memory import NO_MEASURES, Measures, OutOfMemory, is_out_of_memory, next_measures, release, workers_that_fit
+from pat.plain import Teachers
+from pat.steps import train_epoch, trial_step
 from pat.tasks import NO_SCORE
-from pat.training import Training, stacked
-
-_STEP = 0x73746570
-LOOKS = 64
-"""So often in an epoch it is asked whether a checkpoint is due: among several workers that costs a message."""
+from pat.training import Training
 
 
 @dataclass(frozen=True)
@@ -59,75 +56,131 @@ class Outcome:
     skipped_images: int = 0
 
 
+@dataclass(frozen=True)
+class Member:
+    """A run that is to be trained up to epoch `until` (0: its full length), alone or together with others.
+
+    `teacher_file` holds its teacher's weights. `initial_file` holds the weights that `config.initial` names
+    (`models.native_file`, or another run's student), with that SHA-256; without it timm is asked for them.
+    """
+
+    config: RunConfig
+    io: IO
+    until: int = 0
+    teacher_file: Path | None = None
+    teacher_sha256: str | None = None
+    measures: Measures = NO_MEASURES
+    initial_file: Path | None = None
+    initial_sha256: str | None = None
+
+    def training(self, dataset: Dataset, teachers: Teachers) -> Training:
+        return Training(
+            self.config,
+            self.io,
+            dataset,
+            self.teacher_file,
+            self.teacher_sha256,
+            self.measures,
+            self.initial_file,
+            self.initial_sha256,
+            teachers,
+        )
+
+
 def train(
-    config: RunConfig,
-    io: IO,
-    *,
-    until: int | None = None,
-    data_root: Path = Path("data"),
-    teacher_file: Path | None = None,
-    teacher_sha256: str | None = None,
-    measures: Measures = NO_MEASURES,
-    initial_file: Path | None = None,
-    initial_sha256: str | None = None,
+    config: RunConfig, io: IO, *, data_root: Path = Path("data"), until: int | None = None, **given: Any
 ) -> Outcome:
-    """Trains a run from its checkpoint (or the start) to epoch `until` (default: its full length).
+    """Trains a run from its checkpoint (or the start) to epoch `until` (default: its full length); `given` as in
+    `Member`.
 
     Stopping and going on again gives, on the CPU, bit for bit what an uninterrupted training gives. Sets torch's
-    number of threads from the configuration for the time of the call. `initial_file` holds the weights that
-    `config.initial` names (`models.native_file`, or another run's student), with that SHA-256; without it timm is asked
-    for them.
+    number of threads from the configuration for the time of the call.
 
     Raises ConfigError, one line, for whatever in the configuration or the files cannot be used, among them DataError
     for files, StorageError where nothing can be written, and OutOfMemory with the `measures` to try next.
     """
-    with _threads(config.threads):
-        dataset = load(config.data, data_root).to(io.device)
-        training = None
-        try:
-            training = Training(
-                config, io, dataset, teacher_file, teacher_sha256, measures, initial_file, initial_sha256
+    [(_, end)] = train_together([Member(config, io, until or 0, **given)], data_root)
+    if isinstance(end, Exception):
+        raise end
+    return end
+
+
+def train_together(
+    members: Sequence[Member], data_root: Path = Path("data")
+) -> Iterator[tuple[int, Outcome | Exception]]:
+    """Trains runs of one data set on one device: batches that several of them see are made once, and a teacher that
+    several have is asked once. Gives the number of each as it ends, with what `train` gives or raises for it.
+
+    On the CPU each becomes bit for bit what it becomes alone. One that does not fit beside the others leaves with
+    OutOfMemory and the measures that it had. Raises ConfigError for runs that cannot be together, and for the data set.
+    """
+    one = members[0]
+    for other in members[1:]:
+        if _place(other) != _place(one) or other.io.world_size > 1:
+            together = "one data set, one device, one number of threads and one worker"
+            raise ConfigError(
+                f"runs {one.config.run_id} and {other.config.run_id} cannot be trained together: {together}"
             )
-            return _train(training, config, dataset, until or config.recipe.epochs)
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            problem = _line(error)
-        # Outside of the handler, whose traceback would hold every activation.
-        share = config.recipe.batch_size // io.world_size
-        following = next_measures(measures, training.method, share) if training is not None else None
-        del training
-        release()
-        if following is not None:
-            raise OutOfMemory(problem, following)
-
-        fits = "more workers are needed"
-        if io.world_size == 1:  # a worker among others cannot try anything: its peers wait for it
-
-            def attempt(images: int) -> None:
-                smaller = Training(
-                    config, io, dataset, teacher_file, teacher_sha256, measures, initial_file, initial_sha256
-                )
-                trial_step(smaller, config, images)
-
-            enough = workers_that_fit(attempt, share // measures.accumulation)
-            fits = f"a share of {enough} workers would fit" if enough else "not even one image fits"
-        raise OutOfMemory(f"batch of {config.recipe.batch_size} on {io.world_size} worker(s): {problem}; {fits}", None)
+    with _threads(one.config.threads):
+        dataset = load(one.config.data, data_root).to(one.io.device)
+        teachers = Teachers(shared=len(members) > 1)
+        left = set(range(len(members)))
+        walks = {number: _walk(member, dataset, teachers, left) for number, member in enumerate(members)}
+        for number, end in lockstep(walks, teachers.forget):
+            left.discard(number)
+            yield number, end
 
 
-def _train(training: Training, config: RunConfig, dataset: Dataset, until: int) -> Outcome:
+def _place(member: Member) -> tuple[Any, ...]:
+    return member.config.data, member.config.threads, member.io.device
+
+
+def _walk(member: Member, dataset: Dataset, teachers: Teachers, left: Collection[int]) -> Walk[Outcome]:
+    """A run on its way, beside all that are `left` of those that it began with."""
+    config, io, measures, training = member.config, member.io, member.measures, None
+    try:
+        training = member.training(dataset, teachers)
+        return (yield from _train(training, config, dataset, member.until or config.recipe.epochs))
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        problem = _line(error)
+    # Outside of the handler, whose traceback would hold every activation.
+    share = config.recipe.batch_size // io.world_size
+    alone = len(left) == 1
+    following = next_measures(measures, training.method, share) if training is not None and alone else None
+    del training
+    release()
+    if not alone:
+        raise OutOfMemory(f"{problem}; it was trained beside {len(left) - 1} other run(s)", measures)
+    if following is not None:
+        raise OutOfMemory(problem, following)
+
+    fits = "more workers are needed"
+    if io.world_size == 1:  # a worker among others cannot try anything: its peers wait for it
+
+        def attempt(images: int) -> None:
+            trial_step(member.training(dataset, teachers), config, images)
+
+        enough = workers_that_fit(attempt, share // measures.accumulation)
+        fits = f"a share of {enough} workers would fit" if enough else "not even one image fits"
+    raise OutOfMemory(f"batch of {config.recipe.batch_size} on {io.world_size} worker(s): {problem}; {fits}", None)
+
+
+def _train(training: Training, config: RunConfig, dataset: Dataset, until: int) -> Walk[Outcome]:
     """From the last checkpoint to epoch `until`, and the run's sum where that is its end."""
     io = training.io
     if (state := io.load()) is not None:
         training.restore(state, config)
     while training.epoch < min(until, config.recipe.epochs):
-        start = time.perf_counter() - training.seconds
-        row = train_epoch(training, config, dataset, start)
+        row = yield from train_epoch(training, config, dataset)
         if not math.isfinite(row["train_loss"]):
             message = f"loss became {row['train_loss']} in epoch {training.epoch + 1}"
             return _outcome("diverged", training, dataset, message=message)
+        start = time.perf_counter()
         _score_epoch(training, dataset, row)
-        row["seconds"] = time.perf_counter() - start
+        row["seconds"] = training.seconds + time.perf_counter() - start
+        training.seconds = 0.0
         io.report(training.history, training.state(config))
         if training.epoch < config.recipe.epochs and io.asked_to_stop():
             break
@@ -148,84 +201,6 @@ def _threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def train_epoch(training: Training, config: RunConfig, dataset: Dataset, start: float) -> dict[str, Any]:
-    """One epoch of steps, or what is left of it; the row's training half. Every worker takes its slice of each global
-    batch. `start`: when it began, less the time for which it stood still.
-    """
-    io, recipe, epoch = training.io, config.recipe, training.epoch
-    training.step_module.train()
-    training.method.begin_epoch(epoch)
-    batches = training.task.batches(dataset.train, recipe.batch_size, config.seed, epoch)
-    first, steps = len(training.losses), training.steps_per_epoch
-    views = training.task.views(
-        dataset.train, batches, recipe, training.student, config.seed, epoch, io.rank, io.world_size, first
-    )
-    for step, (indices, images, targets) in enumerate(views, start=epoch * steps + first):
-        if recipe.schedule_per_epoch:
-            training.schedule.step(epoch)
-        else:
-            training.schedule.step_update(step)
-        training.losses.append(train_step(training, config, images, targets, indices, step))
-        done = len(training.losses)
-        if done < steps and done % -(-steps // LOOKS) == 0 and io.due():
-            training.seconds = time.perf_counter() - start
-            io.keep(training.state(config))
-    losses = stacked(training.losses, io.world_size)
-    training.losses, training.seconds = [], 0.0
-    training.last_losses = losses["loss"].tolist()
-    means = {name: values.double().mean().item() for name, values in losses.items()}
-    return {
-        "epoch": epoch + 1,
-        "lr": training.optimizer.param_groups[0]["lr"],
-        "train_loss": means.pop("loss"),
-        "parts": means,
-    }
-
-
-def train_step(
-    training: Training, config: RunConfig, images: Tensor, targets: Any, indices: Tensor, step: int
-) -> dict[str, Tensor]:
-    """One optimiser step on normalised images [B, 3, H, W], the task's targets, indices [B]; the scalar losses,
-    detached.
-
-    Torch's generators are seeded from (seed, step), so dropout and the like need no state in the checkpoint.
-    """
-    torch.manual_seed(int(hash64(config.seed, _STEP, step)))
-    training.method.zero_grad(set_to_none=True)
-    losses = gradients(training, config, images, targets, indices)
-    if config.recipe.clip_grad:
-        torch.nn.utils.clip_grad_norm_(training.clipped, config.recipe.clip_grad)
-    training.optimizer.step()
-    for own in training.own_optimizers:
-        own.step(step)
-    if training.ema:
-        training.ema.update(training.student, step=step + 1)
-    return losses
-
-
-def gradients(
-    training: Training, config: RunConfig, images: Tensor, targets: Any, indices: Tensor
-) -> dict[str, Tensor]:
-    """Adds the gradients of a batch to the parameters', in as many parts as the run's measures say; the mean losses."""
-    parts = training.measures.accumulation
-    found: list[dict[str, Tensor]] = []
-    slices = zip(images.chunk(parts), targets.chunk(parts), indices.chunk(parts), strict=True)
-    for number, (x, y, i) in enumerate(slices, start=1):
-        with training.unsynchronised() if number < parts else contextlib.nullcontext():
-            with torch.autocast(x.device.type, torch.bfloat16, enabled=config.recipe.precision == "bf16"):
-                losses = training.step_module(x, y, i)
-            (losses["loss"] / parts).backward()
-        found.append({name: value.detach() for name, value in losses.items() if name != "output"})
-    return found[0] if parts == 1 else {name: torch.stack([part[name] for part in found]).mean(0) for name in found[0]}
-
-
-def trial_step(training: Training, config: RunConfig, images: int) -> None:
-    """A forward and backward pass of so many images, for what it takes of memory; nothing is learnt."""
-    indices, pixels, targets = training.task.blank(images, training.io.device)
-    training.step_module.train()
-    gradients(training, config, pixels, targets, indices)
 
 
 def _score_epoch(training: Training, dataset: Dataset, row: dict[str, Any]) -> None:
@@ -269,7 +244,10 @@ def _finish(training: Training, dataset: Dataset) -> Outcome:
     own = sum(p.numel() for p in training.student.parameters())
     taught_by = NO_SCORE
     if teacher is not None:
-        taught_by = training.task.for_teacher.score(teacher, dataset.test, io.rank, io.world_size)
+        taught_by = training.teachers.once(
+            ("score", teacher),
+            lambda: training.task.for_teacher.score(teacher, dataset.test, io.rank, io.world_size),
+        )
     return _outcome(
         "finished",
         training,

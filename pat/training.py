@@ -24,6 +24,7 @@ from pat.io import IO
 from pat.memory import NO_MEASURES, Measures
 from pat.methods import Method, create_method
 from pat.models import has_batchnorm
+from pat.plain import Teachers
 from pat.starting import checked_sha256
 from pat.tasks import Score, Task, task_on
 from pat.unused import has_unused
@@ -48,10 +49,12 @@ class Training:
         measures: Measures = NO_MEASURES,
         initial_file: Path | None = None,
         initial_sha256: str | None = None,
+        teachers: Teachers | None = None,
     ) -> None:
         recipe, method = config.recipe, config.method
         if io.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(io.device)
+        self.teachers = teachers or Teachers(shared=False)
         self.initial_sha256 = checked_sha256(initial_file, initial_sha256)
         self.task = task_on(config.task, config.data, dataset, config.teacher.image_size if config.teacher else 0)
         self.task.check(config.student, recipe, config.initial)
@@ -65,8 +68,12 @@ class Training:
         teacher, self.teacher_sha256 = None, ""
         if config.teacher is not None:
             own = self.task.for_teacher
-            teacher, self.teacher_sha256 = load_teacher(config, own, teacher_file, teacher_sha256)
+            teacher, self.teacher_sha256 = self.teachers.once(
+                (config.teacher, config.task, teacher_file, teacher_sha256),
+                lambda: load_teacher(config, own, teacher_file, teacher_sha256),
+            )
         built = create_method(method.name, student, teacher, self.task, config.seed, **method.options)
+        built.passes = self.teachers.passes(teacher) if teacher is not None else None
         if shared:
             share_batchnorm(built)
         self.method = built.to(io.device).to(memory_format=torch.channels_last)  # measured faster on CPU and GPU

@@ -15,6 +15,7 @@ from pat.starting import RUN
 from pat.tasks import check_data, create_task
 from sweeps.cell import CLASSIFICATION, SCRATCH
 from sweeps.pretraining import LONGER
+from sweeps.settings import RECIPE, check_recipe_space
 from sweeps.spaces import Log, Space
 from sweeps.teacher_file import TIMM
 
@@ -69,8 +70,10 @@ def check_names(study: Study) -> None:
         method_options(method, options)
     for method, choices in study.choices.items():
         _check_space(choices, method, study.options.get(method, {}))
+    check_recipe_space(study.spaces.get(RECIPE, {}), {name: study.recipe(name) for name in study.used_students()})
     for method, space in study.spaces.items():
-        _check_space(space, method, {})
+        if method != RECIPE:
+            _check_space(space, method, {})
     for key, corrected in study.corrections.items():
         teacher, colon, student = key.partition(":")
         if not colon or student not in study.students or (teacher and teacher not in study.teachers):

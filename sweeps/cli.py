@@ -30,6 +30,7 @@ from sweeps.engine.siblings import provide_initial_runs
 from sweeps.fitting import check_settings, settings_to_try
 from sweeps.flags import limits, parser, select
 from sweeps.places import DataPlace, data_place, storage_place
+from sweeps.predictors import write_predictors
 from sweeps.presets import CIFAR100, DIGITS, GPU_PRESETS, preset
 from sweeps.started import address, in_job
 from sweeps.store import grown_study, read_study, study_folder, write_study
@@ -217,6 +218,8 @@ def _check_data(study: Study, place: DataPlace) -> int:
 
 def _close(driver: Driver, folder: Path) -> int:
     """The report, and what could not be completed."""
+    if driver.planner.complete:
+        write_predictors(folder, driver.planner.scope, driver.data_root, _tell)
     print(write_report(folder))
     print(f"report in {folder / REPORT if in_job() else place(folder)}")
     planner = driver.planner

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from pat.config import Method, Recipe, RunConfig, Teacher
-from pat.methods import method_options
 from sweeps.pretraining import LONGER
+from sweeps.settings import RECIPE, complete_setting, parts, recipe_space, scaled
 from sweeps.study import SEARCH_SEED, Cell, Study, TeacherFile
 
 
@@ -17,7 +17,7 @@ def default_options(study: Study, cell: Cell) -> dict[str, Any]:
     options = dict(study.options.get(cell.method, {}))
     for key in (f":{cell.student}", f"{cell.teacher}:{cell.student}"):
         options |= study.corrections.get(key, {}).get(cell.method, {})
-    return method_options(cell.method, options)
+    return complete_setting(cell.method, {**options, **dict.fromkeys(recipe_space(study.spaces.get(RECIPE, {})), 1.0)})
 
 
 def teacher_run(study: Study, teacher: str, unsynced: int = 1) -> RunConfig | None:
@@ -56,7 +56,8 @@ def student_run(
     data = study.data
     if seed != SEARCH_SEED and study.confirm_validation is not None:
         data = replace(data, validation=study.confirm_validation)
-    initial, method, teacher = study.initial.get(f":{cell.student}", ""), Method(cell.method, options), None
+    own, multiples = parts(options)
+    initial, method, teacher = study.initial.get(f":{cell.student}", ""), Method(cell.method, own), None
     if study.pretrains(cell.method):
         initial, method = pretrained, Method()
     elif cell.teacher:
@@ -64,7 +65,7 @@ def student_run(
     return RunConfig(
         student=cell.student,
         data=data,
-        recipe=recipe_of(study, cell),
+        recipe=scaled(recipe_of(study, cell), multiples),
         method=method,
         teacher=teacher,
         seed=seed,
@@ -93,7 +94,7 @@ def pretrain_run(
         student=cell.student,
         data=before.data,
         recipe=before.recipe,
-        method=Method(cell.method, options),
+        method=Method(cell.method, parts(options)[0]),
         teacher=_teacher(study, cell, weights) if cell.teacher else None,
         seed=SEARCH_SEED,
         threads=study.threads,

@@ -8,6 +8,7 @@ from pat.config import ConfigError, Method, RunConfig
 from pat.methods import method_options
 from sweeps.configs import default_options, pretrain_run, student_run
 from sweeps.costs.flops import method_on_meta
+from sweeps.settings import parts
 from sweeps.study import SEARCH_SEED, Cell, Study
 
 
@@ -22,7 +23,7 @@ def settings_to_try(study: Study) -> list[tuple[Cell, RunConfig]]:
     for cell in study.cells():
         default = default_options(study, cell)
         make = pretrain_run if study.pretrains(cell.method) else partial(student_run, seed=SEARCH_SEED)
-        settings = [] if default == method_options(cell.method) and make is not pretrain_run else [default]
+        settings = [] if parts(default)[0] == method_options(cell.method) and make is not pretrain_run else [default]
         for name, values in study.choices.get(cell.method, {}).items():
             settings += [{**default, name: value} for value in values]
         for options in settings:

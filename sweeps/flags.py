@@ -13,6 +13,8 @@ from sweeps.engine.keep import KEEP
 from sweeps.engine.limits import Limits
 from sweeps.places import IN_PLACE, SHARED, STAGE
 from sweeps.presets import CIFAR100, PRESETS
+from sweeps.settings import RECIPE
+from sweeps.spaces import Log, Space
 from sweeps.study import Study
 
 
@@ -24,6 +26,10 @@ def parser() -> Parser:
     flags.add_argument("--methods", help="for instance kd,pat; scratch is always there")
     flags.add_argument("--seeds", type=int, help="confirmation seeds of every setting")
     flags.add_argument("--trials", type=int, help="search trials of every cell, in whole waves")
+    flags.add_argument(
+        "--search-recipe", metavar="FIELD=LOW:HIGH",
+        help="search multiples of the recipe's own value too, for scratch as for every method (lr=0.3:3)",
+    )  # fmt: skip
     flags.add_argument("--workers", type=int, help="workers that share one run (Ray Train); a study of its own name")
     add_places(flags)
     flags.add_argument("--devices", type=int, metavar="N", help="on a cluster: begin with N GPUs, and use no more")
@@ -89,9 +95,25 @@ def select(study: Study, flags: argparse.Namespace) -> Study:
         changes["seeds"] = flags.seeds
     if flags.trials is not None:
         changes["search"] = replace(study.search, trials=flags.trials)
+    if flags.search_recipe is not None:
+        recipe = _recipe(flags.search_recipe)
+        changes |= {"spaces": {**study.spaces, RECIPE: recipe}, "name": f"{study.name}-{'-'.join(recipe)}"}
     if flags.workers is not None and flags.workers != study.workers:
-        changes |= {"workers": flags.workers, "name": f"{study.name}-{flags.workers}workers"}
+        changes |= {"workers": flags.workers, "name": f"{changes.get('name', study.name)}-{flags.workers}workers"}
     return replace(study, **changes)
+
+
+def _recipe(text: str) -> Space:
+    """The space of the recipe out of `lr=0.3:3,weight_decay=0.1:10`."""
+    found: dict[str, Log] = {}
+    for part in text.split(","):
+        field, _, ends = part.strip().partition("=")
+        try:
+            low, high = map(float, ends.split(":"))
+        except ValueError:
+            raise ConfigError(f"--search-recipe {part!r}: FIELD=LOW:HIGH, for instance lr=0.3:3") from None
+        found[field] = Log(low, high)
+    return found
 
 
 def _pairs(study: Study, text: str) -> tuple[tuple[str, str], ...]:

@@ -139,8 +139,9 @@ SPACES: Mapping[str, Space] = {
     "hgkd": MASKED,
 }
 """Of a method that is not here nothing is searched, unless a study gives it a space or choices."""
+_JOINED = ("spark", "hgkd")
 BEFORE: Mapping[str, Space] = {
-    **SPACES,
+    **{method: space for method, space in SPACES.items() if method not in _JOINED},
     "pat": {
         "prompt_depth": (0, 1, 2, 3, 4),
         "regions": (16, 36, 64),
@@ -150,4 +151,4 @@ BEFORE: Mapping[str, Space] = {
         "temperature": TEMPERATURE,
     },
 }
-"""Those of a `study.json` that says none."""
+"""Those of a `study.json` that says none, and so knows no method that has joined since."""

@@ -11,6 +11,7 @@ from analysis.identity import BY_NAME, difference, union
 from analysis.schema import LedgerError
 from analysis.storage import read_file, write_file
 from pat.config import ConfigError
+from sweeps.settings import RECIPE
 from sweeps.study import Study
 
 FILE = "study.json"
@@ -77,7 +78,8 @@ def grow(stored: Study, asked: Study, folder: Path) -> Study:
 
     Where the one that is asked for leaves a method's space to the program, it is the stored one.
     """
-    asked = replace(asked, spaces={**stored.spaces, **asked.spaces})
+    kept = {method: space for method, space in stored.spaces.items() if method != RECIPE}
+    asked = replace(asked, spaces={**kept, **asked.spaces})
     old, new = (json.loads(json.dumps(study.to_dict())) for study in (stored, asked))
     if found := difference(old, new):
         raise _refusal(folder, *found)

@@ -12,6 +12,7 @@ from sweeps.cell import CLASSIFICATION, SCRATCH, SEARCH_SEED, Cell
 from sweeps.checks import check_names, check_numbers, check_tag
 from sweeps.pretraining import Pretraining
 from sweeps.search import Search
+from sweeps.settings import RECIPE, recipe_space
 from sweeps.spaces import BEFORE, SPACES, Space, read_space, write_space
 from sweeps.teacher_file import TIMM, TeacherFile
 
@@ -30,6 +31,9 @@ class Study(Part):
     `options`: method -> options that replace the method's defaults throughout; they are searched only where `choices`
     (method -> option -> values) says so. `corrections`: a student (":name") or a pair ("teacher:student") -> method ->
     options whose published value differs there; only the default setting is theirs, a search goes over them.
+    `spaces`: method -> what its searches change, where that is not `SPACES`'s. That of "recipe" holds multiples of
+    numbers of the student's own recipe (`{"lr": Log(0.3, 3.0)}`): they are searched with every method's options, and
+    for scratch alone, which then is confirmed at its best.
     `anchors`: pairs whose cells are searched first; the first wave of a method's other cells takes over the best
     settings that its anchors found in theirs, as far as anchors share the student or the pair of families.
     A method that takes no teacher is a cell of each student, searched and confirmed once whatever its pairs.
@@ -117,10 +121,16 @@ class Study(Part):
         return self.students[student]
 
     def space(self, method: str) -> Space:
-        """What the searches of a method change: the choices of the study come before its space, fixed options after."""
+        """What the searches of a method change: first numbers of the recipe, then its space without what the study
+        fixes, then the choices of the study."""
         choices, fixed = self.choices.get(method, {}), self.fixed(method)
+        recipe = recipe_space(self.spaces.get(RECIPE, {}))
         left = {name: kind for name, kind in self._whole_space(method).items() if name in choices or name not in fixed}
-        return {**left, **choices}
+        return {**recipe, **left, **choices}
+
+    def searches(self, method: str) -> bool:
+        """Whether settings of a method, or of scratch, are tried before one is confirmed."""
+        return bool(self.search.trials and self.space(method))
 
     def fixed(self, method: str) -> dict[str, Any]:
         """Options of the method's space that the study sets instead: a search has them, corrections or not."""

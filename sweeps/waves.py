@@ -16,8 +16,8 @@ from analysis import storage
 from analysis.points import reached
 from analysis.schema import LedgerError
 from pat.config import ConfigError
-from pat.methods import method_options
 from sweeps.planning.search import Wave, Waves
+from sweeps.settings import complete_setting
 from sweeps.spaces import digest
 from sweeps.study import Cell, Study
 
@@ -49,7 +49,7 @@ def read_waves(folder: Path) -> Waves:
         try:
             record = json.loads(storage.read_file(folder, f"{FOLDER}/{name}") or b"")
             cell = Cell(**record["cell"])
-            settings = [method_options(cell.method, options) for options in record["settings"]]
+            settings = [complete_setting(cell.method, options) for options in record["settings"]]
             found[cell, int(record["wave"])] = settings
         except (ValueError, KeyError, TypeError, ConfigError) as error:
             raise LedgerError(f"{folder}/{FOLDER}/{name}: cannot be read as a wave of a search: {error}") from error

@@ -46,6 +46,12 @@ def _facts(definition: Mapping[str, Any]) -> list[tuple[str, str]]:
         facts.append(("search", f"{waves}; {halving}; the first setting is the default{stays}"))
     elif search:
         facts.append(("search", "none: the default settings alone"))
+    for name, space in _mapping(_mapping(definition.get("spaces")).get("recipe")).items():
+        ends = [space["low"], space["high"]] if isinstance(space, Mapping) else list(space)
+        text = ", ".join(f"{multiple:g}" for multiple in ends)
+        facts.append(
+            (f"recipe: {name}", f"searched for scratch as for every method, at {text} times the student's own")
+        )
     for key in ("options", "choices", "corrections"):
         for name, value in _mapping(definition.get(key)).items():
             facts.append((f"{key} of {name}", ", ".join(_fields(_mapping(value))) or str(value)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -12,9 +13,11 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize, to_rgb
 from matplotlib.patches import Polygon, Rectangle
 from matplotlib.patheffects import withStroke
+from matplotlib.textpath import TextPath
 
+from analysis.cells import family_order
 from analysis.colours import GAIN, LOSS, NONE
-from analysis.labels import family_label, number, wrap
+from analysis.labels import family_label, number, shorten, wrap
 
 COLOURS = LinearSegmentedColormap.from_list("gains", [LOSS, NONE, GAIN])
 
@@ -121,6 +124,38 @@ def spans(families: Sequence[str]) -> list[tuple[int, int, str]]:
     starts = [i for i, family in enumerate(families) if i == 0 or family != families[i - 1]]
     ends = [start - 1 for start in starts[1:]] + [len(families) - 1]
     return [(start, end, families[start]) for start, end in zip(starts, ends, strict=True)]
+
+
+def inches(labels: Iterable[str]) -> float:
+    """The length of the longest line among the labels."""
+    return max(_length(line) for label in labels for line in label.split("\n"))
+
+
+@functools.cache
+def _length(line: str) -> float:
+    """The length of a line of text in inches."""
+    return float(TextPath((0, 0), line, size=LABEL).get_extents().width) / 72
+
+
+def axis(cells: pd.DataFrame, side: str) -> pd.DataFrame:
+    """The distinct models of one side, grouped by family, with label and position."""
+    family = f"{side}_family"
+    models = cells[[side, family]].drop_duplicates(side).sort_values(side)
+    models = models.sort_values(family, key=family_order, kind="stable")
+    models[f"{side}_label"] = models[side].map(shorten(models[side]))
+    models["row" if side == "teacher" else "column"] = range(len(models))
+    return models
+
+
+def why(gain: float, status: object, reason: object) -> str:
+    """Why a pair has no number, from its state and reason; empty where it has one."""
+    if pd.notna(gain):
+        return ""
+    if pd.isna(status):
+        return "not in study"
+    if not reason:
+        return "no scratch run yet" if status == "finished" else str(status)
+    return str(reason) if status == "finished" or str(status) in str(reason) else f"{status}: {reason}"
 
 
 def _whole(label: str) -> bool:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterable
-
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.textpath import TextPath
 from matplotlib.ticker import MaxNLocator
 
-from analysis.cells import family_order
 from analysis.colours import end
 from analysis.frames import Frames
-from analysis.labels import method_label, shorten
+from analysis.labels import method_label
 from analysis.order import order
 from analysis.plots import COLUMN, HELPS, PAGE, TALLEST, Drawing, register_plot
-from analysis.plots._cells import LABEL, cell_points, draw_cell, name_models, scale, student_labels, teacher_labels
+from analysis.plots._cells import (
+    axis,
+    cell_points,
+    draw_cell,
+    inches,
+    name_models,
+    scale,
+    student_labels,
+    teacher_labels,
+    why,
+)
 from analysis.plots._evidence import continued, evidence, intervals, numbered
 from analysis.stats import LEVEL
 
@@ -37,7 +42,7 @@ def prepare(frames: Frames) -> pd.DataFrame:
     the study lies beyond it). Points of the score.
     """
     cells = frames.cells
-    teachers, students = _axis(cells, "teacher"), _axis(cells, "student")
+    teachers, students = axis(cells, "teacher"), axis(cells, "student")
     panels = cells[["method", "setting"]].drop_duplicates()
     every = panels.merge(teachers, how="cross").merge(students, how="cross")
     found = cells[
@@ -50,7 +55,7 @@ def prepare(frames: Frames) -> pd.DataFrame:
     frame["n"] = frame["n"].fillna(0).astype(int)
     frame["planned"] = frame["seeds_planned"].fillna(0).astype(int)
     frame["significant"] = frame["gain_over_scratch_p_holm"] < 1 - LEVEL
-    frame["reason"] = [_reason(*state) for state in zip(frame["gain"], frame["status"], frame["reason"], strict=True)]
+    frame["reason"] = [why(*state) for state in zip(frame["gain"], frame["status"], frame["reason"], strict=True)]
     frame["limit"] = end(frame["gain"])
     frame["clipped"] = bool((frame["gain"] < -frame["limit"]).any())
     frame["teacher"], frame["student"] = frame["teacher_label"], frame["student_label"]
@@ -114,7 +119,7 @@ def _arrange(panels: list[pd.DataFrame], width: float, points: str) -> Figure:
     down = -(-len(panels) // across)
     wide = min(_WIDEST, ((width - left) / across - _RIGHT) / columns)
     names, turned = student_labels(list(panels[0]["student"].unique()), 72 * wide)
-    foot = _FOOT + (_inches(names) if turned else 0.1 * (1 + max(name.count("\n") for name in names)))
+    foot = _FOOT + (inches(names) if turned else 0.1 * (1 + max(name.count("\n") for name in names)))
     tall = max(_LOW, min(0.6 * wide + 0.1, _TALL, ((TALLEST - foot) / down - _HEAD - _GAP) / rows))
     height = down * (_HEAD + rows * tall + _GAP) - _GAP + foot
     figure = Figure(figsize=(width, height))
@@ -177,35 +182,4 @@ def _shape(panel: pd.DataFrame) -> tuple[int, int]:
 
 def _left(panel: pd.DataFrame) -> float:
     """Inches left of a panel, for the names of its teachers."""
-    return 0.25 + _inches(teacher_labels(panel["teacher"].unique()))
-
-
-def _inches(labels: Iterable[str]) -> float:
-    """The length of the longest line among the labels."""
-    return max(_length(line) for label in labels for line in label.split("\n"))
-
-
-@functools.cache
-def _length(line: str) -> float:
-    """The length of a line of text in inches."""
-    return float(TextPath((0, 0), line, size=LABEL).get_extents().width) / 72
-
-
-def _axis(cells: pd.DataFrame, side: str) -> pd.DataFrame:
-    """The distinct models of one side, grouped by family, with label and position."""
-    family = f"{side}_family"
-    models = cells[[side, family]].drop_duplicates(side).sort_values(side)
-    models = models.sort_values(family, key=family_order, kind="stable")
-    models[f"{side}_label"] = models[side].map(shorten(models[side]))
-    models["row" if side == "teacher" else "column"] = range(len(models))
-    return models
-
-
-def _reason(gain: float, status: object, reason: object) -> str:
-    if pd.notna(gain):
-        return ""
-    if pd.isna(status):
-        return "not in study"
-    if not reason:
-        return "no scratch run yet" if status == "finished" else str(status)
-    return str(reason) if status == "finished" or str(status) in str(reason) else f"{status}: {reason}"
+    return 0.25 + inches(teacher_labels(panel["teacher"].unique()))

@@ -18,7 +18,8 @@ from analysis.plots.looks import dressed
 from analysis.stats import LEVEL
 from analysis.tables.predictors import PREDICTORS
 
-_ROW, _EDGE = 0.14, 0.75
+_ROW, _HEAD, _FOOT = 0.14, 0.55, 0.25
+"""Inches: of a method's row; of what else a panel needs; below all."""
 
 
 def prepare(frames: Frames) -> pd.DataFrame:
@@ -55,14 +56,17 @@ def compose(frames: Frames) -> list[Drawing]:
         raise NothingToShow("a correlation needs students with several teachers, at least four pairs beyond one each")
     names = [name for name in PREDICTORS if (frame["predictor"] == name).any()]
     methods = order(frame["method"])
-    width = PAGE if len(names) > 2 else COLUMN
-    figure = Figure(figsize=(width, len(methods) * _ROW + _EDGE), layout="constrained")
-    axes = figure.subplots(1, len(names), squeeze=False, sharey=True)[0]
-    for name, ax in zip(names, axes, strict=True):
+    width, across = (PAGE, min(4, len(names))) if len(names) > 2 else (COLUMN, len(names))
+    down = -(-len(names) // across)
+    figure = Figure(figsize=(width, down * (len(methods) * _ROW + _HEAD) + _FOOT), layout="constrained")
+    axes = figure.subplots(down, across, squeeze=False, sharey=True)
+    for ax in axes.flat[len(names) :]:
+        ax.set_axis_off()
+    for name, ax in zip(names, axes.flat, strict=False):
         draw(frame[frame["predictor"] == name], ax)
-        ax.set_title(PREDICTORS[name].replace(": ", ":\n").replace(" minus ", " minus\n"), fontsize=6.5)
-    axes[0].set_yticks(range(len(methods)), [method_label(method) for method in methods])
-    axes[0].set_ylim(len(methods) - 0.4, -0.6)
+        ax.set_title(PREDICTORS[name].replace(": ", "\n"), fontsize=6.5)
+    axes[0, 0].set_yticks(range(len(methods)), [method_label(method) for method in methods])
+    axes[0, 0].set_ylim(len(methods) - 0.4, -0.6)
     figure.supxlabel("rank correlation with the gain, within students", fontsize=7)
     return [Drawing("predictors", "What is known of a teacher, and what it gives", _caption(frames, frame), figure)]
 

@@ -15,6 +15,7 @@ from pat.errors import ConfigError, unknown
 from pat.groups import Group
 from pat.models import normalisation
 from pat.options import VARIANT, complete_options, declare, signature_defaults, signature_hints
+from pat.plain import Logits, Question, SharedPass, answers
 from pat.taps import StageTaps, Tapped
 from pat.tasks import Score, Seen, Task, task_class
 
@@ -52,6 +53,8 @@ class Method(nn.Module):
     recomputable: ClassVar[bool] = True
     """Whether the student's activations may be computed anew in the backward pass, by calls of its modules alone."""
     unused_parameters: bool = False
+    passes: SharedPass | None = None
+    """The plain passes of its teacher, where other methods ask them too."""
     teacher_scale: Tensor
     teacher_shift: Tensor
 
@@ -101,6 +104,11 @@ class Method(nn.Module):
         For a teacher with a size of its own they are resized to it: bicubic, with antialiasing where it is smaller, on
         the device that has them; the same bits each time. A larger teacher is shown no more than the student is.
         """
+        if self.passes:
+            return self.passes.images(images, lambda: self._for_teacher(images, sizes))
+        return self._for_teacher(images, sizes)
+
+    def _for_teacher(self, images: Tensor, sizes: Tensor | None) -> Tensor:
         renormalised = images * self.teacher_scale + self.teacher_shift
         if (size := self.task.for_teacher.canvas) != self.task.canvas:
             return F.interpolate(renormalised, size, mode="bicubic", align_corners=False, antialias=True)
@@ -113,9 +121,18 @@ class Method(nn.Module):
 
     def told(self, images: Tensor, seen: Seen, taps: StageTaps | None = None) -> Seen:
         """What the teacher makes of the samples that the student has `seen`, without gradient."""
+        assert self.teacher is not None
+        asked = taps or self.task.for_teacher.own_taps(self.teacher) or Logits(self.teacher)
         images = self.for_teacher(images, seen.sizes)
+        (tapped,) = self.ask(images, asked)
         with torch.no_grad():
-            return self.judge(images, seen, taps(images) if taps else None)
+            return self.judge(images, seen, tapped)
+
+    @torch.no_grad()
+    def ask(self, images: Tensor, *questions: Question) -> tuple[Any, ...]:
+        """The answers to questions about the teacher's plain pass over images that `for_teacher` gave, all of one pass,
+        without gradient: its taps, what these remember, its embedding."""
+        return self.passes.answers(images, questions) if self.passes else answers(images, questions)
 
     def judge(self, images: Tensor, seen: Seen, tapped: Tapped | None = None) -> Seen:
         """What the teacher makes of those samples, of images that are normalised for it and what its taps gave."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from pat.config import ConfigError
@@ -45,8 +44,7 @@ class CC(Method):
 
     def forward(self, images: Tensor, targets: Tensor, indices: Tensor | None = None) -> Losses:
         logits, features = self.student_embedding(images)
-        with torch.no_grad():
-            _, teacher = self.teacher_embedding(self.for_teacher(images))
+        ((_, teacher),) = self.ask(self.for_teacher(images), self.teacher_embedding)
         seen = gather_batch(self.embed_student(features).float())
         cc = FORMS[self.form](seen, gather_batch(self.embed_teacher(teacher).float()))
         return self.result(Seen(logits), targets, cc=(self.weight, cc))

@@ -67,8 +67,7 @@ class CRD(Method):
         if indices is None:
             raise ConfigError("method 'crd': its forward needs the indices of the training images")
         logits, features = self.student_embedding(images)
-        with torch.no_grad():
-            _, teacher = self.teacher_embedding(self.for_teacher(images))
+        ((_, teacher),) = self.ask(self.for_teacher(images), self.teacher_embedding)
         seen = F.normalize(self.embed_student(features).float(), dim=1)
         given = F.normalize(self.embed_teacher(teacher).float(), dim=1)
         random = hash64(self.key, self.step, indices[:, None], torch.arange(self.negatives, device=indices.device))

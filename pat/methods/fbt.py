@@ -99,11 +99,13 @@ class FBT(Method):
             with torch.no_grad():  # after every step, as CLIP does; so it can rise again
                 self.log_scale.clamp_(max=-math.log(LEAST_TEMPERATURE))
         seen, own = self.student_embedding.during(lambda: self.see(images, targets, self.student_taps))
-        told, given = self.teacher_embedding.during(lambda: self.told(images, seen, self.teacher_taps))
+        given = self.for_teacher(images)
+        (_, features), tapped = self.ask(given, self.teacher_embedding, self.teacher_taps)
+        told = self.judge(given, seen, tapped)
         fused, mixed = self.suffix(*self.bridge((seen if self.student_first else told).maps[-2]))
         labels = self.task.classes(seen, targets)
         student = _Knowledge(seen.logits, gather_batch(self.project_student(own).float()))
-        teacher = _Knowledge(told.logits, gather_batch(self.project_teacher(given).float()))
+        teacher = _Knowledge(told.logits, gather_batch(self.project_teacher(features).float()))
         assistant = _Knowledge(fused, gather_batch(self.project_assistant(mixed).float()))
         shown = assistant.detached() if self.detach_assistant else assistant
         links = {

@@ -56,4 +56,5 @@ class HGKD(SparK):
         return self._channels
 
     def target(self, images: Tensor) -> Tensor:
-        return normalised_tokens(self.teacher_taps(self.for_teacher(images)).maps[self._place])
+        (tapped,) = self.ask(self.for_teacher(images), self.teacher_taps)
+        return normalised_tokens(tapped.maps[self._place])

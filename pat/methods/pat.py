@@ -147,8 +147,8 @@ class PAT(Method):
     def forward(self, images: Tensor, targets: Tensor, indices: Tensor | None = None) -> Losses:
         seen = self.see(images, targets, self.student_taps)
         images = self.for_teacher(images, seen.sizes)
+        ((tapped, memory),) = self.ask(images, self.teacher_taps.remembering(min(self.prompted_stages, default=0)))
         with torch.no_grad():
-            tapped, memory = self.teacher_taps.remember(images, min(self.prompted_stages, default=0))
             plain = self.judge(images, seen, tapped)
         aligned = self._aligned(seen.maps, plain.maps)
         prompted = self._prompted(images, seen, plain, memory, aligned) if self.prompted_stages else plain

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from pat.embedding import Embedding
@@ -36,8 +35,8 @@ class RKD(Method):
 
     def forward(self, images: Tensor, targets: Tensor, indices: Tensor | None = None) -> Losses:
         logits, features = self.student_embedding(images)
-        with torch.no_grad():
-            teacher = gather_batch(self.teacher_embedding(self.for_teacher(images))[1].float())
+        ((_, told),) = self.ask(self.for_teacher(images), self.teacher_embedding)
+        teacher = gather_batch(told.float())
         features = gather_batch(features.float())
         losses = {"distance": (self.distance_weight, rkd_distance_loss), "angle": (self.angle_weight, rkd_angle_loss)}
         parts = {name: (weight, loss(features, teacher)) for name, (weight, loss) in losses.items() if weight}

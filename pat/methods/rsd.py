@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from pat.embedding import Embedding
@@ -48,7 +47,7 @@ class RSD(Method):
 
     def forward(self, images: Tensor, targets: Tensor, indices: Tensor | None = None) -> Losses:
         logits, features = self.student_embedding(images)
-        with torch.no_grad():
-            teacher = gather_batch(self.teacher_embedding(self.for_teacher(images))[1].float())
+        ((_, told),) = self.ask(self.for_teacher(images), self.teacher_embedding)
+        teacher = gather_batch(told.float())
         projected = self.decouple(gather_batch(features.float()))
         return self.result(Seen(logits), targets, rsd=(self.weight, redundancy_loss(projected, teacher, self.kappa)))

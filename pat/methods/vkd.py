@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from pat.align import OrthogonalProjection
@@ -42,8 +41,7 @@ class VKD(Method):
 
     def forward(self, images: Tensor, targets: Tensor, indices: Tensor | None = None) -> Losses:
         logits, features = self.student_embedding(images)
-        with torch.no_grad():
-            told, teacher = self.teacher_embedding(self.for_teacher(images))
+        ((told, teacher),) = self.ask(self.for_teacher(images), self.teacher_embedding)
         projected = self.project(features)
         return self.result(
             Seen(logits),

@@ -151,6 +151,10 @@ class Task(ABC):
         """Taps on the stages of the timm model in `model`."""
         return StageTaps(model, self.canvas)
 
+    def own_taps(self, model: nn.Module) -> StageTaps | None:
+        """Those that `see` runs where it is given none."""
+        return None
+
     def levels(self, taps: StageTaps) -> list[Shape]:
         """Shapes of `Seen.maps` at the nominal canvas, of a model with these taps."""
         return [(stage.channels, *stage.size) for stage in taps.stages]

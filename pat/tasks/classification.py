@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.distributed as dist
@@ -82,13 +82,10 @@ def evaluate(model: nn.Module, split: Labelled, data: Data, batch_size: int, ran
     was_training = model.training
     model.eval()
     device = split.device
-    mean, std = (torch.tensor(values, device=device)[:, None, None] for values in normalisation(model))
-    crop_pct, cubic = _middle(model, data)
     correct = torch.zeros(len(split), device=device)
     losses = torch.zeros(len(split), device=device)
     batches = torch.arange(len(split), device=device).split(batch_size)[rank::world]
-    for indices, pixels in zip(batches, split.stream(batches), strict=True):
-        images = (eval_batch(pixels, data.image_size, crop_pct, cubic) - mean) / std
+    for indices, images in scored_images(model, split, data, batches):
         logits = model(images).float()
         losses[indices] = F.cross_entropy(logits, split.labels[indices], reduction="none")
         correct[indices] = (logits.argmax(1) == split.labels[indices]).float()
@@ -98,6 +95,16 @@ def evaluate(model: nn.Module, split: Labelled, data: Data, batch_size: int, ran
     model.train(was_training)
     top1 = 100 * correct.double().mean().item()
     return Score(losses.double().mean().item(), top1, correct.bool().cpu())
+
+
+def scored_images(
+    model: nn.Module, split: Labelled, data: Data, batches: Sequence[Tensor]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Of each of the `batches` (indices [B]) these and the images [B, 3, S, S] that `model` is scored on."""
+    mean, std = (torch.tensor(values, device=split.device)[:, None, None] for values in normalisation(model))
+    crop_pct, cubic = _middle(model, data)
+    for indices, pixels in zip(batches, split.stream(batches), strict=True):
+        yield indices, (eval_batch(pixels, data.image_size, crop_pct, cubic) - mean) / std
 
 
 def _middle(model: nn.Module, data: Data) -> tuple[float, bool]:

@@ -84,6 +84,9 @@ class DenseTask(Task):
         taps: StageTaps = model.taps
         return taps
 
+    def own_taps(self, model: Any) -> StageTaps:
+        return self.taps(model)
+
     def levels(self, taps: StageTaps) -> list[Shape]:
         height, width = self.canvas
         strides = [stage.stride for stage in taps.stages]

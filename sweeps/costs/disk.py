@@ -54,18 +54,23 @@ def disk(planner: Planner, sizes: Mapping[Key, Size], fetched: int, slots: int =
 def _runs(planner: Planner, key: Key) -> dict[str, int]:
     """The runs of a unit by phase, without those that another unit asked for before."""
     unit = planner.counted(key)
-    if key.kind != "cell":
-        return {key.kind: len(unit.runs) + unit.unknown_runs}
+    name = "confirm" if key.kind == "cell" else key.kind
+    if not _searches(planner, key):
+        return {name: len(unit.runs) + unit.unknown_runs}
     known, unknown = unit.confirmations()
     confirmed = len(known) + unknown
-    return {"search": len(unit.runs) + unit.unknown_runs - confirmed, "confirm": confirmed}
+    return {"search": len(unit.runs) + unit.unknown_runs - confirmed, name: confirmed}
+
+
+def _searches(planner: Planner, key: Key) -> bool:
+    return not key.awaited and planner.scope.searches(key.cell.method)
 
 
 def _students(planner: Planner, key: Key, keep: Keep) -> dict[str, int]:
     """How many runs of a unit leave a student when they end, by phase."""
     study, found = planner.scope, _runs(planner, key)
     search = study.search
-    if search.trials and key.kind == "cell":
+    if _searches(planner, key):
         rungs = search.epochs(study.recipe(key.cell.student).epochs)
         finalists = [search.finalists(rungs, wave) for wave in range(search.trials // search.wave)]
         found["search"] = min(found["search"], sum(finalists))
@@ -84,7 +89,7 @@ def _kept(planner: Planner, key: Key, keep: Keep) -> dict[str, int]:
 def _paused(planner: Planner, key: Key) -> int:
     """How many runs of a unit may wait at a rung at once."""
     search, unit = planner.scope.search, planner.units[key]
-    rungs = search.epochs(planner.scope.recipe(key.cell.student).epochs) if key.kind == "cell" else ()
+    rungs = search.epochs(planner.scope.recipe(key.cell.student).epochs) if _searches(planner, key) else ()
     searching = len(rungs) > 1 and unit.confirmations()[1] > 0
     at_once = search.wave if isclose(search.ahead, 1) else search.trials
     return min(at_once, search.trials, _runs(planner, key)["search"]) if searching else 0

@@ -128,9 +128,8 @@ def configs(study: Study) -> dict[Key, RunConfig]:
         if key.awaited:
             found[key] = runs.awaited(key).config
             continue
-        searched = bool(key.kind == "cell" and study.search.trials)
         options = default_options(study, cell)
-        seed = SEARCH_SEED if searched else SEARCH_SEED + 1
+        seed = SEARCH_SEED if study.searches(cell.method) else SEARCH_SEED + 1
         found[key] = student_run(study, cell, options, seed, "run:none" if cell.teacher else "")
     return found
 

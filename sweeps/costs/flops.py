@@ -60,6 +60,11 @@ def count(run: RunConfig, num_classes: int) -> Count:
     return Count(step, score, _checkpoint(method, weights, run.recipe), weights)
 
 
+def forward_flop(task: Task, name: str) -> float:
+    """FLOP of a forward of one image through the task's model with timm's `name` in it."""
+    return _forward(task, name).flop
+
+
 def method_on_meta(run: RunConfig, num_classes: int) -> Method:
     """The method of a run and its models, shapes alone. Raises ConfigError for what cannot be used together."""
     task = _task_of(run, num_classes)

@@ -150,13 +150,13 @@ def _parts(planner: Planner, key: Key, rate: float) -> list[Phase]:
         count = len(states) + unknown
         return Phase(name, count, ended, count * full, count * full * rate, done * rate, left * rate)
 
-    if key.kind != "cell":
-        return [part(key.kind, unit.runs, unit.unknown_runs, unit.left)]
+    if key.awaited or not planner.scope.searches(key.cell.method):
+        return [part("confirm" if key.kind == "cell" else key.kind, unit.runs, unit.unknown_runs, unit.left)]
     confirmed, unknown = unit.confirmations()
     open_runs = (planner.view.get(run_id, NOT_STARTED) for run_id in confirmed)
     left = unknown * full + sum(full - state.epochs for state in open_runs if state.status not in ENDED)
     searched = unit.runs.keys() - confirmed
     return [
         part("search", searched, unit.unknown_runs - unknown, unit.left - left),
-        part("confirm", confirmed, unknown, left),
+        part("confirm" if key.kind == "cell" else key.kind, confirmed, unknown, left),
     ]

@@ -22,8 +22,8 @@ from pat.config import RunConfig
 from pat.data import Dataset, FilePart, load
 from pat.io import LocalIO
 from pat.memory import is_out_of_memory, release
+from pat.steps import train_step
 from pat.tasks import task_on
-from pat.train import train_step
 from pat.training import Training
 from sweeps.costs.probe_file import Probe
 from sweeps.costs.sizes import checkpoint_bytes, student_bytes

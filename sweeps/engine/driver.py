@@ -39,9 +39,10 @@ from sweeps.engine.siblings import Found, adopt, adoptable, initial_weights
 from sweeps.planning.matrix import matrix_rows
 from sweeps.planning.planner import Planner, rungs_of
 from sweeps.planning.speeds import Speeds
-from sweeps.planning.units import Key, Segment, as_text
+from sweeps.planning.units import Key, Segment
 from sweeps.planning.unsynced import unsynced_models
 from sweeps.planning.view import NOT_STARTED, RUN_COLUMNS, read_state, read_view
+from sweeps.settings import RECIPE
 from sweeps.study import Study, TeacherFile
 from sweeps.teachers import local_file
 from sweeps.waves import read_waves, write_wave
@@ -232,13 +233,15 @@ class Driver:
         )
 
     def _named(self, segment: Segment) -> dict[str, str]:
-        """Columns of a run that only trains on what its method has pre-trained: it is one of that method's."""
+        """Columns of a run that only trains on what its method has pre-trained: it is one of that method's. Where the
+        recipe is searched, the setting has more than the method's options."""
         cell, study = segment.cell, self.study
-        if cell.method == segment.config.method.name or segment.phase in ("teacher", "pretrain"):
+        if segment.phase in ("teacher", "pretrain"):
             return {}
-        options = as_text(self.planner.runs.pretrained_at(segment.config))
+        if cell.method == segment.config.method.name:
+            return {"options": segment.run.setting} if RECIPE in study.spaces else {}
         taught = {"teacher": teacher_name(study, cell), "teacher_family": self._families.get(cell.teacher, "")}
-        return {"method": cell.method, "options": options, **(taught if cell.teacher else {})}
+        return {"method": cell.method, "options": segment.run.setting, **(taught if cell.teacher else {})}
 
     def finish(self) -> None:
         """The last matrix; what a longer search replaced is set aside, and students that are not kept are removed."""

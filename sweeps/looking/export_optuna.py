@@ -18,10 +18,10 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from analysis import ledger
 from pat.config import ConfigError
-from pat.methods import method_options
 from sweeps.planning.planner import Planner
 from sweeps.planning.units import Unit
 from sweeps.planning.view import RunState, read_view
+from sweeps.settings import complete_setting
 from sweeps.spaces import distribution, inside
 from sweeps.store import read_study
 from sweeps.study import Cell, Study
@@ -85,11 +85,11 @@ def _trials(study: Study, folder: Path) -> dict[Cell, list[Trial]]:
     options |= {run_id: row["options"] for run_id, row in rows.items()}
     found = {}
     for key, unit in Planner(study, view, frozenset(unsynced), waves=read_waves(folder)).units.items():
-        if key.kind == "cell" and study.space(key.cell.method):
+        if not key.awaited and study.space(key.cell.method):
             found[key.cell] = [
                 Trial(
                     run_id,
-                    method_options(key.cell.method, json.loads(options[run_id])),
+                    complete_setting(key.cell.method, json.loads(options[run_id])),
                     view[run_id],
                     *(_moment(rows.get(run_id, {}).get(name)) for name in ("started", "ended")),
                 )

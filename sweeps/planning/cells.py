@@ -52,13 +52,18 @@ def plan_pretraining(runs: Runs, key: Key, view: View, settings: Sequence[Mappin
     return _held(runs, unit, key, view)
 
 
-def plan_scratch(runs: Runs, student: str, view: View) -> Unit:
-    """The baselines of a student: once per seed, whatever the number of its pairs."""
+def plan_scratch(runs: Runs, student: str, view: View, draw: Draw) -> Unit:
+    """The baselines of a student: once per seed, whatever the number of its pairs; where the recipe is searched, at the
+    best setting that a search of their own has found."""
     key = Key("scratch", Cell("", student, SCRATCH))
-    unit = Unit(key.cell, "scratch")
+    searched = runs.study.searches(SCRATCH)
+    unit = Unit(key.cell, "search" if searched else "scratch")
     if reason := _first_reason(runs, key, view):
         return _blocked(runs.study, unit, ("scratch",), reason)
-    _confirm(runs, unit, "scratch", {}, view)
+    if searched:
+        _tune(runs, unit, "scratch", view, draw)
+    else:
+        _confirm(runs, unit, "scratch", default_options(runs.study, key.cell), view)
     return _judge(_held(runs, unit, key, view))
 
 
@@ -74,7 +79,7 @@ def plan_cell(runs: Runs, cell: Cell, view: View, draw: Draw) -> Unit:
         return _blocked(runs.study, unit, ("default", "tuned") if searched else ("default",), reason)
     default = default_options(runs.study, cell)
     if searched and runs.study.space(cell.method):
-        _tune(runs, unit, view, draw)
+        _tune(runs, unit, "tuned", view, draw)
     elif searched:
         unit.outcome = as_text(default)
         _confirm(runs, unit, "tuned", default, view)
@@ -82,14 +87,14 @@ def plan_cell(runs: Runs, cell: Cell, view: View, draw: Draw) -> Unit:
     return _judge(_held(runs, unit, key, view))
 
 
-def _tune(runs: Runs, unit: Unit, view: View, draw: Draw) -> None:
-    """The search, and the confirmation of what it found."""
+def _tune(runs: Runs, unit: Unit, setting: str, view: View, draw: Draw) -> None:
+    """The search, and the confirmation of what it found under the name `setting`."""
     found = search_cell(runs, unit, view, draw)
     if found.best is not None:
-        _confirm(runs, unit, "tuned", found.best, view)
+        _confirm(runs, unit, setting, found.best, view)
         return
     study, status = runs.study, "blocked" if found.closed else "waiting"
-    unit.rows += [Row(unit.cell, "tuned", seed, None, None, status, found.closed or "search") for seed in _seeds(study)]
+    unit.rows += [Row(unit.cell, setting, seed, None, None, status, found.closed or "search") for seed in _seeds(study)]
     if not found.closed:
         unit.unknown_runs += study.seeds
         unit.left_later += study.seeds * study.recipe(unit.cell.student).epochs

@@ -241,7 +241,7 @@ class Planner:
         if key.awaited:
             return plan_needed(self.runs, key, self.view)
         if key.kind == "scratch":
-            return plan_scratch(self.runs, key.cell.student, self.view)
+            return plan_scratch(self.runs, key.cell.student, self.view, partial(self._draw, key))
         return plan_cell(self.runs, key.cell, self.view, partial(self._draw, key))
 
     def _settings(self, cell: Cell) -> list[Mapping[str, Any]]:

@@ -20,8 +20,8 @@ from optuna.trial import BaseTrial, TrialState, create_trial
 from scipy.special import ndtr, ndtri
 from scipy.stats import qmc
 
-from pat.methods import method_options
 from sweeps.configs import default_options
+from sweeps.settings import complete_setting
 from sweeps.spaces import Log, Space, at, distribution, four_digits, inside, place
 from sweeps.study import Cell, Study
 
@@ -144,7 +144,7 @@ def suggest(space: Space, trial: BaseTrial) -> dict[str, Any]:
 
 def complete(study: Study, cell: Cell, drawn: Mapping[str, Any]) -> dict[str, Any]:
     """A complete setting: what was drawn, what the study has fixed of the method, and the cell's default."""
-    return method_options(cell.method, {**default_options(study, cell), **study.fixed(cell.method), **drawn})
+    return complete_setting(cell.method, {**default_options(study, cell), **study.fixed(cell.method), **drawn})
 
 
 def lies_in_space(study: Study, cell: Cell, options: Mapping[str, Any]) -> bool:

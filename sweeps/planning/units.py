@@ -32,7 +32,8 @@ class Key(NamedTuple):
     @classmethod
     def of(cls, phase: str, cell: Cell) -> Key:
         """The unit to which a run of a phase of the ledger belongs."""
-        return cls("cell" if phase in ("search", "confirm") else phase, cell)
+        own = "scratch" if cell.method == SCRATCH else "cell"
+        return cls(own if phase in ("search", "confirm") else phase, cell)
 
     def __str__(self) -> str:
         models = " -> ".join(filter(None, self.cell[:2]))
@@ -72,10 +73,12 @@ def trained_teachers(study: Study) -> list[str]:
 
 
 class Run(NamedTuple):
-    """A run and its address, which takes much longer to compute than to look up."""
+    """A run and its address, which takes much longer to compute than to look up. `setting`: that of its cell, as the
+    ledger writes it; empty for a run that others wait for."""
 
     run_id: str
     config: RunConfig
+    setting: str = ""
 
 
 class Runs:
@@ -84,7 +87,7 @@ class Runs:
     def __init__(self, study: Study, unsynced: frozenset[str] = frozenset()) -> None:
         self.study, self._unsynced = study, unsynced
         self._made: dict[tuple[Cell, str, int], Run] = {}
-        self._pretrainings: dict[str, tuple[Cell, Mapping[str, Any]]] = {}
+        self._pretrainings: dict[str, Cell] = {}
         self._needed: dict[Key, list[Key]] = {}
 
     def teacher(self, name: str) -> Run | None:
@@ -113,12 +116,8 @@ class Runs:
             count = self._workers(cell.method, cell.student)
             config = pretrain_run(self.study, cell, options, self._weights(cell.teacher), count)
             self._made[key] = Run(config.run_id, config)
-            self._pretrainings[config.run_id] = cell, options
+            self._pretrainings[config.run_id] = cell
         return self._made[key]
-
-    def pretrained_at(self, config: RunConfig) -> Mapping[str, Any]:
-        """The setting of the pre-training with whose student a run begins."""
-        return self._pretrainings[config.initial.removeprefix(RUN)][1]
 
     def preceded(self, cell: Cell, options: Mapping[str, Any], view: View) -> RunState:
         """How far the pre-training is that the runs of a setting wait for; finished where there is none."""
@@ -145,7 +144,7 @@ class Runs:
         if not weights.startswith(RUN):
             return None
         if (run_id := weights.removeprefix(RUN)) in self._pretrainings:
-            return Key("pretrain", self._pretrainings[run_id][0])
+            return Key("pretrain", self._pretrainings[run_id])
         awaited = (key for key in keys(self.study) if key.awaited)
         return next((key for key in awaited if weights == f"{RUN}{self.awaited(key).run_id}"), None)
 
@@ -156,7 +155,7 @@ class Runs:
             count = self._workers(cell.method, cell.student)
             before = f"{RUN}{self.pretraining(cell, options).run_id}" if self.study.pretrains(cell.method) else ""
             config = student_run(self.study, cell, options, seed, self._weights(cell.teacher), count, before)
-            self._made[key] = Run(config.run_id, config)
+            self._made[key] = Run(config.run_id, config, key[1])
         return self._made[key]
 
     def _weights(self, teacher: str) -> str:

@@ -22,7 +22,9 @@ from pat.options import teacherless
 from pat.tasks import create_task
 from pat.train import train
 from tests import tiny
+from tests.golden import generation
 from tests.golden.dense import CLASSES, dense_configurations
+from tests.golden.generation import generation_configurations
 
 FILE = Path(__file__).parent / "runs.json"
 STUDENTS = {"cnn": tiny.BATCHNORM, "vit": tiny.VIT, "mlp": tiny.MLP}
@@ -84,6 +86,7 @@ def configurations() -> Iterator[tuple[str, RunConfig]]:
     for name, (method, family, options) in VARIANTS.items():
         yield f"{name} {family} fp32", _config(method, family, options, "fp32")
     yield from dense_configurations()
+    yield from generation_configurations()
 
 
 def _config(method: str, family: str, options: Mapping[str, Any], precision: str) -> RunConfig:
@@ -95,7 +98,7 @@ def _config(method: str, family: str, options: Mapping[str, Any], precision: str
 def write_teachers(folder: Path) -> dict[str, Path]:
     """Teachers that nobody trained, so that they are the same on every CPU; their logits have a deviation of 3."""
     files = {}
-    for name in set(TEACHERS.values()):
+    for name in {*TEACHERS.values(), generation.TEACHER}:
         model, generator = create_student(name, 10, 32, seed=7).eval(), torch.Generator().manual_seed(7)
         head = model.get_classifier()  # type: ignore[operator]
         with torch.no_grad():

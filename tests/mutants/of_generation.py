@@ -42,10 +42,7 @@ MUTANTS = [
     *of(
         "pat/methods/hgkd.py",
         ("len(sizes) - 1 - sizes[::-1].index(needed)", "sizes.index(needed)"),
-        (
-            "normalised_tokens(self.teacher_taps(self.for_teacher(images))",
-            "normalised_tokens(self.teacher_taps(images)",
-        ),
+        ("self.ask(self.for_teacher(images),", "self.ask(images,"),
     ),
     *of(
         "sweeps/costs/flops.py",
@@ -76,7 +73,7 @@ MUTANTS = [
     ),
     *of(
         "sweeps/engine/driver.py",
-        ("self.planner.runs.pretrained_at(segment.config)", "segment.config.method.options"),
+        ('"options": segment.run.setting, **(taught', '"options": "{}", **(taught'),
     ),
     *of(
         "sweeps/engine/records.py",

@@ -25,8 +25,8 @@ MUTANTS = [
         ("self.method.unused_parameters or has_unused", "has_unused"),
     ),
     *of(
-        "pat/train.py",
-        ("start=epoch * steps + first)", "start=epoch * steps)"),
+        "pat/steps.py",
+        ("batch.seconds, epoch * steps + done", "batch.seconds, epoch * steps + done - first"),
         ("training.method.begin_epoch(epoch)", "training.method.begin_epoch(0)"),
         ("training.schedule.step(epoch)", "training.schedule.step(epoch + 1)"),
         ("if config.recipe.clip_grad:", "if config.recipe.clip_grad > 1:"),
@@ -37,6 +37,9 @@ MUTANTS = [
             "torch.manual_seed(int(hash64(config.seed, _STEP, step)))",
             "torch.manual_seed(int(hash64(config.seed, _STEP)))",
         ),
+    ),
+    *of(
+        "pat/train.py",
         ("if chosen_epoch(training.history, rule, weights) is row:", "if True:"),
         ("training.task.for_teacher.score(teacher,", "training.task.score(teacher,"),
     ),

@@ -131,7 +131,7 @@ MUTANTS = [
         "pat/methods/pat.py",
         ("images = self.for_teacher(images, seen.sizes)", "images = self.for_teacher(images)"),
         ("shown = [plain.valid[i] for i in self.compared_stages] if plain.valid else ()", "shown = ()"),
-        ("kd=(self.kd_weight, seen.over_all(kd)),", "kd=(self.kd_weight, kd),"),
+        ("return seen.over_all(kd_loss(", "return (kd_loss("),
         ("seen.over_all(regularisation)", "regularisation"),
         (
             "resize((aligned[i] - prompted.maps[i]).detach().float(), last.shape[-2:])",

@@ -17,7 +17,7 @@ from pat.io import LocalIO
 from pat.methods import create_method
 from pat.methods.fitnet import FitNet
 from pat.models import create_model
-from pat.train import train_step
+from pat.steps import train_step
 from pat.training import Training
 from tests import tiny
 from tests.pat.test_methods import TASK

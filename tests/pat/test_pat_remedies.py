@@ -16,7 +16,7 @@ from pat.methods import create_method, method_options
 from pat.methods.dist import DIST
 from pat.models import create_model
 from pat.moments import moments
-from pat.train import train_step
+from pat.steps import train_step
 from pat.training import Training
 from tests import tiny
 from tests.pat.test_pat import batch, build

@@ -22,8 +22,9 @@ from pat.data import Dataset, Split, load
 from pat.evaluate import results
 from pat.io import CHECKPOINT, STUDENT, LocalIO
 from pat.models import create_student, normalisation, sha256
+from pat.steps import train_step
 from pat.tasks import Score
-from pat.train import Outcome, train, train_step
+from pat.train import Outcome, train
 from pat.training import Training
 from pat.views import epoch_batches, train_views
 from tests import tiny

@@ -20,8 +20,8 @@ from pat.config import ConfigError, Data, Method, Recipe, RunConfig, Task, Teach
 from pat.data import Split, load
 from pat.io import CHECKPOINT, LocalIO
 from pat.methods import create_method
+from pat.steps import train_step
 from pat.tasks import create_task
-from pat.train import train_step
 from pat.training import Training
 from sweeps.configs import default_options, student_run
 from sweeps.costs.flops import Work, _convolution_backward, _counted, count

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from small import CNN_TEACHER, MLP_STUDENT, simulate, small_study
 
 import sweeps.study
-from analysis.merge import merge
+from analysis.merge import merge, merged_text
 from analysis.schema import LedgerError
 from sweeps.configs import default_options
 from sweeps.engine.alone import run_here
@@ -156,6 +156,25 @@ def test_waves_are_merged(replayed: None, tmp_path: Path) -> None:
     merge(parts, into)
     assert read_waves(into) == {**read_waves(parts[0]), **read_waves(parts[1])} != {}
     assert driver_of(tmp_path / "merged", TWO_WAVES).kind() is None
+
+
+def test_a_merge_names_the_waves_that_were_drawn_differently(finished: Path, tmp_path: Path) -> None:
+    """Those of the first stay, and no matrix is written until the study has gone on."""
+    other = tmp_path / "other" / TWO_WAVES.name
+    shutil.copytree(finished, other)
+    wave = other / FOLDER / f"{'--'.join(CELL)}--1.json"
+    record = json.loads(wave.read_text())
+    record["settings"][0]["weight"] *= 1.01
+    wave.write_text(json.dumps(record))
+    merged = merge([finished, other], into := tmp_path / "merged" / TWO_WAVES.name)
+    assert merged.redrawn == {str(finished): [], str(other): [wave.name]} and not merged.matrix
+    assert read_waves(into) == read_waves(finished)
+    text = merged_text(merged, into)
+    assert f"has drawn other settings than {into}, whose settings stay, in {wave.name}" in text
+    assert "start the study once more, which writes its matrix" in text
+    wave.write_text("{")
+    with pytest.raises(LedgerError, match=f"{wave.name}: cannot be read as a wave"):
+        merge([finished, other], tmp_path / "again" / TWO_WAVES.name)
 
 
 ODD: Mapping[str, Mapping[str, Any]] = {

@@ -88,7 +88,7 @@ def test_equal_studies_give_equal_bytes(plot: str, study: Callable[[str], Frames
 
 def test_the_registry() -> None:
     names = list_plots()
-    assert set(GAINS) < set(names) and "published_scatter" in names and names[0] == "gain_heatmap"
+    assert set(GAINS) < set(names) and "published_scatter" in names and names[0] == "atlas"
     with pytest.raises(ValueError, match="two plots are named 'gain_heatmap'"):
         register_plot("gain_heatmap", 1, QUESTIONS[0])(lambda frames: [])
     with pytest.raises(KeyError):

@@ -11,8 +11,11 @@ import pytest
 from analysis.frames import load
 from analysis.ledger import read_run, write_run
 from analysis.plots import NothingToShow, compose_plot
+from analysis.predictors import FILE, as_text
+from analysis.storage import write_file
 
 Make = Callable[..., Any]
+STUDENTS = ("resnet_nano", "vit_nano", "mixer_nano")
 SCORES = {"resnet_tiny": 90.0, "vit_mini": 92.0, "mixer_mini": 96.0}
 
 
@@ -45,3 +48,21 @@ def test_one_teacher_leaves_no_choice(tmp_path: Path, make_square: Make) -> None
     assert frames.table("predictors").empty
     with pytest.raises(NothingToShow, match="several teachers"):
         compose_plot("predictors", frames)
+
+
+def test_what_was_measured_of_teachers_is_read(tmp_path: Path, make_square: Make) -> None:
+    """A study in which teachers that are less sure give more: rho of the entropy is 1, of the logit ratio -1."""
+    folder = make_square(accuracy=accuracy, seeds=(1, 2), settings=("default",)).write(tmp_path)
+    sure = {name: {"params": 10.0, "score": 90.0, "alike": 0.1} for name in SCORES}
+    for name, score in SCORES.items():
+        sure[name] |= {"entropy": score, "logit_ratio": -score}
+    pairs = [{"teacher": t, "student": s, "flop_ratio": 2.0, "similarity": None} for t in SCORES for s in STUDENTS]
+    write_file(folder, FILE, as_text({"teachers": sure, "pairs": pairs}))
+    frames = load(folder)
+    rho = frames.table("predictors").set_index(["method", "predictor"])["rho"]
+    assert rho["pat", "entropy"] == pytest.approx(1) and rho["pat", "logit_ratio"] == pytest.approx(-1)
+    assert rho["kd", "entropy"] == pytest.approx(-1) and ("pat", "similarity") not in rho.index
+    (drawing,) = compose_plot("predictors", frames)
+    assert (
+        len([ax for ax in drawing.figure.axes if ax.get_title()]) == frames.table("predictors")["predictor"].nunique()
+    )

@@ -1,0 +1,89 @@
+"""What runs that are trained together gain over each for itself: images a second of a group over those of one run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+import torch
+from safetensors.torch import save_file
+
+from pat.config import RunConfig
+from pat.data import Dataset, Split
+from pat.io import LocalIO
+from pat.lockstep import lockstep
+from pat.models import create_model
+from pat.plain import Teachers
+from pat.steps import train_epoch
+from pat.training import Training
+from sweeps.configs import default_options, student_run
+from sweeps.presets import preset
+from sweeps.study import SCRATCH, Study
+from tests.bench.clock import interleaved, spread
+from tests.bench.compare import Tolerance
+
+METHODS, SIZES, STEPS, ROUNDS, CLASSES = (SCRATCH, "kd", "dist", "fitnet", "pat"), (1, 2, 4, 8), 2, 5, 100
+TOLERANCE = Tolerance(0.25)
+"""Recorded on two cores that had four times as much to do: single rounds lay a third apart."""
+
+
+def report() -> dict[str, float]:
+    """Prints, for each pair and method, how many times the images a second of one run a group does; gives the inverse,
+    the time of a run in a group over its time alone. Views, steps and optimiser; no scoring."""
+    torch.set_num_threads(1)
+    study = preset("cifar100-small-methods")
+    print(f"images a second of a group of k runs over those of one: CPU time, batch of the study, {STEPS} steps, 1")
+    print(f"thread, median (min - max) of {ROUNDS} interleaved rounds")
+    ratios = {}
+    with TemporaryDirectory() as folder:
+        for teacher, student in study.pairs[:: len(study.pairs) - 1]:
+            print(f"{teacher} -> {student}")
+            for method in METHODS:
+                times = interleaved(
+                    {str(k): _epoch(study, teacher, student, method, k, Path(folder)) for k in SIZES}, ROUNDS
+                )
+                alone = times.pop("1")
+                for k, each in times.items():
+                    gains = [int(k) * one / group for one, group in zip(alone, each, strict=True)]
+                    print(f"  {method:8} k = {k}   {spread(gains)}", flush=True)
+                    ratios[f"{teacher} -> {student}/{method}/k = {k}"] = 1 / median(gains)
+    return ratios
+
+
+def _epoch(study: Study, teacher: str, student: str, method: str, members: int, folder: Path) -> Callable[[], object]:
+    """An epoch of a few steps of so many runs, on made-up images."""
+    cell = study.cell("" if method == SCRATCH else teacher, student, method)
+    config = student_run(
+        study, cell, {} if method == SCRATCH else default_options(study, cell), seed=1, weights="run:bench"
+    )
+    config = replace(config, recipe=replace(config.recipe, warmup_epochs=0))
+    count = STEPS * config.recipe.batch_size
+    images = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    split = Split(images, torch.arange(count) % CLASSES)
+    dataset = Dataset(split, split, split, CLASSES)
+    teachers = Teachers(shared=members > 1)
+    file = None if method == SCRATCH else _weights(teacher, folder)
+    runs = [_training(config, folder, dataset, file, teachers) for _ in range(members)]
+
+    def run() -> None:
+        walks = {number: train_epoch(training, config, dataset) for number, training in enumerate(runs)}
+        for _, end in lockstep(walks, teachers.forget):
+            if isinstance(end, Exception):
+                raise end
+
+    return run
+
+
+def _training(config: RunConfig, folder: Path, dataset: Dataset, file: Path | None, teachers: Teachers) -> Training:
+    io = LocalIO(folder / "run", device=torch.device("cpu"))
+    return Training(config, io, dataset, file, None, teachers=teachers)
+
+
+def _weights(teacher: str, folder: Path) -> Path:
+    torch.manual_seed(0)
+    state = create_model(teacher, CLASSES, 32).state_dict()
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, folder / teacher)
+    return folder / teacher
