@@ -13,7 +13,7 @@ from pat.options import teacherless
 from pat.resolve import check_model, resolve
 from pat.starting import RUN
 from pat.tasks import check_data, create_task
-from sweeps.cell import CLASSIFICATION, SCRATCH
+from sweeps.cell import CLASSIFICATION, SCRATCH, SEARCH_SEED
 from sweeps.pretraining import LONGER
 from sweeps.settings import RECIPE, check_recipe_space
 from sweeps.spaces import Log, Space
@@ -21,6 +21,8 @@ from sweeps.teacher_file import TIMM
 
 if TYPE_CHECKING:
     from sweeps.study import Study
+
+MOST_SEEDS = 10_000
 
 
 def check_names(study: Study) -> None:
@@ -132,9 +134,13 @@ def _check_initial(study: Study, key: str, weights: str) -> None:
 
 
 def check_numbers(study: Study) -> None:
-    for field, most in (("seeds", 10_000), ("threads", 1024)):
-        if not 0 < (value := getattr(study, field)) <= most:
-            raise ConfigError(f"{field} = {value}: a positive number, at most {most}")
+    if not 0 < study.threads <= 1024:
+        raise ConfigError(f"threads = {study.threads}: a positive number, at most 1024")
+    if isinstance(study.seeds, int) and not 0 < study.seeds <= MOST_SEEDS:
+        raise ConfigError(f"seeds = {study.seeds}: a positive number, at most {MOST_SEEDS}, or a list of seeds")
+    listed = study.seeds if isinstance(study.seeds, tuple) else (1,)
+    if not listed or len(set(listed)) < len(listed) or min(listed) <= SEARCH_SEED:
+        raise ConfigError(f"seeds = {study.seeds!r}: at least one, positive, none twice; {SEARCH_SEED} is the search's")
     for method in {} if isinstance(study.workers, int) else study.workers:
         method_options(method)
     if study.anchors and study.search.wave < 2:

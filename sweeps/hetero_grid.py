@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "66b01fb2ab95"
+CODE = "f179fdf6106d"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -19,6 +19,7 @@ from analysis.schema import LedgerError
 from pat.config import ConfigError, DataError, StorageError
 from pat.io import PREVIOUS, Files, LocalIO
 from pat.memory import Measures, OutOfMemory
+from pat.plugins import load_plugins
 from pat.surroundings import SurroundingsError, of_surroundings
 from pat.train import Outcome, train
 from sweeps.engine.health import here
@@ -45,6 +46,7 @@ def execute(job: Job, make_io: MakeIO = LocalIO, record_errors: bool = True) -> 
     Raises one of STOPS_STUDY for what concerns every run, SurroundingsError for what does not concern this one, and
     Superseded where another process has taken it.
     """
+    load_plugins()
     started, folder = datetime.now(UTC), run_folder(job.folder, job.run.run_id)
     storage.refresh(folder)
     ended = ledger.read_run(job.folder, job.run.run_id)
