@@ -184,9 +184,9 @@ class Recipe(Part):
                 value = getattr(self, name)
                 _check(ok(value), f"recipe.{name}", value, allowed)
         _check(self.warmup_epochs < self.epochs, "recipe.warmup_epochs", self.warmup_epochs, f"below {self.epochs}")
-        for name, high in (("crop_scale", 1.0), ("crop_ratio", _LARGE), ("scale", _LARGE)):
+        for name, high, allowed in (("crop_scale", 1.0, " <= 1"), ("crop_ratio", _LARGE, ""), ("scale", _LARGE, "")):
             low, top = value = getattr(self, name)
-            _check(0 < low <= top <= high, f"recipe.{name}", value, f"0 < low <= high <= {high:g}")
+            _check(0 < low <= top <= high, f"recipe.{name}", value, f"0 < low <= high{allowed}")
         rising = all(a < b for a, b in zip((0, *self.milestones), self.milestones, strict=False))
         _check(rising, "recipe.milestones", self.milestones, "positive numbers, each larger than the one before")
         once = not (self.warmup_steps and self.warmup_epochs)

@@ -86,21 +86,24 @@ def complete_options(kind: str, name: str, given: Mapping[str, Any]) -> dict[str
         if key not in defaults:
             raise unknown("option", key, defaults, of=f" of {kind} {name!r}")
     filled = {key: plain(given.get(key, default)) for key, default in defaults.items()}
-    return {key: _checked(f"{kind} {name!r}: {key}", key, value, known.hints) for key, value in filled.items()}
+    kept = {key: typed(f"{kind} {name!r}: {key}", value, known.hints.get(key, Any)) for key, value in filled.items()}
+    if kind == "method":  # a task says itself of what size its options are
+        for key, value in kept.items():
+            _check_size(f"{kind} {name!r}: {key}", key, value)
+    return kept
 
 
 _LARGEST = 1e6
 _POSITIVE = frozenset(
-    "temperature confidence_temperature epsilon dim head_dim region_dim width hidden heads regions areas negatives "
-    "expansion anchors proposals cell stride".split()
+    "temperature confidence_temperature epsilon dim head_dim region_dim width heads regions areas negatives "
+    "expansion".split()
 )
 _SHARES = frozenset({"momentum", "ratio"})
 """Options, whosever they are, that are positive, and those in [0, 1). No other number is negative."""
 
 
-def _checked(what: str, key: str, value: Any, hints: Mapping[str, Any]) -> Any:
-    """The value as it is kept. Raises ConfigError for one that no method could mean."""
-    value = typed(what, value, hints.get(key, Any))
+def _check_size(what: str, key: str, value: Any) -> None:
+    """Raises ConfigError for a number that no method could mean."""
     for number in value if isinstance(value, tuple) else (value,):
         if isinstance(number, bool) or not isinstance(number, int | float):
             continue
@@ -112,7 +115,6 @@ def _checked(what: str, key: str, value: Any, hints: Mapping[str, Any]) -> Any:
             ok, allowed = 0 <= number <= _LARGEST, f"not negative, at most {_LARGEST:g}"
         if not ok:
             raise ConfigError(f"{what} = {value!r}: {allowed}")
-    return value
 
 
 def signature_defaults(build: Callable[..., Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ DIGITS, CIFAR100 = "digits", "cifar100"
 
 PRESETS: dict[str, Callable[[], Study]] = {
     DIGITS: classification.digits,
+    "demo": classification.demo,
     "cifar100-small": classification.cifar100_small,
     "cifar100-small-methods": classification.cifar100_small_methods,
     "cifar100-small-gpu": classification.cifar100_small_gpu,
@@ -31,7 +32,7 @@ PRESETS: dict[str, Callable[[], Study]] = {
     "hgkd-imagenet-voc": pretraining.voc,
     "hgkd-small": pretraining.small,
 }
-ON_CPU = (DIGITS, "cifar100-small", "cifar100-small-methods", "coco-tiny", "camvid-small", "hgkd-small")
+ON_CPU = (DIGITS, "demo", "cifar100-small", "cifar100-small-methods", "coco-tiny", "camvid-small", "hgkd-small")
 """Studies that a machine without a GPU can finish."""
 GPU_PRESETS = tuple(name for name in PRESETS if name not in ON_CPU)
 """Studies that a machine without a GPU does not start."""
