@@ -5,21 +5,25 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
-
-import timm
-import torch
+from typing import TYPE_CHECKING, NoReturn
 
 from pat.config import ConfigError
-from pat.models import create_model
-from pat.resolve import resolve
-from pat.taps import Stage, StageTaps
+
+if TYPE_CHECKING:
+    from pat.taps import Stage
 
 HEAD = ("stage", "module", "stride", "channels", "size", "prefix tokens", "prompt before", "its input")
 
 
 def taps(name: str, image_size: int | None) -> str:
     """The table of the stages of `name`, built without weights or memory for them. Raises ConfigError."""
+    import timm
+    import torch
+
+    from pat.models import create_model
+    from pat.resolve import resolve
+    from pat.taps import StageTaps
+
     found = resolve(name)
     name = found.tag or found.name
     if image_size is not None and image_size <= 0:

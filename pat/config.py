@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Self
 
 from pat.canonical import Part, later
@@ -176,6 +176,17 @@ class Recipe(Part):
     scale: tuple[float, float] = later((1.0, 1.0))
     milestones: tuple[int, ...] = later(())
     warmup_steps: int = later(0)
+
+    _LEARNING: ClassVar = (
+        "epochs", "lr", "optimizer", "momentum", "weight_decay", "schedule", "schedule_per_epoch", "min_lr",
+        "warmup_epochs", "warmup_lr", "decay_epochs", "decay_rate", "clip_grad", "ema_decay", "ema_warmup",
+        "precision", "milestones", "warmup_steps",
+    )  # fmt: skip
+
+    @property
+    def shown(self) -> tuple[Any, ...]:
+        """Of two recipes that show the same images in the same views the same, whatever is made of them."""
+        return tuple(getattr(self, field.name) for field in fields(self) if field.name not in self._LEARNING)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -18,10 +18,11 @@ from safetensors.torch import save
 from torch import Tensor
 
 from pat.config import StorageError
+from pat.kept import CHECKPOINT as CHECKPOINT
+from pat.kept import PREVIOUS as PREVIOUS
+from pat.kept import STUDENT as STUDENT
+from pat.kept import UNREADABLE as UNREADABLE
 
-CHECKPOINT, STUDENT = "checkpoint.pt", "student.safetensors"
-PREVIOUS, UNREADABLE = "_previous.pt", "_unreadable"
-"""The checkpoint before the last one, and how the names of those begin that could not be read."""
 T = TypeVar("T")
 
 

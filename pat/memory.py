@@ -62,6 +62,10 @@ class OutOfMemory(ConfigError):
         self.measures = measures
 
 
+class Crowded(OutOfMemory):
+    """The same where a run was trained beside others: it may fit alone, with the measures that it had."""
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an allocator refused, on a GPU or on the CPU, torch's own or that of a library."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):

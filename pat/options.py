@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any, get_type_hints
 
 from pat.errors import ConfigError, check_choice, unknown
@@ -65,6 +66,8 @@ def declare(
 
 def declared(kind: str, name: str) -> Declared:
     """Raises ConfigError, with the nearest names, for a method or task that does not exist."""
+    if name not in _declared[kind]:
+        import_module(f"pat.{kind}s")  # which declares those that come with this package
     if name not in _declared[kind]:
         raise unknown(kind, name, _declared[kind])
     return _declared[kind][name]

@@ -100,7 +100,7 @@ class Teachers:
         """`shared`: whether there are several runs; one has nothing to share its passes with."""
         self._shared = shared
         self._known: dict[Hashable, Any] = {}
-        self._passes: dict[nn.Module, SharedPass] = {}
+        self._passes: dict[tuple[nn.Module, str], SharedPass] = {}
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
         """What `make` makes, the first time that it is asked for by this key."""
@@ -109,9 +109,9 @@ class Teachers:
         found: T = self._known[key]
         return found
 
-    def passes(self, teacher: nn.Module) -> SharedPass | None:
-        """Those that runs of this teacher share."""
-        return self._passes.setdefault(teacher, SharedPass()) if self._shared else None
+    def passes(self, teacher: nn.Module, precision: str) -> SharedPass | None:
+        """Those that runs of this teacher and precision share."""
+        return self._passes.setdefault((teacher, precision), SharedPass()) if self._shared else None
 
     def forget(self) -> None:
         """Let go of what was asked of the last batch."""

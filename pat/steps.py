@@ -31,7 +31,7 @@ def train_epoch(training: Training, config: RunConfig, dataset: Dataset) -> Walk
     training.step_module.train()
     training.method.begin_epoch(epoch)
     first, steps = len(training.losses), training.steps_per_epoch
-    name = config.task, recipe, config.seed, normalisation(training.student)
+    name = config.task, recipe.shown, config.seed, normalisation(training.student)
 
     def views() -> Iterator[Views]:
         batches = training.task.batches(dataset.train, recipe.batch_size, config.seed, epoch)

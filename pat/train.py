@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,16 @@ from pat.data import Dataset, load
 from pat.evaluate import WEIGHTS, chosen_epoch, results
 from pat.io import IO
 from pat.lockstep import Walk, lockstep
-from pat.memory import NO_MEASURES, Measures, OutOfMemory, is_out_of_memory, next_measures, release, workers_that_fit
+from pat.memory import (
+    NO_MEASURES,
+    Crowded,
+    Measures,
+    OutOfMemory,
+    is_out_of_memory,
+    next_measures,
+    release,
+    workers_that_fit,
+)
 from pat.plain import Teachers
 from pat.steps import train_epoch, trial_step
 from pat.tasks import NO_SCORE
@@ -112,59 +121,72 @@ def train_together(
     several have is asked once. Gives the number of each as it ends, with what `train` gives or raises for it.
 
     On the CPU each becomes bit for bit what it becomes alone. One that does not fit beside the others leaves with
-    OutOfMemory and the measures that it had. Raises ConfigError for runs that cannot be together, and for the data set.
+    Crowded.
     """
-    one = members[0]
-    for other in members[1:]:
-        if _place(other) != _place(one) or other.io.world_size > 1:
+    company = Company(data_root, shared=len(members) > 1)
+    with threads(members[0].config.threads):
+        walks = {number: company.walk(member) for number, member in enumerate(members)}
+        yield from lockstep(walks, company.teachers.forget)
+
+
+class Company:
+    """What runs have in common that are trained together: the images, and with `shared` their teachers' passes."""
+
+    def __init__(self, data_root: Path, shared: bool) -> None:
+        self.teachers = Teachers(shared)
+        self._data_root = data_root
+        self._first: Member | None = None
+        self._present = 0
+
+    def walk(self, member: Member) -> Walk[Outcome]:
+        """A run on its way. Raises what `train` does, and Crowded where it has no room beside the others."""
+        dataset = self._dataset(member)
+        self._present += 1
+        config, io, measures, training = member.config, member.io, member.measures, None
+        try:
+            training = member.training(dataset, self.teachers)
+            return (yield from _train(training, config, dataset, member.until or config.recipe.epochs))
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            problem = _line(error)
+        finally:
+            self._present -= 1
+        # Outside of the handler, whose traceback would hold every activation.
+        share = config.recipe.batch_size // io.world_size
+        if self._present:
+            del training
+            release()
+            raise Crowded(f"{problem}; there were {self._present} other run(s) beside it", measures)
+        following = next_measures(measures, training.method, share) if training is not None else None
+        del training
+        release()
+        if following is not None:
+            raise OutOfMemory(problem, following)
+
+        fits = "more workers are needed"
+        if io.world_size == 1:  # a worker among others cannot try anything: its peers wait for it
+
+            def attempt(images: int) -> None:
+                trial_step(member.training(dataset, self.teachers), config, images)
+
+            enough = workers_that_fit(attempt, share // measures.accumulation)
+            fits = f"a share of {enough} workers would fit" if enough else "not even one image fits"
+        batch = f"batch of {config.recipe.batch_size} on {io.world_size} worker(s)"
+        raise OutOfMemory(f"{batch}: {problem}; {fits}", None)
+
+    def _dataset(self, member: Member) -> Dataset:
+        first = self._first = self._first or member
+        if _place(member) != _place(first) or (member is not first and member.io.world_size > 1):
             together = "one data set, one device, one number of threads and one worker"
             raise ConfigError(
-                f"runs {one.config.run_id} and {other.config.run_id} cannot be trained together: {together}"
+                f"runs {first.config.run_id} and {member.config.run_id} cannot be trained together: {together}"
             )
-    with _threads(one.config.threads):
-        dataset = load(one.config.data, data_root).to(one.io.device)
-        teachers = Teachers(shared=len(members) > 1)
-        left = set(range(len(members)))
-        walks = {number: _walk(member, dataset, teachers, left) for number, member in enumerate(members)}
-        for number, end in lockstep(walks, teachers.forget):
-            left.discard(number)
-            yield number, end
+        return load(member.config.data, self._data_root).to(member.io.device)
 
 
 def _place(member: Member) -> tuple[Any, ...]:
     return member.config.data, member.config.threads, member.io.device
-
-
-def _walk(member: Member, dataset: Dataset, teachers: Teachers, left: Collection[int]) -> Walk[Outcome]:
-    """A run on its way, beside all that are `left` of those that it began with."""
-    config, io, measures, training = member.config, member.io, member.measures, None
-    try:
-        training = member.training(dataset, teachers)
-        return (yield from _train(training, config, dataset, member.until or config.recipe.epochs))
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        problem = _line(error)
-    # Outside of the handler, whose traceback would hold every activation.
-    share = config.recipe.batch_size // io.world_size
-    alone = len(left) == 1
-    following = next_measures(measures, training.method, share) if training is not None and alone else None
-    del training
-    release()
-    if not alone:
-        raise OutOfMemory(f"{problem}; it was trained beside {len(left) - 1} other run(s)", measures)
-    if following is not None:
-        raise OutOfMemory(problem, following)
-
-    fits = "more workers are needed"
-    if io.world_size == 1:  # a worker among others cannot try anything: its peers wait for it
-
-        def attempt(images: int) -> None:
-            trial_step(member.training(dataset, teachers), config, images)
-
-        enough = workers_that_fit(attempt, share // measures.accumulation)
-        fits = f"a share of {enough} workers would fit" if enough else "not even one image fits"
-    raise OutOfMemory(f"batch of {config.recipe.batch_size} on {io.world_size} worker(s): {problem}; {fits}", None)
 
 
 def _train(training: Training, config: RunConfig, dataset: Dataset, until: int) -> Walk[Outcome]:
@@ -194,7 +216,8 @@ def _line(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def _threads(count: int) -> Iterator[None]:
+def threads(count: int) -> Iterator[None]:
+    """So many of torch's threads for the time of the block."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

@@ -73,7 +73,7 @@ class Training:
                 lambda: load_teacher(config, own, teacher_file, teacher_sha256),
             )
         built = create_method(method.name, student, teacher, self.task, config.seed, **method.options)
-        built.passes = self.teachers.passes(teacher) if teacher is not None else None
+        built.passes = self.teachers.passes(teacher, recipe.precision) if teacher is not None else None
         if shared:
             share_batchnorm(built)
         self.method = built.to(io.device).to(memory_format=torch.channels_last)  # measured faster on CPU and GPU

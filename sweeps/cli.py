@@ -70,6 +70,10 @@ def begin(asked: Study, flags: argparse.Namespace) -> int:
     on_signal(signal.SIGUSR2, lambda *_: at_most.end("signal USR2 came"))  # Tune has uses of its own for USR1
     if flags.devices is not None and flags.devices < 1:
         raise ConfigError(f"--devices {flags.devices}: a positive number")
+    if flags.together is not None and flags.together < 1:
+        raise ConfigError(f"--together {flags.together}: a positive number; 1: each run by itself")
+    if flags.log and (flags.together or 1) > 1:
+        raise ConfigError(f"--together {flags.together}: with --log each run has a process for itself")
     if flags.wait is not None and not flags.wait >= 0:
         raise ConfigError(f"--wait {flags.wait}: minutes, not negative")
     return _plan(asked, flags) if flags.plan else _run(asked, flags, at_most)
@@ -194,7 +198,8 @@ def _launch(driver: Driver, definition: Study, asked: Study, flags: argparse.Nam
     study = replace(driver.study, gpu_share=asked.gpu_share)  # what was found before may have been another kind of GPU
     devices = cluster_devices(study, folder, driver.data_root, say, probing=driver.gpus)
     agreed = flags.yes or driver.limits.any
-    agree(driver.planner, folder, driver.data_root, devices, flags.price, flags.keep, agreed, say)
+    room = agree(driver.planner, folder, driver.data_root, devices, flags.price, flags.keep, agreed, say)
+    driver.together = 1 if flags.log else flags.together or room
     driver.study = replace(study, gpu_share=devices.share if devices.gpus else None)
     write_study(folder, replace(definition, gpu_share=driver.study.gpu_share))
     if not driver.adopt():

@@ -5,20 +5,19 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pat.config import ConfigError
 from pat.plugins import announce
 from sweeps.command import Parser
-from sweeps.costs.forecast import ASK_ABOVE
-from sweeps.engine.keep import KEEP
-from sweeps.engine.limits import Limits
-from sweeps.own import load_study, with_data, with_pairs, with_settings
+from sweeps.engine.kept import KEEP
+from sweeps.engine.limits import ASK_ABOVE, Limits
 from sweeps.places import IN_PLACE, SHARED, STAGE
 from sweeps.presets import CIFAR100, GPU_PRESETS, PRESETS, preset
-from sweeps.settings import RECIPE
-from sweeps.spaces import Log, Space
-from sweeps.study import Study
+
+if TYPE_CHECKING:
+    from sweeps.spaces import Log, Space
+    from sweeps.study import Study
 
 LISTS = ("presets", "methods", "data", "models", "tasks")
 IMPORT = "import a module first, which registers methods, models or data sets; its file lies here"
@@ -49,6 +48,8 @@ def parser() -> Parser:
     flags.add_argument("--workers", type=int, help="workers that share one run (Ray Train); a study of its own name")
     add_places(flags)
     flags.add_argument("--devices", type=int, metavar="N", help="on a cluster: begin with N GPUs, and use no more")
+    together = "runs that one process may train at a time (default: as memory allows)"
+    flags.add_argument("--together", type=int, metavar="N", help=together)
     flags.add_argument("--wait", type=float, metavar="MINUTES", help="for the cluster's machines (default 20)")
     flags.add_argument("--plan", action="store_true", help="say what would be done and what it costs; train nothing")
     flags.add_argument("--list", choices=LISTS, help="say what there is, and do nothing")
@@ -108,6 +109,8 @@ def select(study: Study, flags: argparse.Namespace) -> Study:
     if flags.only is not None:
         study, changes["methods"] = _only(study, flags)
     if flags.pairs is not None:
+        from sweeps.own import with_pairs
+
         study = with_pairs(study, _pairs(study, flags.pairs))
     if flags.methods is not None:
         changes["methods"] = tuple(name.strip() for name in flags.methods.split(",") if name.strip())
@@ -116,6 +119,8 @@ def select(study: Study, flags: argparse.Namespace) -> Study:
     if flags.trials is not None:
         changes["search"] = replace(study.search, trials=flags.trials)
     if flags.search_recipe is not None:
+        from sweeps.settings import RECIPE
+
         recipe = _recipe(flags.search_recipe)
         changes |= {"spaces": {**study.spaces, RECIPE: recipe}, "name": f"{study.name}-{'-'.join(recipe)}"}
     if flags.workers is not None and flags.workers != study.workers:
@@ -125,6 +130,8 @@ def select(study: Study, flags: argparse.Namespace) -> Study:
 
 def asked(flags: argparse.Namespace) -> tuple[Study, Path | None]:
     """The study that the flags ask for, and the folder of its data where they name one."""
+    from sweeps.own import load_study, with_data, with_settings
+
     for name in flags.imports:
         announce(name, str(Path.cwd()))
     if flags.study and flags.preset:
@@ -144,6 +151,8 @@ def _only(study: Study, flags: argparse.Namespace) -> tuple[Study, tuple[str, ..
     parts = flags.only.split(":")
     if len(parts) != 3 or flags.pairs is not None or flags.methods is not None:
         raise ConfigError(f"--only {flags.only!r}: teacher:student:method, without --pairs and --methods")
+    from sweeps.own import with_pairs
+
     teacher, student, method = parts
     return with_pairs(study, [(teacher, student)]), (method,)
 
@@ -158,6 +167,8 @@ def _seeds(text: str) -> int | tuple[int, ...]:
 
 def _recipe(text: str) -> Space:
     """The space of the recipe out of `lr=0.3:3,weight_decay=0.1:10`."""
+    from sweeps.spaces import Log
+
     found: dict[str, Log] = {}
     for part in text.split(","):
         field, _, ends = part.strip().partition("=")

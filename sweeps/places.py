@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pat.config import ConfigError, Data
-from sweeps.engine.staging import stage
 from sweeps.started import in_job
 
 SHARED = Path("/mnt/pat")
@@ -24,6 +23,8 @@ class DataPlace:
     def bring(self, data: Data) -> None:
         """Copy the set to this machine if that is to be done. Raises DataError."""
         if self.source:
+            from sweeps.engine.staging import stage
+
             stage(data, self.source, self.root)
 
     def unstaged(self) -> Path:

@@ -5,20 +5,20 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
 from pat.config import ConfigError
 from sweeps.costs.expect import configs, expect
-from sweeps.costs.forecast import forecast, gpu_share, needs_confirmation
+from sweeps.costs.forecast import CONTEXT_BYTES, forecast, gpu_share, needs_confirmation, together
 from sweeps.costs.plan_text import device_word, sources, summary
 from sweeps.costs.predicted import remember
 from sweeps.costs.probe_file import read_probes
 from sweeps.costs.probing import Kind, kind_here, probe_here, probe_on_ray
 from sweeps.engine.endings import Unasked
-from sweeps.engine.keep import Keep
+from sweeps.engine.kept import Keep
 from sweeps.looking.words import number
 from sweeps.planning.planner import Planner
 from sweeps.study import Study
@@ -29,12 +29,13 @@ Say = Callable[[str], None]
 @dataclass(frozen=True)
 class Devices:
     """What a study runs on. `device`: its kind by name, empty if none is there; `slots`: runs of one worker at a
-    time, each on `share` of a device."""
+    time, each on `share` of a device. `memory`: bytes that a slot's process may fill, 0 if unknown."""
 
     device: str
     gpus: bool
     slots: int
     share: float
+    memory: int = field(default=0, compare=False)
 
 
 def local_devices(study: Study, folder: Path, data_root: Path, say: Say) -> Devices:
@@ -67,7 +68,10 @@ def _devices(study: Study, folder: Path, kinds: Sequence[Kind], machines: list[t
         ]
         share = max(shares, default=1.0)
     count = slots([Node(*machine) for machine in machines], study.threads, share)
-    return Devices(kinds[0].name if kinds else "", gpus, count, share)
+    memory = int(min(kind.memory for kind in kinds) * share) - CONTEXT_BYTES if gpus and kinds else 0
+    if not gpus:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * study.threads // (os.cpu_count() or 1)
+    return Devices(kinds[0].name if kinds else "", gpus, count, share, max(0, memory))
 
 
 def agree(
@@ -79,10 +83,11 @@ def agree(
     keep: Keep,
     yes: bool,
     say: Say,
-) -> None:
+) -> int:
     """Say what is left to be spent, ask above 10 device-hours unless `yes`, and keep the forecast.
 
-    The planner gets the expected times. Raises ConfigError for a no, Unasked where nobody can be asked.
+    The planner gets the expected times. Returns how many runs a process has room for (`forecast.together`). Raises
+    ConfigError for a no, Unasked where nobody can be asked.
     """
     expected = expect(planner.scope, folder, devices.device, devices.gpus, devices.share, data_root)
     planner.speeds = expected.speeds
@@ -95,6 +100,7 @@ def agree(
     if needs_confirmation(hours) and not yes:
         _ask(hours)
     remember(folder, planner, found)
+    return together(expected, devices.memory)
 
 
 def _ask(hours: float) -> None:

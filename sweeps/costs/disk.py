@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import isclose
 
 from sweeps.costs.expect import Size
-from sweeps.engine.keep import KEEP, Keep, outlives
+from sweeps.engine.kept import KEEP, Keep, outlives
 from sweeps.planning.planner import Planner
 from sweeps.planning.units import Key
 

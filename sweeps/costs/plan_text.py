@@ -8,8 +8,8 @@ from pathlib import Path
 from analysis.live import read_driver
 from sweeps.costs.disk import Disk
 from sweeps.costs.expect import Expected, expect
-from sweeps.costs.forecast import Forecast, forecast
-from sweeps.engine.keep import KEEP, Keep
+from sweeps.costs.forecast import Forecast, forecast, together
+from sweeps.engine.kept import KEEP, Keep
 from sweeps.engine.siblings import Found, adoptable
 from sweeps.looking.words import number, size, span
 from sweeps.planning.planner import Planner, rungs_of
@@ -33,6 +33,7 @@ def plan_text(
     gpus: bool = False,
     slots: int = 0,
     share: float = 1.0,
+    memory: int = 0,
     price: float | None = None,
     keep: Keep = "all",
     data_root: Path = Path("data"),
@@ -40,8 +41,8 @@ def plan_text(
     """The plan of the part `asked` of `study`, given what its folder holds: runs, times, probes. Changes nothing.
 
     `device`: the kind of device whose times are wanted (`probe.device_name`; empty: none is there). `gpus`: whether
-    it is, or would be, a GPU. `slots`: runs of one worker at a time (0: unknown), each on `share` of a device. `price`:
-    money for a device-hour.
+    it is, or would be, a GPU. `slots`: runs of one worker at a time (0: unknown), each on `share` of a device, with
+    `memory` bytes (0: unknown). `price`: money for a device-hour.
     """
     view, waves = read_view(folder, rungs_of(study)), read_waves(folder)
     planner = Planner(study, view, unsynced_models(study, gpus), asked, waves=waves)
@@ -58,6 +59,7 @@ def plan_text(
         _adopted(adopted),
         _costs(planner, expected, share),
         [sources(found, expected)],
+        _together(together(expected, memory)),
         _clock(found, word),
         _disk(found.disk, keep),
         _unfit(found),
@@ -196,6 +198,14 @@ def sources(found: Forecast, expected: Expected) -> str:
     }
     texts = [f"{found.sources[kind]} of {total} from {text}" for kind, text in kinds.items() if found.sources.get(kind)]
     return f"times of the kinds of runs: {'; '.join(texts)}"
+
+
+def _together(most: int) -> list[str]:
+    """That runs share a process, which no time above counts on."""
+    if most == 1:
+        return []
+    shared = "views of one seed and passes of one teacher are then made once, which these times do not count on"
+    return [f"where more runs are ready than there are devices, up to {most} share a process (--together): {shared}"]
 
 
 def _clock(found: Forecast, word: str) -> list[str]:

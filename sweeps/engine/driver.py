@@ -20,14 +20,13 @@ from sweeps.engine.endings import Fatal, Paused
 from sweeps.engine.health import Failure, Health, Place, is_among
 from sweeps.engine.jobs import PAUSE, STOP, Job, student_path
 from sweeps.engine.keep import (
-    Keep,
     drop_students,
-    outlives,
     set_aside,
     set_aside_superseded,
     set_aside_unreadable,
     tidy_up,
 )
+from sweeps.engine.kept import Keep, outlives
 from sweeps.engine.limits import Limits
 from sweeps.engine.live import live
 from sweeps.engine.lock import Pulse
@@ -58,7 +57,8 @@ class Driver:
     """One study in its folder. `asked`: the part of it that this call is to complete.
 
     `gpus`: whether the cluster has some. `keep`: which students' files outlive their runs. `pulse` tells others what
-    is running. `data_source`: where each machine fetches the data set from, into `data_root`.
+    is running. `data_source`: where each machine fetches the data set from, into `data_root`. `together`: how many runs
+    one process may train at a time.
     """
 
     def __init__(
@@ -78,6 +78,7 @@ class Driver:
         self.folder, self.study, self.data_root, self.gpus, self.keep = folder, study, data_root, gpus, keep
         self.pulse, self.data_source = pulse, data_source
         self.price: float | None = None
+        self.together = 1
         self.limits = Limits()
         self.health = Health()
         self.since: dict[str, float] = {}
@@ -122,6 +123,24 @@ class Driver:
         told."""
         self._settle()
         return self._begun(self.planner.take(workers))
+
+    def next_jobs(self, workers: int) -> list[Job]:
+        """The same with the segments that are to be trained beside it (`planning.together`); none if none is ready."""
+        job = self.next_job(workers)
+        if job is None:
+            return []
+        first = self.planner.flying[job.run.run_id]
+        mates = self.planner.take_with(first, self.progress.slots, self.together)
+        jobs = [job, *(mate for segment in mates if (mate := self._begun(segment)) is not None)]
+        for segment in (first, *mates):
+            self.progress.beside[segment.run_id] = len(jobs)
+            self.limits.began(segment.run_id, self._devices(segment) / len(jobs))
+        return jobs
+
+    def crowded(self, run_id: str) -> None:
+        """A segment had no room beside others: it is handed out alone."""
+        self.planner.alone.add(run_id)
+        self._refresh(self.planner.flying[run_id])
 
     def pausing(self) -> str:
         """Why nothing more is to be handed out; empty while the study goes on. Runs in flight end their epoch."""
@@ -171,6 +190,7 @@ class Driver:
         The run goes on elsewhere, until `Health` finds that it has failed itself. Raises Fatal for what ends the study.
         """
         segment = self.planner.flying[run_id]
+        self.planner.alone.add(run_id)  # it may be the one that took the others with it
         where, epochs = given_up(self.folder, run_id)
         if place is None and where and "slot" in (noted := json.loads(where)):
             place = Place(noted["host"], noted["slot"])
@@ -275,6 +295,7 @@ class Driver:
 
     def _refresh(self, segment: Segment) -> None:
         self.since.pop(segment.run_id, None)
+        self.progress.beside.pop(segment.run_id, None)
         self.limits.over(segment.run_id)
         state = seen(self.folder, segment.run_id)
         self.planner.update(segment.run_id, state)

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from analysis import storage
 from pat.config import RunConfig
-from pat.io import STUDENT
+from pat.kept import STUDENT
 
 STOP, PAUSE = "_stop", "_pause"
 """While a study's folder holds one of these files, runs pause after their epoch and none is begun. The driver itself

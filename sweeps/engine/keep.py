@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -14,21 +14,15 @@ from analysis.points import reached
 from pat.config import ConfigError
 from pat.io import CHECKPOINT, PREVIOUS, STUDENT, UNREADABLE
 from sweeps.engine.jobs import run_folder
+from sweeps.engine.kept import Keep
 from sweeps.engine.records import tidy
 from sweeps.planning.view import NOT_STARTED
 
 if TYPE_CHECKING:
     from sweeps.planning.planner import Planner
 
-Keep = Literal["best", "all", "none"]
-KEEP: tuple[Keep, ...] = ("best", "all", "none")
 SUPERSEDED, SET_ASIDE = "superseded", "set_aside"
 RETRIED = ("failed", "diverged")
-
-
-def outlives(keep: Keep, phase: str) -> bool:
-    """Whether a student's file stays when its run has ended. The search's are of no use to `best`."""
-    return phase in ("teacher", "pretrain") or keep == "all" or (keep == "best" and phase != "search")
 
 
 def set_aside_superseded(folder: Path, run_ids: Iterable[str]) -> None:

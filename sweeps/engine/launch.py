@@ -13,7 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ray import tune
 from ray.tune.experiment import Trial
@@ -25,7 +25,7 @@ from sweeps.engine.driver import Driver
 from sweeps.engine.endings import Fatal
 from sweeps.engine.group import answer
 from sweeps.engine.health import Failure, Place
-from sweeps.engine.jobs import PAUSE, STOP, Job, asked_to_pause
+from sweeps.engine.jobs import PAUSE, STOP, asked_to_pause
 from sweeps.engine.segments import STORAGE
 from sweeps.engine.watch import watching
 
@@ -33,6 +33,7 @@ SEGMENTS_PER_TUNER = 5000
 """Tune keeps about 40 KB of each. Then what is in flight pauses after its epoch, and a new Tuner goes on with it."""
 SCRATCH = "sweeps-tune-"
 Work = Callable[[dict[str, Any]], None]
+T = TypeVar("T")
 
 
 class PlannerSearcher(Searcher):
@@ -41,7 +42,8 @@ class PlannerSearcher(Searcher):
     def __init__(self, driver: Driver, workers: int, limit: int) -> None:
         super().__init__(metric="epochs", mode="max")
         self._driver, self._workers, self._left = driver, workers, limit
-        self._runs: dict[str, str] = {}
+        self._runs: dict[str, list[str]] = {}
+        self._several: set[str] = set()
         self._failures: dict[str, tuple[Failure, Place | None]] = {}
         self.fatal = ""
 
@@ -49,19 +51,23 @@ class PlannerSearcher(Searcher):
         return True
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The next segment; None while all that is ready is in flight; FINISHED when this Tuner has done its part."""
+        """The next segment, or those that are to be trained together; None while all that is ready is in flight;
+        FINISHED when this Tuner has done its part."""
         if self.fatal or self.stopping:
             return Searcher.FINISHED
-        job = self._guarded(lambda: self._driver.next_job(self._workers)) if self._left else None
-        if job is None:
+        jobs = self._guarded(lambda: self._driver.next_jobs(self._workers)) if self._left else None
+        if not jobs:
             if self._left and any(self._runs.values()):
                 return None
             self._pause()
             return Searcher.FINISHED
-        run = job.run
+        job, run = jobs[0], jobs[0].run
         self._left -= 1
-        self._runs[trial_id] = run.run_id
-        return {"job": job.to_dict(), "name": f"{run.run_id}-{job.until}", "threads": run.threads}
+        self._runs[trial_id] = [one.run.run_id for one in jobs]
+        if len(jobs) > 1:
+            self._several.add(trial_id)
+        beside = [one.to_dict() for one in jobs[1:]]
+        return {"job": job.to_dict(), "beside": beside, "name": f"{run.run_id}-{job.until}", "threads": run.threads}
 
     def _pause(self) -> None:
         """End this Tuner soon: what is in flight pauses after its epoch, what holds a sick place lets go of it."""
@@ -72,36 +78,50 @@ class PlannerSearcher(Searcher):
         return bool(self._driver.pausing())
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """A process gives its segment back, or says what went wrong; or the workers of a group have come to the end of
-        their segment and ask whether their run goes on."""
-        if "declined" in result and self._runs.get(trial_id):
-            self._driver.declined(self._runs[trial_id], Place(*result["declined"]))
-            self._runs[trial_id] = ""
+        """A process gives its segments back, or says how one of them has ended; or the workers of a group have come to
+        the end of their segment and ask whether their run goes on."""
+        runs = self._runs.get(trial_id, [])
+        if "declined" in result:
+            for run_id in runs:
+                self._driver.declined(run_id, Place(*result["declined"]))
+            self._runs[trial_id] = []
         if "failure" in result:
             self._failures[trial_id] = Failure(*result["failure"]), _place(result)
+        if trial_id in self._several and result.get("run") in runs:
+            runs.remove(result["run"])
+            self._one_of_several(trial_id, result)
         if "asks" not in result or trial_id not in self._runs:
             return
-        run_id, following = self._runs[trial_id], None
+        (run_id,), following = runs, None
         if not asked_to_pause(self._driver.folder):
             following = self._guarded(lambda: self._driver.reached(run_id))
-            self._runs[trial_id] = run_id if following else ""
+            self._runs[trial_id] = [run_id] if following else []
         answer(self._driver.folder, run_id, following.until if following else 0)
+
+    def _one_of_several(self, trial_id: str, result: dict[str, Any]) -> None:
+        """How a run has ended that was trained beside others, which go on."""
+        run_id = result["run"]
+        if trial_id in self._failures:
+            self._bad_end(run_id, *self._failures.pop(trial_id))
+        elif "crowded" in result:
+            self._guarded(lambda: self._driver.crowded(run_id))
+        else:
+            self._guarded(lambda: self._driver.ended(run_id, _place(result)))
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """A segment is over. Of one that was lost, `lost` is told next."""
         if error:
             return
-        run_id = self._runs.pop(trial_id)
-        if run_id and trial_id in self._failures:
-            self._bad_end(run_id, *self._failures.pop(trial_id))
-        elif run_id:
-            self._guarded(lambda: self._driver.ended(run_id, _place(result or {})))
+        for run_id in self._runs.pop(trial_id):
+            if trial_id in self._failures:
+                self._bad_end(run_id, *self._failures.pop(trial_id))
+            else:
+                self._guarded(lambda: self._driver.ended(run_id, _place(result or {})))  # noqa: B023
 
     def lost(self, trial_id: str, error: str) -> None:
         """The process of a segment is gone; `error` as Ray words it, where it did not say why itself."""
-        run_id = self._runs.pop(trial_id)
         unsaid = Failure(why_lost(error), preempted=preempted(error)), None
-        if run_id:
+        for run_id in self._runs.pop(trial_id):
             self._bad_end(run_id, *self._failures.pop(trial_id, unsaid))
 
     def _bad_end(self, run_id: str, failure: Failure, place: Place | None) -> None:
@@ -112,7 +132,7 @@ class PlannerSearcher(Searcher):
         self.fatal = reason
         (self._driver.folder / STOP).touch()
 
-    def _guarded(self, step: Callable[[], Job | None]) -> Job | None:
+    def _guarded(self, step: Callable[[], T]) -> T | None:
         try:
             return step()
         except (LedgerError, Fatal) as refusal:
@@ -244,12 +264,16 @@ def _segment(work: Work | None, log: bool) -> Callable[[dict[str, Any]], None]:
 
         if root not in sys.path:
             sys.path.append(root)
-        from sweeps.engine.segments import run_one
+        from sweeps.engine.segments import run_one, run_together
 
+        jobs = [config["job"], *config["beside"]]
         if work:
-            work(config["job"])
+            for job in jobs:
+                work(job)
+        elif len(jobs) == 1:
+            run_one(jobs[0], log)
         else:
-            run_one(config["job"], log)
+            run_together(jobs)
 
     return segment
 

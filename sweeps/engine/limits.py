@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+ASK_ABOVE = 10.0
+"""Device-hours above which a study does not start without a yes."""
+
 
 class Limits:
     """`hours` since now, and `device_hours` that this call's segments take, each from when it is handed out to its

@@ -39,5 +39,9 @@ class Watchdog:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self.off()
+
+    def off(self) -> None:
+        """There is nothing to wait for."""
         if self._seconds:
             faulthandler.cancel_dump_traceback_later()

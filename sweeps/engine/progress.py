@@ -31,7 +31,8 @@ class Progress:
     """Scores and gains of one study while it runs. Shows test scores; nothing here decides anything.
 
     `ended`: the runs that the ledger had at the start, with COLUMNS at least. `slots` runs go on at a time;
-    `verbose`: a line also for each segment that begins. `since`: when each run in flight was handed out.
+    `verbose`: a line also for each segment that begins. `since`: when each run in flight was handed out; `beside`: how
+    many share its process, itself among them.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Progress:
     ) -> None:
         self.planner, self.slots, self.verbose = planner, slots, verbose
         self.since: Mapping[str, float] = {}
+        self.beside: dict[str, int] = {}
         self._stream = stream or sys.stdout
         self._scores: dict[str, float] = {}
         self._lock = threading.Lock()
@@ -117,7 +119,8 @@ class Progress:
         for segment in list(self.planner.flying.values()):
             epochs = segment.until - self.planner.view.get(segment.run_id, NOT_STARTED).epochs
             most = epochs * self.planner.speeds.seconds(segment.key)
-            found[segment.run_id] = min(now - self.since.get(segment.run_id, now), most)
+            passed = (now - self.since.get(segment.run_id, now)) / self.beside.get(segment.run_id, 1)
+            found[segment.run_id] = min(passed, most)
         return found
 
     def best_gain(self) -> str:

@@ -1,11 +1,11 @@
-"""One segment of a run in this process: train to the next rung, write what happened to the ledger.
+"""Segments of runs in this process: train each to its next rung, write what happened to the ledger.
 
 The same function serves `python -m sweeps train`, a Tune trial and the workers of Ray Train.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,10 +18,11 @@ from analysis.points import reached
 from analysis.schema import LedgerError
 from pat.config import ConfigError, DataError, StorageError
 from pat.io import PREVIOUS, Files, LocalIO
-from pat.memory import Measures, OutOfMemory
+from pat.lockstep import Walk, lockstep
+from pat.memory import Crowded, Measures, OutOfMemory
 from pat.plugins import load_plugins
 from pat.surroundings import SurroundingsError, of_surroundings
-from pat.train import Outcome, train
+from pat.train import Company, Member, Outcome, threads, train
 from sweeps.engine.health import here
 from sweeps.engine.hold import Hold, Superseded
 from sweeps.engine.jobs import MEASURES, Job, asked_to_pause, run_folder
@@ -36,17 +37,43 @@ MakeIO = Callable[[Path, Callable[[list[dict[str, Any]]], None], Callable[[], bo
 
 
 def execute(job: Job, make_io: MakeIO = LocalIO, record_errors: bool = True) -> str:
-    """Train a segment; returns the run's status: paused, finished, diverged or failed; at once if it has ended.
+    """A segment by itself: its status; raises what `execute_together` gives in its place."""
+    [(_, end)] = execute_together([job], make_io, record_errors)
+    if isinstance(end, Exception):
+        raise end
+    return end
+
+
+def execute_together(
+    jobs: Sequence[Job], make_io: MakeIO = LocalIO, record_errors: bool = True
+) -> Iterator[tuple[Job, str | Exception]]:
+    """Train segments of runs of one data set, one batch after the other (`pat.lockstep`); each as it ends, with its
+    status - paused, finished, diverged or failed - or an error of these:
+
+    one of STOPS_STUDY for what concerns every run, SurroundingsError for what does not concern this one, Superseded
+    where another process has taken it, Crowded where it has no room beside the others; with `record_errors` off any.
+    """
+    load_plugins()
+    company = Company(Path(jobs[0].data_root), shared=True) if len(jobs) > 1 else None
+    watchdog = Watchdog(sum(job.patience for job in jobs))
+    walks = {place: _segment(job, make_io, record_errors, watchdog, company) for place, job in enumerate(jobs)}
+    try:
+        with threads(jobs[0].run.threads):
+            for place, end in lockstep(walks, company.teachers.forget if company else lambda: None):
+                yield jobs[place], end
+    finally:
+        watchdog.off()
+
+
+def _segment(job: Job, make_io: MakeIO, record_errors: bool, watchdog: Watchdog, company: Company | None) -> Walk[str]:
+    """One of them; it has its status at once if the run has ended.
 
     The epochs are written after each one, the run's row last, when nothing more will be trained. Where the memory does
     not suffice, the segment is tried again with the measures that are left, which are kept for the run's later
     segments. Another error ends the run as failed, `oom` or `bug`, unless it is one of the surroundings. With
     `record_errors` off these are raised: others decide whether it was the run; of one worker what its configuration
     says is still recorded, of several nothing is tried again.
-    Raises one of STOPS_STUDY for what concerns every run, SurroundingsError for what does not concern this one, and
-    Superseded where another process has taken it.
     """
-    load_plugins()
     started, folder = datetime.now(UTC), run_folder(job.folder, job.run.run_id)
     storage.refresh(folder)
     ended = ledger.read_run(job.folder, job.run.run_id)
@@ -58,8 +85,8 @@ def execute(job: Job, make_io: MakeIO = LocalIO, record_errors: bool = True) -> 
     try:
         while True:
             try:
-                return _attempt(job, make_io, started, hold)
-            except (*STOPS_STUDY, Superseded):
+                return (yield from _attempt(job, make_io, started, hold, watchdog, company))
+            except (*STOPS_STUDY, Superseded, Crowded):
                 raise
             except OutOfMemory as problem:
                 hold.check()
@@ -85,7 +112,9 @@ def execute(job: Job, make_io: MakeIO = LocalIO, record_errors: bool = True) -> 
             hold.drop()
 
 
-def _attempt(job: Job, make_io: MakeIO, started: datetime, hold: Hold) -> str:
+def _attempt(
+    job: Job, make_io: MakeIO, started: datetime, hold: Hold, watchdog: Watchdog, company: Company | None
+) -> Walk[str]:
     config, folder = job.run, hold.folder
 
     def keep(history: list[dict[str, Any]]) -> None:
@@ -100,20 +129,20 @@ def _attempt(job: Job, make_io: MakeIO, started: datetime, hold: Hold) -> str:
     io = make_io(folder, on_epoch, lambda: asked_to_pause(job.folder), hold)
     if io.rank == 0:
         hold.take(torch.cuda.get_device_name(io.device) if io.device.type == "cuda" else "cpu")
-    watchdog = Watchdog(job.patience if io.rank == 0 else 0.0)
+        watchdog.again()
     kept = storage.read_file(folder, MEASURES)
-    with watchdog:
-        outcome: Outcome = train(
-            config,
-            io,
-            until=job.until,
-            data_root=Path(job.data_root),
-            teacher_file=Path(job.teacher_file) if job.teacher_file else None,
-            teacher_sha256=job.teacher_sha256 or None,
-            initial_file=Path(job.initial_file) if job.initial_file else None,
-            initial_sha256=job.initial_sha256 or None,
-            measures=Measures.parse(kept.decode()) if kept else Measures(),
-        )
+    files: dict[str, Any] = {
+        "teacher_file": Path(job.teacher_file) if job.teacher_file else None,
+        "teacher_sha256": job.teacher_sha256 or None,
+        "initial_file": Path(job.initial_file) if job.initial_file else None,
+        "initial_sha256": job.initial_sha256 or None,
+        "measures": Measures.parse(kept.decode()) if kept else Measures(),
+    }
+    outcome: Outcome
+    if company is None:
+        outcome = train(config, io, until=job.until, data_root=Path(job.data_root), **files)
+    else:
+        outcome = yield from company.walk(Member(config, io, job.until, **files))
     if io.rank == 0:
         keep(outcome.history)
         if outcome.status != "paused":

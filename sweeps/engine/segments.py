@@ -1,4 +1,4 @@
-"""What a one-worker Tune trial does: one segment of a run, in its own process.
+"""What a one-worker Tune trial does: one segment of a run in its own process, or of several that are trained together.
 
 Imports little, because every process of a Ray Train run starts afresh and waits for it.
 """
@@ -9,6 +9,7 @@ import os
 import sys
 import time
 import traceback
+from collections.abc import Sequence
 from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,31 +27,46 @@ POLL_SECONDS = 1.0
 
 
 def run_one(values: dict[str, Any], log: bool = False) -> None:
-    """A segment in the trial's own process; `values` are those of a `Job`. What stops the study is reported, and
-    with `log` every epoch, for Tune's callbacks.
+    """A segment in the trial's own process; `values` are those of a `Job`. With `log` every epoch is reported, for
+    Tune's callbacks; else as `run_together`."""
+    _run([values], log)
 
-    At a place that gets no work, or not this, the segment is given back, and the trial waits for a while, so that
-    another place gets it. After any other error that is reported the process ends: a device's stay in it.
+
+def run_together(values: Sequence[dict[str, Any]]) -> None:
+    """Segments that are trained together; how each comes to its end is reported as it does, under its run_id.
+
+    At a place that gets no work, or not one of these, all are given back, and the trial waits for a while, so that
+    another place gets them. What stops the study is reported. After any other error the process ends, once the others
+    have come to their end: a device's stay in it.
     """
+    _run(values)
+
+
+def _run(values: Sequence[dict[str, Any]], log: bool = False) -> None:
     place = here()
-    if (seconds := sits_out(place, values["avoid"], values["closed"])) is not None:
+    waits = [sits_out(place, one["avoid"], one["closed"]) for one in values]
+    if (seconds := max((wait for wait in waits if wait is not None), default=None)) is not None:
         tune.report({"epochs": 0, "declined": list(place)})
-        _wait(Path(values["folder"]), seconds)
+        _wait(Path(values[0]["folder"]), seconds)
         return
     from pat.io import LocalIO
-    from sweeps.engine.runs import STOPS_STUDY, Job, execute
+    from pat.memory import Crowded
+    from sweeps.engine.runs import STOPS_STUDY, Job, execute_together
 
-    try:
-        execute(Job.from_dict(values), _telling if log else LocalIO, record_errors=False)
-    except STOPS_STUDY as refusal:
-        tune.report({"epochs": 0, "failure": told(refusal), "place": list(place)})
-    except Exception as error:
-        tune.report({"epochs": 0, "failure": told(error), "place": list(place)})
-        traceback.print_exc()
+    jobs, broken = [Job.from_dict(one) for one in values], False
+    for job, end in execute_together(jobs, _telling if log else LocalIO, record_errors=False):
+        report: dict[str, Any] = {"epochs": job.until, "run": job.run.run_id, "place": list(place)}
+        if isinstance(end, Crowded):
+            report |= {"epochs": 0, "crowded": True}
+        elif isinstance(end, Exception):
+            report |= {"epochs": 0, "failure": told(end)}
+            if not isinstance(end, STOPS_STUDY):
+                broken = True
+                traceback.print_exception(end)
+        tune.report(report)
+    if broken:
         sys.stderr.flush()
         os._exit(1)
-    else:
-        tune.report({"epochs": values["until"], "place": list(place)})
 
 
 def told(error: BaseException) -> list[Any]:

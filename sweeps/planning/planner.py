@@ -20,6 +20,7 @@ from sweeps.planning.anchors import anchors_of, is_anchor
 from sweeps.planning.cells import plan_cell, plan_needed, plan_pretraining, plan_scratch
 from sweeps.planning.search import Result, Wave, Waves, draw_wave
 from sweeps.planning.speeds import Speeds
+from sweeps.planning.together import beside, group_size
 from sweeps.planning.units import ENDED, Key, Row, Runs, Segment, Unit, keys
 from sweeps.planning.urgency import Queue, Urgency
 from sweeps.planning.view import RunState, View
@@ -59,7 +60,8 @@ class Planner:
     `asked` limits everything to the pairs, methods, seeds and trials of another study (a part of this one). `speeds`
     tell how long an epoch of a unit takes; they are read whenever a unit is looked at, and for all units now and then.
     `waves` are those on record; what the planner draws itself `drawn` gives, to be recorded before its runs begin.
-    `flying` are the segments that have been handed out, by run_id, `aside` among them; `runs` are those of `scope`.
+    `flying` are the segments that have been handed out, by run_id, `aside` among them; `alone`: runs that are to be
+    trained beside no other; `runs` are those of `scope`.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Planner:
         self.view = {run_id: state.at(self.rungs) for run_id, state in view.items()}
         self.flying: dict[str, Segment] = {}
         self.aside: set[str] = set()
+        self.alone: set[str] = set()
         self._unsynced = unsynced
         self.runs = Runs(self.scope, unsynced)
         self._order = {key: place for place, key in enumerate(keys(self.scope))}
@@ -134,6 +137,21 @@ class Planner:
         """Hand out the segment with which a run goes on at once, urgent or not; None where it does not."""
         free = (segment for key in self._owners.get(run_id, ()) for segment in self._free(key))
         return next((self._hand_out(segment) for segment in free if segment.run_id == run_id), None)
+
+    def take_with(self, first: Segment, slots: int, most: int) -> list[Segment]:
+        """Hand out, with a segment that has been, those that are to be trained beside it on one of `slots` devices, at
+        most `most` with it: first those of its teacher, then the most urgent."""
+        if most == 1 or slots < 1 or first.run_id in self.alone or self.scope.workers_of(first.cell.method) > 1:
+            return []
+        keys = [key for key in self._order if self.scope.workers_of(key.cell.method) == 1]
+        free = {segment.run_id: (key, segment) for key in keys for segment in self._free(key)}
+        size = group_size(len(free) + 1, slots, most)
+        mates = [
+            (mate.config.teacher != first.config.teacher, self._urgency(key, mate), mate.run_id)
+            for key, mate in free.values()
+            if mate.run_id not in self.alone and beside(first, mate, self.view)
+        ]
+        return [self._hand_out(free[run_id][1]) for *_, run_id in sorted(mates)[: size - 1]]
 
     def release(self, run_id: str) -> None:
         """A segment that was handed out is over or was lost; if the plan still wants it, it may be handed out again."""

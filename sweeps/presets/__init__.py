@@ -4,33 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from pat.config import unknown
-from sweeps.presets import classification, detection, pretraining, segmentation
-from sweeps.study import Study
+
+if TYPE_CHECKING:
+    from sweeps.study import Study
 
 DIGITS, CIFAR100 = "digits", "cifar100"
 
+
+def _later(module: str, function: str) -> Callable[[], Study]:
+    """What makes a study, imported when it is to be made: the names alone are wanted sooner."""
+
+    def make() -> Study:
+        study: Study = getattr(import_module(f"sweeps.presets.{module}"), function)()
+        return study
+
+    return make
+
+
 PRESETS: dict[str, Callable[[], Study]] = {
-    DIGITS: classification.digits,
-    "demo": classification.demo,
-    "cifar100-small": classification.cifar100_small,
-    "cifar100-small-methods": classification.cifar100_small_methods,
-    "cifar100-small-gpu": classification.cifar100_small_gpu,
-    CIFAR100: classification.cifar100,
-    "cifar100-1024": classification.cifar100_1024,
-    "imagenet": classification.imagenet,
-    "imagenet-1024": classification.imagenet_1024,
-    "coco": detection.coco,
-    "coco-small": detection.coco_small,
-    "coco-tiny": detection.coco_tiny,
-    "voc-seg": segmentation.voc,
-    "camvid-small": segmentation.camvid_small,
-    "hgkd-imagenet": pretraining.imagenet,
-    "hgkd-imagenet-coco": pretraining.coco,
-    "hgkd-imagenet-voc": pretraining.voc,
-    "hgkd-small": pretraining.small,
+    DIGITS: _later("classification", "digits"),
+    "demo": _later("classification", "demo"),
+    "cifar100-small": _later("classification", "cifar100_small"),
+    "cifar100-small-methods": _later("classification", "cifar100_small_methods"),
+    "cifar100-small-gpu": _later("classification", "cifar100_small_gpu"),
+    CIFAR100: _later("classification", "cifar100"),
+    "cifar100-1024": _later("classification", "cifar100_1024"),
+    "imagenet": _later("classification", "imagenet"),
+    "imagenet-1024": _later("classification", "imagenet_1024"),
+    "coco": _later("detection", "coco"),
+    "coco-small": _later("detection", "coco_small"),
+    "coco-tiny": _later("detection", "coco_tiny"),
+    "voc-seg": _later("segmentation", "voc"),
+    "camvid-small": _later("segmentation", "camvid_small"),
+    "hgkd-imagenet": _later("pretraining", "imagenet"),
+    "hgkd-imagenet-coco": _later("pretraining", "coco"),
+    "hgkd-imagenet-voc": _later("pretraining", "voc"),
+    "hgkd-small": _later("pretraining", "small"),
 }
 ON_CPU = (DIGITS, "demo", "cifar100-small", "cifar100-small-methods", "coco-tiny", "camvid-small", "hgkd-small")
 """Studies that a machine without a GPU can finish."""

@@ -58,8 +58,8 @@ def digits() -> Study:
 
 def demo() -> Study:
     """Students of the digits for whom labels alone are not enough, with a teacher of each family: the ViT, which stays
-    at 78 % without one, and the Mixer. Fewer cells and more seeds than `digits`, so that what a method gains can be told
-    from chance; PAT in its balanced form.
+    at 78 % without one, and the Mixer. Fewer cells and more seeds than `digits`, so that a gain can be told from
+    chance; PAT in its balanced form.
     """
     study = digits()
     convnext, vit, mixer = TINY_TEACHERS

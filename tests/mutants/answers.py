@@ -61,6 +61,8 @@ ANSWERS: dict[str, tuple[str, ...]] = {
         "tests/sweeps/test_endings.py",
         "tests/sweeps/test_pretraining.py::test_searched_settings_stand_in_the_ledger",
     ),
+    "sweeps/engine/kept.py": ("tests/sweeps/test_keep.py",),
+    "sweeps/planning/together.py": ("tests/sweeps/test_together.py",),
     "sweeps/engine/keep.py": ("tests/sweeps/test_keep.py", "tests/sweeps/test_records.py"),
     "sweeps/engine/health.py": ("tests/sweeps/test_health.py",),
     "sweeps/engine/launch.py": ("tests/sweeps/test_launch.py", "tests/sweeps/test_endings.py"),

@@ -26,8 +26,18 @@ MUTANTS = [
     ),
     *of("sweeps/engine/patience.py", ("AT_LEAST if timed else WHERE_UNKNOWN)", "AT_LEAST)")),
     *of(
-        "sweeps/engine/keep.py",
+        "sweeps/engine/kept.py",
         ('(keep == "best" and phase != "search")', 'keep == "best"'),
+    ),
+    *of(
+        "sweeps/planning/together.py",
+        ("-(-ready // slots)", "ready"),
+        ("one.until == other.until and ", ""),
+        (" and len(done) == 1", ""),
+        ('"data", "task", "seed", "threads"', '"data", "task", "threads"'),
+    ),
+    *of(
+        "sweeps/engine/keep.py",
         ("best = {max(runs, key", "best = {min(runs, key"),
         ("if not any(storage.exists(own, name)", "if any(storage.exists(own, name)"),
         ('for weights in ("ema", "raw")]', 'for weights in ("raw", "ema")]'),
@@ -49,7 +59,7 @@ MUTANTS = [
         "sweeps/engine/runs.py",
         ('record_end(job, "failed", "oom"', 'record_end(job, "failed", "bug"'),
         ("until=job.until,", "until=None,"),
-        ("teacher_sha256=job.teacher_sha256 or None,", "teacher_sha256=None,"),
+        ('"teacher_sha256": job.teacher_sha256 or None,', '"teacher_sha256": None,'),
     ),
     *of(
         "sweeps/engine/siblings.py",

@@ -46,6 +46,18 @@ MUTANTS = [
         ),
     ),
     *of(
+        "pat/lockstep.py",
+        ("if self._next != (wanted.epoch, wanted.step):", "if self._next is None:"),
+        ("given = error", "raise"),
+        ("key=lambda wanted: (wanted.epoch, wanted.step))", "key=lambda wanted: wanted.step)"),
+    ),
+    *of(
+        "pat/plain.py",
+        ("if self._given is not given or self._images is None:", "if self._images is None:"),
+        ("(teacher, precision), SharedPass()", "(teacher, ''), SharedPass()"),
+        ("self._asked |= {", "self._asked = {"),
+    ),
+    *of(
         "pat/train.py",
         ("if chosen_epoch(training.history, rule, weights) is row:", "if True:"),
         ("training.task.for_teacher.score(teacher,", "training.task.score(teacher,"),

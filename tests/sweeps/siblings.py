@@ -17,7 +17,7 @@ from pat.train import Outcome
 from sweeps.configs import teacher_run
 from sweeps.engine.alone import run_here
 from sweeps.engine.driver import Driver
-from sweeps.engine.keep import Keep
+from sweeps.engine.kept import Keep
 from sweeps.engine.siblings import provide_initial_runs
 from sweeps.pretraining import Pretraining
 from sweeps.store import open_study

@@ -24,7 +24,8 @@ from sweeps.engine.alone import run_here
 from sweeps.engine.driver import Driver
 from sweeps.engine.health import LOST_LIMIT, UNBEGUN_LIMIT, Failure
 from sweeps.engine.jobs import WHERE
-from sweeps.engine.keep import KEEP, Keep, retry
+from sweeps.engine.keep import retry
+from sweeps.engine.kept import KEEP, Keep
 from sweeps.engine.progress import duration
 from sweeps.store import open_study
 from sweeps.study import Search, Study, TeacherFile

@@ -21,7 +21,8 @@ from pat.train import Outcome
 from sweeps.engine.alone import run_here
 from sweeps.engine.driver import Driver
 from sweeps.engine.jobs import run_folder
-from sweeps.engine.keep import KEEP, drop_students, outlives
+from sweeps.engine.keep import drop_students
+from sweeps.engine.kept import KEEP, outlives
 from sweeps.planning.unsynced import unsynced_models
 from sweeps.store import open_study
 

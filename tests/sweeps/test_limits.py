@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -74,13 +75,13 @@ def test_nothing_more_is_handed_out_and_the_same_command_goes_on(
     at_most: dict[str, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every segment takes a quarter of an hour: each call does four of them."""
-    clock, executed = Clock(), sweeps.engine.alone.execute
+    clock, executed = Clock(), sweeps.engine.alone.execute_together
 
-    def timed(job: Job) -> str:
+    def timed(jobs: Sequence[Job]) -> Iterator[tuple[Job, str | Exception]]:
         clock.now += 900
-        return executed(job)
+        yield from executed(jobs)
 
-    monkeypatch.setattr("sweeps.engine.alone.execute", timed)
+    monkeypatch.setattr("sweeps.engine.alone.execute_together", timed)
     study, calls, folder = small_study(), 0, tmp_path / "small"
     while True:
         driver = start(tmp_path, study, Limits(**at_most, clock=clock))

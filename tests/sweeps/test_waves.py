@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -64,17 +64,18 @@ def test_a_wave_is_on_record_before_its_runs_begin(
     replayed: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     driver, met = driver_of(tmp_path, TWO_WAVES), list[int]()
-    execute = sweeps.engine.alone.execute
+    execute = sweeps.engine.alone.execute_together
 
-    def watched(job: Job) -> None:
+    def watched(jobs: Sequence[Job]) -> Iterator[tuple[Job, str | Exception]]:
+        (job,) = jobs
         if job.trial is not None:
             cell = Cell(job.run.teacher.name, job.run.student, job.run.method.name)  # type: ignore[union-attr]
             number, place = divmod(job.trial, TWO_WAVES.search.wave)
             assert read_waves(driver.folder)[cell, number][place] == job.run.method.options
             met.append(number)
-        execute(job)
+        yield from execute(jobs)
 
-    monkeypatch.setattr("sweeps.engine.alone.execute", watched)
+    monkeypatch.setattr("sweeps.engine.alone.execute_together", watched)
     run_here(driver)
     assert driver.planner.complete and set(met) == {0, 1}
     record = json.loads((driver.folder / FOLDER / f"{'--'.join(CELL)}--1.json").read_text())
