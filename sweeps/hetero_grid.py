@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "49f9399e71ec"
+CODE = "7380c41e00b6"
 COPY = Path.home() / "pat-sweeps"
 
 
