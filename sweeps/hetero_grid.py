@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "7380c41e00b6"
+CODE = "230a7378facf"
 COPY = Path.home() / "pat-sweeps"
 
 
