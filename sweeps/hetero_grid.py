@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "951e124d0469"
+CODE = "0d7242cb18de"
 COPY = Path.home() / "pat-sweeps"
 
 
