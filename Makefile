@@ -21,7 +21,7 @@ setup: .venv/.ready
 	touch $@
 
 demo: setup
-	$(BIN)/python sweeps/hetero_grid.py --preset digits
+	$(BIN)/python sweeps/hetero_grid.py --preset demo
 
 # Both parts run, whatever the first one says; either makes it fail.
 test: setup

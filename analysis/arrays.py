@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.cells import join, seed_gains
+from analysis.cells import join
 from analysis.frames import Frames
 from analysis.rectangle import rectangle
 from analysis.storage import Folder, write_file
@@ -80,7 +80,7 @@ def write_arrays(frames: Frames, folder: Folder, name: str, setting: str = "tune
 def _rows(frames: Frames, setting: str, what: What) -> pd.DataFrame:
     """Columns teacher, student, method, seed, score; one row per finished run."""
     if what == "gain":
-        gains = seed_gains(frames.matrix, frames.runs).dropna(subset="gain_over_scratch")
+        gains = frames.seed_gains.dropna(subset="gain_over_scratch")
         gains = gains[gains["setting"] == setting].rename(columns={"gain_over_scratch": "score"})
         return gains[[*_PAIR, "method", "seed", "score"]]
     rows = join(frames.matrix, frames.runs).dropna(subset="score")

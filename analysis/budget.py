@@ -19,7 +19,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from analysis.cells import join, seed_gains
+from analysis.cells import join
 from analysis.cost import device_hours
 from analysis.frames import Frames
 from analysis.order import order
@@ -83,7 +83,7 @@ def bought(frames: Frames) -> dict[str, Bought]:
     spent = pd.Series(device_hours(frames.runs, frames.gpu_share).to_numpy(), pd.Index(frames.runs["run_id"]))
     trials["hours"] = trials["run_id"].map(spent).astype(float)
     searched = {key: cell for key, cell in trials.groupby([*PAIR, "method"])}
-    gains = seed_gains(frames.matrix, frames.runs).dropna(subset=_GAIN)
+    gains = frames.seed_gains.dropna(subset=_GAIN)
     found = {}
     for method in order(trials["method"]):
         wide = gains[gains["method"] == method].pivot(index=PAIR, columns=["setting", "seed"], values=_GAIN)

@@ -32,6 +32,22 @@ def device_hours(runs: pd.DataFrame, share: float) -> pd.Series:
     return runs["seconds"].astype(float).fillna(0.0) / 3600 * workers * np.where(shared, share, 1.0)
 
 
+def preceding(runs: pd.DataFrame) -> pd.Series:
+    """Of each run the run_id of the pre-training that it begins with; empty where it begins otherwise."""
+    before = runs.loc[runs["phase"] == "pretrain", "run_id"]
+    if before.empty:
+        return pd.Series("", runs.index)
+    initial = runs["config"].map(lambda text: str(json.loads(text).get("initial", "")).removeprefix("run:"))
+    return initial.where(initial.isin(before), "")
+
+
+def whole_hours(runs: pd.DataFrame, share: float) -> pd.Series:
+    """The device-hours that the student of each run has taken: `device_hours` of the run, and of the pre-training that
+    it begins with, whatever else begins with that."""
+    own = device_hours(runs, share)
+    return own + preceding(runs).map(own.set_axis(runs["run_id"])).fillna(0.0)
+
+
 def money(hours: float, price: float) -> str:
     """`hours` of a device at `price` each, in words."""
     return f"{hours * price:.2f} at {price:g} a device-hour"

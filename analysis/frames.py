@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.cells import cells
+from analysis.cells import cells, seed_gains
 from analysis.cost import gpu_share
 from analysis.definition import read_definition
 from analysis.ledger import gather, read_correct, read_matrix
@@ -48,8 +48,13 @@ class Frames:
         """One row per pair, method and setting: `analysis.cells.cells`."""
         return cells(self.matrix, self.runs, self.correct)
 
+    @cached_property
+    def seed_gains(self) -> pd.DataFrame:
+        """One row per cell and seed of which a gain is known: `analysis.cells.seed_gains`."""
+        return seed_gains(self.matrix, self.runs)
+
     def table(self, name: str) -> pd.DataFrame:
-        """The table `name` of the report, prepared once."""
+        """The table `name` of the report, prepared once: not to be changed."""
         from analysis.tables import list_tables  # tables are made of frames
 
         kept: dict[str, pd.DataFrame] = self.__dict__.setdefault("_tables", {})

@@ -10,6 +10,10 @@ from collections.abc import Iterable
 _PATCHES = re.compile(r"(patch|window)\d+")
 _NUMBERED = ("regnet", "levit")
 """Families whose members are told apart by a number that looks like an input size: regnety_160, levit_256."""
+_METHODS = {
+    "scratch": "scratch", "fitnet": "FitNet", "reviewkd": "ReviewKD", "sokd": "SoKD", "longer": "longer",
+    "spark": "SparK", "hgkd": "H-GKD",
+}  # fmt: skip
 
 
 def shorten(names: Iterable[str]) -> dict[str, str]:
@@ -34,7 +38,7 @@ def shorten(names: Iterable[str]) -> dict[str, str]:
 
 def method_label(name: str) -> str:
     """A method as papers write it; a name of its own is in capitals."""
-    return {"scratch": "scratch", "fitnet": "FitNet", "reviewkd": "ReviewKD", "sokd": "SoKD"}.get(name, name.upper())
+    return _METHODS.get(name, name.upper())
 
 
 def family_label(name: object) -> str:

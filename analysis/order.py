@@ -9,12 +9,13 @@ _BY_KIND = (
     "fitnet", "reviewkd", "sokd", "vkd", "rsd",
     "cc", "rkd", "crd",
     "fbt", "pat",
+    "longer", "spark", "hgkd",
 )  # fmt: skip
 
 
 def order(methods: Iterable[str]) -> list[str]:
     """Methods in the one order of all tables and figures, by what is distilled: the teacher's answers (KD first), its
-    features, relations between samples, and what adapts the teacher (PAT last). What is not known here follows, by
-    name."""
+    features, relations between samples, what adapts the teacher (PAT last), and pre-training, its controls first.
+    What is not known here follows, by name."""
     places = {method: place for place, method in enumerate(_BY_KIND)}
     return sorted(set(methods), key=lambda method: (places.get(method, len(places)), method))

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.cells import seed_gains
 from analysis.frames import Frames
 from analysis.order import order
 from analysis.words import few
@@ -46,7 +45,7 @@ class Rectangle:
 
 def of_gains(frames: Frames, setting: str) -> Rectangle:
     """The gains over scratch of all methods of a setting, in points."""
-    gains = seed_gains(frames.matrix, frames.runs).dropna(subset="gain_over_scratch")
+    gains = frames.seed_gains.dropna(subset="gain_over_scratch")
     rows = gains[gains["setting"] == setting].rename(columns={"gain_over_scratch": "score"})
     return rectangle(rows, frames.matrix[frames.matrix["setting"] == setting].sort_values(PAIR))
 

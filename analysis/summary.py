@@ -64,14 +64,14 @@ def readable(cells: pd.DataFrame, metric: Metric) -> pd.DataFrame:
 def methods(frames: Frames) -> str:
     """The methods over all pairs that every one of them has finished; empty where there are fewer than two pairs."""
     table = _table(frames, "methods")
-    frame = table.prepare(frames)
+    frame = frames.table(table.name)
     return f"{table.title}. {table.note}\n\n{markdown(text(table, frame))}" if frame["pairs"].max() > 1 else ""
 
 
 def optimism(frames: Frames) -> str:
     """What choosing the epoch on the test set would have added; empty where nothing is finished."""
     table = _table(frames, "optimism")
-    frame = table.prepare(frames)
+    frame = frames.table(table.name)
     return f"{table.title}. {table.note}\n\n{markdown(text(table, frame))}" if len(frame) else ""
 
 

@@ -78,7 +78,8 @@ def find_leak(sparse: Sparse, train: bool = True) -> str:
     try:
         _run(dense, cut, plain)
     except Exception as error:  # models raise many kinds where a size does not suit them
-        return f"it takes no images of {cut.shape[2]}x{cut.shape[3]} px ({_line(error)})"
+        where = _named(dense.model, plain.within[-1] if plain.within else None)
+        return f"{where} takes no images of {cut.shape[2]}x{cut.shape[3]} px ({_line(error)})"
     try:
         with Sparse(island).during(Visible(cells, GRID)):
             _run(island, images, masked)

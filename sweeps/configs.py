@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from pat.config import Method, Recipe, RunConfig, Teacher
-from sweeps.pretraining import LONGER
+from pat.config import Method, RunConfig, Teacher
 from sweeps.settings import RECIPE, complete_setting, parts, recipe_space, scaled
 from sweeps.study import SEARCH_SEED, Cell, Study, TeacherFile
 
@@ -65,7 +64,7 @@ def student_run(
     return RunConfig(
         student=cell.student,
         data=data,
-        recipe=scaled(recipe_of(study, cell), multiples),
+        recipe=scaled(replace(study.recipe(cell.student), epochs=study.epochs(cell)), multiples),
         method=method,
         teacher=teacher,
         seed=seed,
@@ -74,14 +73,6 @@ def student_run(
         unsynced_workers=unsynced,
         task=study.task,
     )
-
-
-def recipe_of(study: Study, cell: Cell) -> Recipe:
-    """What a cell's own runs are trained with: the student's, longer where that is what the method is for."""
-    recipe, before = study.recipe(cell.student), study.pretraining
-    if before is None or cell.method != LONGER:
-        return recipe
-    return replace(recipe, epochs=round(recipe.epochs * before.longer))
 
 
 def pretrain_run(

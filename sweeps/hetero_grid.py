@@ -1,7 +1,7 @@
 """The entry script: the heterogeneous matrix of a preset. `ray submit CLUSTER.yaml sweeps/hetero_grid.py` copies this
 one file, so it holds nothing but the way to the packages.
 
-    python sweeps/hetero_grid.py --preset digits        minutes on two cores
+    python sweeps/hetero_grid.py --preset demo          minutes on two cores
     python sweeps/hetero_grid.py --preset digits --plan what it would do
     python sweeps/hetero_grid.py                        CIFAR-100 at 224 px, the papers' pairs, on GPUs
 """
@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "0d7242cb18de"
+CODE = "bdc9b1c169ea"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -10,7 +10,7 @@ from pat.config import NUMERICS, ConfigError, Data, Part, Recipe, Task, later, p
 from pat.options import teacherless
 from sweeps.cell import CLASSIFICATION, SCRATCH, SEARCH_SEED, Cell
 from sweeps.checks import check_names, check_numbers, check_tag
-from sweeps.pretraining import Pretraining
+from sweeps.pretraining import LONGER, Pretraining
 from sweeps.search import Search
 from sweeps.settings import RECIPE, recipe_space
 from sweeps.spaces import BEFORE, SPACES, Space, read_space, write_space
@@ -118,6 +118,11 @@ class Study(Part):
     def recipe(self, student: str) -> Recipe:
         """The recipe of a student."""
         return self.students[student]
+
+    def epochs(self, cell: Cell) -> int:
+        """How long a cell's own runs are: as its student's recipe says, longer where that is what the method is for."""
+        full = self.recipe(cell.student).epochs
+        return round(full * self.pretraining.longer) if self.pretraining and cell.method == LONGER else full
 
     def space(self, method: str) -> Space:
         """What the searches of a method change: first numbers of the recipe, then its space without what the study

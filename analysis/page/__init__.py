@@ -13,6 +13,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from analysis.frames import Frames
+from analysis.page.downstream import downstream_rows
 from analysis.page.embed import embedded, script_json
 from analysis.page.facts import failed, failing, hardware, reproduce, versions
 from analysis.page.headline import cautions, date, findings, state
@@ -67,7 +68,8 @@ def page(report: Report, refresh: int | None = None) -> str:
     """The page as HTML, to lie in `DIR/report/index.html` beside `figures/` and `tables/`, below it `DIR/runs/`.
 
     Equal input, equal text. With `refresh` a browser loads it anew every so many seconds. All text of the ledger is
-    escaped. Reads what was predicted from `forecast.json` in the study's folder.
+    escaped. Reads what was predicted from `forecast.json` in the study's folder, and the studies beside it
+    that begin with its pre-trainings.
     """
     frames = report.frames
     shown = matrix(frames)
@@ -83,6 +85,7 @@ def page(report: Report, refresh: int | None = None) -> str:
         date=date(frames),
         smallest=f"{SMALLEST:g}",
         best=best_rows(frames),
+        downstream=downstream_rows(frames),
         findings=findings(frames),
         cautions=cautions(frames),
         methods=by_method(frames),

@@ -114,12 +114,12 @@ def _cell(cell: Mapping[str, Any], limit: float, index: int, named: bool) -> dic
             cell["reason"] if cell["status"] == "finished" else f"{cell['status']}: {cell['reason']}".removesuffix(": ")
         )
         short = why if len(why) <= _REASON else why[: _REASON - 1] + "…"
-        return {"kind": "missing", "index": index, "text": short or "no scratch run yet", "label": f"{words}: {why}"}
+        return {"kind": "missing", "index": index, "text": short or "no scratch run yet", "label": words}
     sure, strict = bool(cell[f"{_GAIN}_p_bh"] < ALPHA), bool(cell[f"{_GAIN}_p_holm"] < ALPHA)
     method = method_label(cell["method"]) if named else ""
     partial = f"n = {cell['n']} of {cell['seeds_planned']}" if cell["n"] < cell["seeds_planned"] else ""
     span = "" if pd.isna(half) else f"± {half:.2f}"
-    label = f"{words}{', ' if named else ''}{method}: gain {signed(gain)} {span}, {cell['verdict']}"
+    label = f"{words}, {cell['verdict']}"
     share = min(1.0, abs(gain) / limit)
     text = {"text": signed(gain) + ("*" if strict else ""), "small": span or f"n = {cell['n']}", "partial": partial}
     text |= {"method": method, "clipped": gain < -limit}

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from analysis.cells import CELL, GAINS, main_setting, seed_gains
+from analysis.cells import CELL, GAINS, main_setting
 from analysis.choice import choose
 from analysis.colours import end
 from analysis.frames import Frames
@@ -68,7 +68,7 @@ def prepare(frames: Frames) -> pd.DataFrame:
 def margins(frames: Frames, side: str) -> pd.DataFrame:
     """Per teacher or student (`side`) the mean gain of the methods that its pairs have chosen: place, gain, low, high
     (these pairs, other seeds)."""
-    gains = seed_gains(frames.matrix, frames.runs).dropna(subset=_GAIN)
+    gains = frames.seed_gains.dropna(subset=_GAIN)
     picked = gains.merge(choose(frames, _PAIR)[CELL], on=CELL)
     places = axis(frames.cells, side).set_index(side)["row" if side == "teacher" else "column"]
     rows = []

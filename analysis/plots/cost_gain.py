@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from analysis.cells import FAMILIES
-from analysis.cost import device_hours
+from analysis.cost import whole_hours
 from analysis.frames import Frames
 from analysis.labels import family_label, method_label
 from analysis.order import order
@@ -18,7 +18,6 @@ from analysis.plots import COLUMN, COST, PAGE, Drawing, NothingToShow, register_
 from analysis.plots._evidence import counted, evidence, intervals
 from analysis.plots.looks import looks
 from analysis.plots.response import round_numbers
-from analysis.tables import costs
 
 MARKERS = dict(zip(FAMILIES, ("o", "s", "^"), strict=True))
 """The student's family; any other is a diamond."""
@@ -31,18 +30,18 @@ _HEIGHT = 2.9
 def prepare(frames: Frames) -> pd.DataFrame:
     """One row per cell and setting with a gain and finished runs.
 
-    Columns: teacher, student, student_family, method, setting, hours (device-hours of one run, mean over the setting's
-    finished confirmation runs), spent (the same and, for the tuned setting, the hours of the cell's search), gain, low,
-    high (points over scratch; NaN bounds where there is no interval), front (no cell of the setting gains as
-    much in fewer hours of a run).
+    Columns: teacher, student, student_family, method, setting, hours (device-hours of one run and the pre-training it
+    begins with, mean over the setting's finished confirmation runs), spent (the same and, for the tuned setting, the
+    hours of the cell's search), gain, low, high (points over scratch; NaN bounds where there is no interval), front (no
+    cell of the setting gains as much in fewer hours of a run).
     """
     cells = frames.cells[[*_CELL, "student_family", "setting", _GAIN, f"{_GAIN}_low", f"{_GAIN}_high"]]
     runs = frames.runs[frames.runs["status"] == "finished"]
-    hours = pd.Series(device_hours(runs, frames.gpu_share).to_numpy(), pd.Index(runs["run_id"]))
+    hours = pd.Series(whole_hours(runs, frames.gpu_share).to_numpy(), pd.Index(runs["run_id"]))
     matrix = frames.matrix.assign(hours=frames.matrix["run_id"].map(hours).astype(float))
     mean = matrix.groupby([*_CELL, "setting"])["hours"].mean().rename("hours").reset_index()
     frame = cells.merge(mean, how="left", on=[*_CELL, "setting"])
-    frame = frame.merge(costs.prepare(frames)[[*_CELL, "search_hours"]], how="left", on=_CELL)
+    frame = frame.merge(frames.table("costs")[[*_CELL, "search_hours"]], how="left", on=_CELL)
     frame["spent"] = frame["hours"] + frame["search_hours"].fillna(0.0) * (frame["setting"] == "tuned")
     frame = frame.rename(columns={_GAIN: "gain", f"{_GAIN}_low": "low", f"{_GAIN}_high": "high"})
     frame = frame[frame["gain"].notna() & (frame["hours"] > 0)].reset_index(drop=True)

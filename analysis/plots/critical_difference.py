@@ -13,7 +13,6 @@ from analysis.plots._evidence import evidence
 from analysis.plots.looks import dressed
 from analysis.stats import LEVEL
 from analysis.stats.ranks import alike
-from analysis.tables import methods
 
 FEWEST_METHODS, FEWEST_PAIRS = 3, 5
 _LINE = 0.135
@@ -33,7 +32,7 @@ def prepare(frames: Frames) -> pd.DataFrame:
     and those of `looks.dressed`.
     """
     columns = ["setting", "method", "mean_rank", "pairs", "critical_difference", "friedman_p"]
-    frame = methods.prepare(frames).dropna(subset=["mean_rank", "critical_difference"])[columns]
+    frame = frames.table("methods").dropna(subset=["mean_rank", "critical_difference"])[columns]
     enough = frame.groupby("setting")["method"].transform("nunique") >= FEWEST_METHODS
     frame = frame[enough & (frame["pairs"] >= FEWEST_PAIRS)].sort_values(["setting", "mean_rank", "method"])
     frame = frame.assign(place=frame.groupby("setting").cumcount()).reset_index(drop=True)

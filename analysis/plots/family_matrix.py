@@ -13,7 +13,6 @@ from analysis.plots import COLUMN, PAGE, WHOM, Drawing, NothingToShow, register_
 from analysis.plots._dots import ROW, arrange, beyond, draw_dots, family_pair, head
 from analysis.plots._evidence import counted, evidence
 from analysis.stats import LEVEL
-from analysis.tables import families
 
 _HEAD, _FOOT = 0.5, 0.45
 """Inches of a panel besides its rows, and of the page besides its panels."""
@@ -26,7 +25,7 @@ def prepare(frames: Frames) -> pd.DataFrame:
     down and across (place of the panel), reason (why there is no gain, empty where there is one), and those of
     `analysis.plots._dots.arrange`.
     """
-    frame = families.prepare(frames)
+    frame = frames.table("families").copy()
     for side, place in (("teacher_family", "down"), ("student_family", "across")):
         names = frame[[side]].drop_duplicates().sort_values(side, key=family_order)[side]
         frame[place] = frame[side].map({name: i for i, name in enumerate(names)})

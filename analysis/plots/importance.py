@@ -30,7 +30,7 @@ def prepare(frames: Frames) -> pd.DataFrame:
     cells, importance, low, high (NaN for a cell), told (p <= 0.05: it can be told from nothing).
     """
     means = importance.by_method(frames).assign(teacher="", student="")
-    each = importance.prepare(frames).assign(cells=1, low=np.nan, high=np.nan).drop(columns="adjusted")
+    each = frames.table("importance").assign(cells=1, low=np.nan, high=np.nan).drop(columns="adjusted")
     means = means.sort_values(["method", "importance", "parameter"], ascending=[True, False, True])
     means["row"] = means.groupby("method").cumcount()
     rows = pd.concat([means, each.merge(means[["method", "parameter", "row"]], on=["method", "parameter"])])

@@ -16,7 +16,6 @@ from analysis.order import order
 from analysis.plots import COLUMN, PAGE, TRUST, Drawing, NothingToShow, register_plot
 from analysis.plots._evidence import counted, evidence, intervals, listed
 from analysis.plots.looks import dressed
-from analysis.tables import published
 
 _ACROSS = 4
 _NAMED = 3
@@ -32,7 +31,7 @@ def prepare(frames: Frames) -> pd.DataFrame:
     """
     columns = ["paper", "teacher", "student", "method", "setting", "published_gain", "gain", "gain_low", "gain_high",
                "differences"]  # fmt: skip
-    frame = published.prepare(frames).dropna(subset=["published_gain", "gain"])[columns]
+    frame = frames.table("published").dropna(subset=["published_gain", "gain"])[columns]
     frame = frame.rename(columns={"gain_low": "low", "gain_high": "high"}).reset_index(drop=True)
     left, right = min(0.0, frame["published_gain"].min()), max(0.0, frame["published_gain"].max())
     far = max(1.0, right - left)

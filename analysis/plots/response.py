@@ -18,7 +18,6 @@ from analysis.order import order
 from analysis.plots import PAGE, SETTINGS, TALLEST, Drawing, NothingToShow, register_plot
 from analysis.plots.looks import looks
 from analysis.searches import evidence, marked, pairs, parameters
-from analysis.tables import trials
 
 _ROWS, _ACROSS, _MOST = 12, 7, 12
 _PANEL, _EDGE = 0.95, 1.0
@@ -42,7 +41,7 @@ def prepare(frames: Frames) -> pd.DataFrame:
     (how many the method has), score (of validation, in percent; of a pruned trial at its last rung), status,
     default, chosen.
     """
-    every = marked(trials.prepare(frames), frames.matrix)
+    every = marked(frames.table("trials"), frames.matrix)
     every = every.merge(pairs(every).rename(columns={"label": "pair"}), how="left", on=["teacher", "student"])
     parts = [pd.DataFrame(columns=_COLUMNS)]
     for _, rows in every.groupby("method", sort=False):

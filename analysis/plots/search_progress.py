@@ -15,7 +15,6 @@ from analysis.order import order
 from analysis.plots import COLUMN, PAGE, SETTINGS, TALLEST, Drawing, NothingToShow, register_plot
 from analysis.plots.looks import looks
 from analysis.searches import evidence, marked, pairs
-from analysis.tables import trials
 
 _PANEL, _EDGE = 1.32, 0.75
 """Inches: the height of a row of panels; the legend and the label under them."""
@@ -27,7 +26,7 @@ _COLUMNS = ["teacher", "student", "pair", "method", "trial", "status", "score", 
 def prepare(frames: Frames) -> pd.DataFrame:
     """One row per trial: teacher, student, pair (label), method, trial (from 0), status, score, best (of the finished
     trials up to this one; NaN before the first). Validation scores in percent."""
-    rows = marked(trials.prepare(frames), frames.matrix)
+    rows = marked(frames.table("trials"), frames.matrix)
     labels = pairs(rows).rename(columns={"label": "pair"})
     return rows.merge(labels, how="left", on=["teacher", "student"])[_COLUMNS]
 

@@ -19,7 +19,7 @@ from analysis.labels import method_label
 from analysis.order import order
 from analysis.plots import COLUMN, PAGE, SETTINGS, TALLEST, Drawing, NothingToShow, register_plot
 from analysis.searches import marked, pairs
-from analysis.tables import transfer, trials
+from analysis.tables import transfer
 
 COLOURS = "YlOrBr"
 """Sequential, safe for the common kinds of colour blindness: the darker, the more is lost."""
@@ -35,8 +35,8 @@ def prepare(frames: Frames) -> pd.DataFrame:
     Columns: method, source, row, column, row_label, column_label, regret, exact, distance, spearman, common. Cells
     stand in the order of the families, from 0; the rows of the default and the average below them, _GAP apart.
     """
-    table = transfer.prepare(frames)
-    known = pairs(marked(trials.prepare(frames), frames.matrix))
+    table = frames.table("transfer")
+    known = pairs(marked(frames.table("trials"), frames.matrix))
     known["place"] = range(len(known))
     for side in ("a", "b"):
         table = table.merge(known.add_suffix(f"_{side}"), how="left", on=[f"teacher_{side}", f"student_{side}"])

@@ -6,7 +6,7 @@ import pandas as pd
 
 from analysis.cells import family_order
 from analysis.choice import choose
-from analysis.cost import device_hours
+from analysis.cost import whole_hours
 from analysis.frames import Frames
 from analysis.tables import INT, REAL, TEXT, register_table
 
@@ -56,7 +56,7 @@ def relative_costs(frames: Frames) -> pd.DataFrame:
     """Per cell (teacher, student, method, setting) what a run costs over a scratch run of the student, `run_cost`, and
     with the search of the cell, `whole_cost`; NaN where a time is not known."""
     runs = frames.runs[frames.runs["status"] == "finished"]
-    hours = pd.Series(device_hours(runs, frames.gpu_share).to_numpy(), pd.Index(runs["run_id"]))
+    hours = pd.Series(whole_hours(runs, frames.gpu_share).to_numpy(), pd.Index(runs["run_id"]))
     rows = frames.matrix.assign(hours=frames.matrix["run_id"].map(hours).astype(float))
     scratch = rows[rows["setting"] == "scratch"].groupby("student")["hours"].mean()
     mean = rows[rows["setting"] != "scratch"].groupby(_CELL)["hours"].mean().rename("run").reset_index()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from analysis.cost import device_hours
+from analysis.cost import device_hours, preceding, whole_hours
 from analysis.frames import Frames
 from analysis.tables import INT, REAL, TEXT, register_table
 
@@ -22,12 +22,12 @@ _CELL = ["teacher", "student", "method"]
         "teacher": (TEXT, "timm name; empty for scratch"),
         "student": (TEXT, "timm name; empty for a teacher's own training"),
         "method": (TEXT, "how it was distilled; scratch; teacher"),
-        "search_runs": (INT, "trials of the search, whatever became of them"),
+        "search_runs": (INT, "trials of the search, whatever became of them, and pre-trainings of theirs alone"),
         "search_hours": (REAL, "theirs, device-hours"),
-        "confirm_runs": (INT, "all other runs: confirmations, scratch, a teacher's own"),
+        "confirm_runs": (INT, "all other runs: confirmations, their pre-trainings, scratch, a teacher's own"),
         "confirm_hours": (REAL, "theirs, device-hours"),
         "hours": (REAL, "both together, device-hours"),
-        "hours_per_run": (REAL, "mean of the finished runs that are not of a search, device-hours"),
+        "hours_per_run": (REAL, "mean of the finished ones, each with the pre-training it begins with, device-hours"),
         "teacher_hours": (REAL, "of the teacher's own training, device-hours"),
         "seconds_per_epoch": (REAL, "median over the row's runs, scoring included, s"),
         "peak_memory": (REAL, "largest, bytes of the device's memory"),
@@ -45,8 +45,9 @@ def prepare(frames: Frames) -> pd.DataFrame:
     """One row per teacher, student and method; scratch has teacher "", a teacher's own training student "" and method
     "teacher". Rows in the order cells, scratch, teachers, each by name.
 
-    Columns: search_runs, search_hours; confirm_runs, confirm_hours (every run that is not of a search: confirmations,
-    scratch runs, a teacher's own); hours (both together); hours_per_run (mean of the finished ones among the latter);
+    Columns: search_runs, search_hours (pre-trainings with which trials alone begin among them); confirm_runs,
+    confirm_hours (all other runs: confirmations, their pre-trainings, scratch, a teacher's own); hours (both together);
+    hours_per_run (mean of the finished ones among the latter, each with the pre-training it begins with);
     teacher_hours (of the teacher's own training, shared by all its cells and therefore in no cell's hours; NaN where it
     was not trained here); seconds_per_epoch (median over the row's runs, scoring included); peak_memory (bytes of the
     device, maximum); energy_joules (sum of what is known); retries, preemptions; money (hours x price). Hours are
@@ -59,14 +60,16 @@ def prepare(frames: Frames) -> pd.DataFrame:
     rows = rows.sort_values(["kind", *_CELL], ignore_index=True)
     index = pd.MultiIndex.from_frame(rows[_CELL])
     searched = runs["phase"] == "search"
+    begun = preceding(frames.runs)
+    searched |= (runs["phase"] == "pretrain") & ~runs["run_id"].isin(begun[~searched])
     table = rows[_CELL].copy()
     for name, part in (("search", runs[searched]), ("confirm", runs[~searched])):
         hours = part.groupby(_CELL)["hours"].agg(["size", "sum"]).reindex(index)
         table[f"{name}_runs"] = hours["size"].fillna(0).astype(int).to_numpy()
         table[f"{name}_hours"] = hours["sum"].fillna(0.0).to_numpy()
     table["hours"] = table["search_hours"] + table["confirm_hours"]
-    finished = runs[~searched & (runs["status"] == "finished")]
-    table["hours_per_run"] = finished.groupby(_CELL)["hours"].mean().reindex(index).to_numpy()
+    finished = runs[~searched & (runs["phase"] != "pretrain") & (runs["status"] == "finished")]
+    table["hours_per_run"] = finished.groupby(_CELL)["whole"].mean().reindex(index).to_numpy()
     table["teacher_hours"] = _teacher_hours(table)
     table["seconds_per_epoch"] = _seconds_per_epoch(frames, runs).reindex(index).to_numpy()
     grouped = runs.groupby(_CELL)
@@ -82,6 +85,7 @@ def _named(frames: Frames) -> pd.DataFrame:
     """The runs with their device-hours, a teacher's own under its name; numbers as floats, NaN where not known."""
     runs = frames.runs[["run_id", "phase", "status", *_CELL]].copy()
     runs["hours"] = device_hours(frames.runs, frames.gpu_share)
+    runs["whole"] = whole_hours(frames.runs, frames.gpu_share)
     for name in ("peak_memory", "energy_joules", "retries", "preemptions"):
         runs[name] = pd.to_numeric(frames.runs[name], errors="coerce")
     own = runs["phase"] == "teacher"

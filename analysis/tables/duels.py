@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.cells import main_setting, seed_gains
+from analysis.cells import main_setting
 from analysis.choice import choose
 from analysis.frames import Frames
 from analysis.order import order
@@ -51,7 +51,7 @@ _COLUMNS = ("setting", "method", "other", "pairs", "seeds", "difference", "low",
 def prepare(frames: Frames) -> pd.DataFrame:
     """One row per setting and two methods, the one with the larger mean first; in the main setting each method against
     the best other too, which is not among the corrected tests."""
-    gains = seed_gains(frames.matrix, frames.runs).dropna(subset="gain_over_scratch")
+    gains = frames.seed_gains.dropna(subset="gain_over_scratch")
     gains = gains.rename(columns={"gain_over_scratch": "score"})[[*PAIR, "method", "setting", "seed", "score"]]
     parts = [pd.DataFrame(columns=list(_COLUMNS))]
     for setting in SETTINGS:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.cells import family_order, seed_gains
+from analysis.cells import family_order
 from analysis.frames import Frames
 from analysis.stats import mean_gain
 from analysis.tables import INT, REAL, TEXT, register_table
@@ -39,7 +39,7 @@ _BLOCK = ["teacher_family", "student_family", "method", "setting"]
 def prepare(frames: Frames) -> pd.DataFrame:
     """One row per two families, method and setting of the study; families in their order."""
     pairs = frames.cells[["teacher", "student", *_BLOCK]]
-    gains = seed_gains(frames.matrix, frames.runs).merge(pairs, on=["teacher", "student", "method", "setting"])
+    gains = frames.seed_gains.merge(pairs, on=["teacher", "student", "method", "setting"])
     gains = gains.dropna(subset="gain_over_scratch")
     columns = [*_BLOCK, "pairs", "finished", "seeds", "gain", "low", "high", "p"]
     frame = pd.DataFrame(_rows(pairs, gains), columns=columns)

@@ -24,7 +24,7 @@ from scipy.stats import t as student_t
 
 from analysis.frames import Frames
 from analysis.searches import CELL, Parameter, marked, parameters
-from analysis.tables import INT, REAL, TEXT, register_table, trials
+from analysis.tables import INT, REAL, TEXT, register_table
 
 NEEDED = 8
 """Finished trials of a cell below which no importance is said."""
@@ -90,7 +90,7 @@ def by_method(frames: Frames) -> pd.DataFrame:
 def _measure(frames: Frames) -> tuple[pd.DataFrame, Array]:
     """The table of `prepare` and of each of its rows the adjusted values under PERMUTATIONS random orders."""
     rows, nulls = [], []
-    every = marked(trials.prepare(frames), frames.matrix)
+    every = marked(frames.table("trials"), frames.matrix)
     for _, method_rows in every.groupby("method", sort=False):
         found = parameters(method_rows)
         scores = method_rows["score"].where(method_rows["status"] == "finished").to_numpy(float)

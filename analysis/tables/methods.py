@@ -7,7 +7,6 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.cells import seed_gains
 from analysis.frames import Frames
 from analysis.order import order
 from analysis.rectangle import PAIR, Rectangle, of_gains
@@ -69,7 +68,7 @@ _COUNTS = {"helps": HELPS, "no_matter": NO_MATTER, "unknown": UNKNOWN, "hurts": 
 )  # fmt: skip
 def prepare(frames: Frames) -> pd.DataFrame:
     """One row per setting and method, the main setting first; NaN where too few pairs or seeds are finished."""
-    gains = seed_gains(frames.matrix, frames.runs).dropna(subset="gain_over_scratch")
+    gains = frames.seed_gains.dropna(subset="gain_over_scratch")
     settings = [name for name in SETTINGS if (frames.cells["setting"] == name).any()]
     rows = [row for setting in settings for row in _setting(frames, gains, setting)]
     frame = pd.DataFrame(rows, columns=list(_COLUMNS))

@@ -7,7 +7,7 @@ import pandas as pd
 from analysis.cells import join, setting_gains
 from analysis.frames import Frames
 from analysis.schema import WEIGHTS
-from analysis.tables import BOOL, INT, REAL, TEXT, register_table, trials
+from analysis.tables import BOOL, INT, REAL, TEXT, register_table
 
 _CELL = ["teacher", "student", "method"]
 
@@ -47,7 +47,7 @@ _CELL = ["teacher", "student", "method"]
 def prepare(frames: Frames) -> pd.DataFrame:
     """One row per teacher, student and method that has both settings; see the registered columns."""
     found = setting_gains(frames.matrix, frames.runs)
-    tried = trials.prepare(frames)
+    tried = frames.table("trials")
     search = tried.groupby(_CELL).agg(trials=("trial", "size"), search_score=("best", "max"))
     frame = found.join(search, on=_CELL).join(_confirmed(frames), on=_CELL)
     frame["trials"] = frame["trials"].fillna(0)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from analysis.frames import Frames
 from analysis.searches import PAIR, Parameter, marked, parameters
-from analysis.tables import BOOL, INT, REAL, TEXT, register_table, trials
+from analysis.tables import BOOL, INT, REAL, TEXT, register_table
 
 COMMON_NEEDED = 4
 """Settings finished in both cells below which no rank correlation is said."""
@@ -57,7 +57,7 @@ def prepare(frames: Frames) -> pd.DataFrame:
     logarithm for wide positive ranges, by rank for other numbers; 1 for different words. A setting that B has tried and
     not finished (pruned, failed) is exact and has no regret. A cell without a finished trial is in no row.
     """
-    every = marked(trials.prepare(frames), frames.matrix)
+    every = marked(frames.table("trials"), frames.matrix)
     parts = [_method(str(method), rows.reset_index(drop=True)) for method, rows in every.groupby("method", sort=False)]
     return pd.concat(parts, ignore_index=True) if parts else _empty()
 

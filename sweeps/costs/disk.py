@@ -71,7 +71,7 @@ def _students(planner: Planner, key: Key, keep: Keep) -> dict[str, int]:
     study, found = planner.scope, _runs(planner, key)
     search = study.search
     if _searches(planner, key):
-        rungs = search.epochs(study.recipe(key.cell.student).epochs)
+        rungs = search.epochs(study.epochs(key.cell))
         finalists = [search.finalists(rungs, wave) for wave in range(search.trials // search.wave)]
         found["search"] = min(found["search"], sum(finalists))
     return {phase: count for phase, count in found.items() if outlives(keep, phase)}
@@ -89,7 +89,7 @@ def _kept(planner: Planner, key: Key, keep: Keep) -> dict[str, int]:
 def _paused(planner: Planner, key: Key) -> int:
     """How many runs of a unit may wait at a rung at once."""
     search, unit = planner.scope.search, planner.units[key]
-    rungs = search.epochs(planner.scope.recipe(key.cell.student).epochs) if _searches(planner, key) else ()
+    rungs = search.epochs(planner.scope.epochs(key.cell)) if _searches(planner, key) else ()
     searching = len(rungs) > 1 and unit.confirmations()[1] > 0
     at_once = search.wave if isclose(search.ahead, 1) else search.trials
     return min(at_once, search.trials, _runs(planner, key)["search"]) if searching else 0

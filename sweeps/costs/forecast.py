@@ -11,7 +11,6 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 
 from analysis.schema import PHASES
-from sweeps.configs import recipe_of
 from sweeps.costs.disk import Disk, disk
 from sweeps.costs.expect import Expected
 from sweeps.costs.probe_file import Probe
@@ -152,8 +151,7 @@ def device_share(planner: Planner, cell: Cell, share: float) -> float:
 def _parts(planner: Planner, key: Key, rate: float) -> list[Phase]:
     """The phases of a unit; `rate`: device-hours of an epoch."""
     unit = planner.counted(key)
-    recipe = planner.runs.awaited(key).config.recipe if key.awaited else recipe_of(planner.scope, key.cell)
-    full = recipe.epochs
+    full = planner.runs.awaited(key).config.recipe.epochs if key.awaited else planner.scope.epochs(key.cell)
 
     def part(name: str, runs: Collection[str], unknown: int, left: int) -> Phase:
         states = [planner.view.get(run_id, NOT_STARTED) for run_id in runs]

@@ -173,12 +173,16 @@ def _costs(planner: Planner, expected: Expected, share: float) -> list[str]:
 
 
 def _matrix(study: Study, title: str, value: Callable[[Key], str]) -> list[str]:
-    """A row a pair, a column a method, and the teachers that are trained here; `value` of a unit."""
+    """A row a pair, a column a method; pre-trainings of pairs, and the teachers that are trained here. `value` of a
+    unit."""
     lines = [title, f"{'':4}" + "".join(f"{method:>10}" for method in (SCRATCH, *study.methods))]
     for place, (teacher, student) in enumerate(study.pairs, start=1):
         texts = [value(Key("scratch", Cell("", student, SCRATCH)))]
         texts += [value(Key("cell", study.cell(teacher, student, method))) for method in study.methods]
         lines.append(f"{place:3}." + "".join(f"{text:>10}" for text in texts))
+        cells = [study.cell(teacher, student, method) for method in study.methods if study.pretrains(method)]
+        if before := [f"{cell.method} {value(Key('pretrain', cell))}" for cell in cells]:
+            lines.append(f"      pre-training: {', '.join(before)}")
     teachers = [f"{key.cell.student} {value(key)}" for key in keys(study) if key.kind == "teacher"]
     return [*lines, *([f"  teachers: {', '.join(teachers)}"] if teachers else []), ""]
 

@@ -121,7 +121,7 @@ def _write(study: Study, trials: Mapping[Cell, list[Trial]], storage: BaseStorag
 
 
 def _frozen(study: Study, cell: Cell, trial: Trial) -> FrozenTrial:
-    weights, full = study.weights(cell.student), study.recipe(cell.student).epochs
+    weights, full = study.weights(cell.student), study.epochs(cell)
     rungs = [rung for rung in study.search.epochs(full) if rung <= trial.state.epochs]
     scores = {rung: score for rung in rungs if (score := trial.state.score(weights, rung)) is not None}
     status = trial.state.status

@@ -97,7 +97,7 @@ def _tune(runs: Runs, unit: Unit, setting: str, view: View, draw: Draw) -> None:
     unit.rows += [Row(unit.cell, setting, seed, None, None, status, found.closed or "search") for seed in _seeds(study)]
     if not found.closed:
         unit.unknown_runs += study.seeds
-        unit.left_later += study.seeds * study.recipe(unit.cell.student).epochs
+        unit.left_later += study.seeds * study.epochs(unit.cell)
 
 
 def _confirm(runs: Runs, unit: Unit, setting: str, options: Mapping[str, Any], view: View) -> None:

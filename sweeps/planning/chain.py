@@ -33,7 +33,7 @@ def chain_seconds(planner: Planner, speeds: Speeds, passed: Mapping[str, float] 
 
     def before(anchor: Key) -> float:
         """The same of an anchor without its confirmation, for which nobody waits."""
-        confirmation = planner.scope.recipe(anchor.cell.student).epochs * speeds.seconds(anchor)
+        confirmation = planner.scope.epochs(anchor.cell) * speeds.seconds(anchor)
         return of(anchor) - confirmation
 
     return max((of(key) for key in planner.units), default=0.0)

@@ -37,11 +37,11 @@ def search_cell(runs: Runs, unit: Unit, view: View, draw: Draw) -> Found:
     bad, early = list[RunState](), 0
     waves, going_on = study.search.trials // study.search.wave, False
     for wave in range(waves):
-        unit.after_search = (waves - wave) * study.recipe(unit.cell.student).epochs
+        unit.after_search = (waves - wave) * study.epochs(unit.cell)
         settings = draw(wave, known)
         if settings is None:
             _expect(study, unit, range(wave, waves))
-            unit.longest = study.recipe(unit.cell.student).epochs + unit.after_search
+            unit.longest = study.epochs(unit.cell) + unit.after_search
             return Found()
         tried = [runs.student(unit.cell, options, SEARCH_SEED) for options in settings]
         states = [_state(runs, unit.cell, run, options, view) for run, options in zip(tried, settings, strict=True)]
@@ -98,7 +98,7 @@ def _expect(study: Study, unit: Unit, waves: Iterable[int]) -> None:
     for wave in waves:
         unit.unknown_runs += study.search.wave
         unit.undrawn += study.search.wave
-        unit.left_later += wave_epochs(study, unit.cell.student, wave)
+        unit.left_later += wave_epochs(study, unit.cell, wave)
 
 
 def _wave(
@@ -114,7 +114,7 @@ def _wave(
     What it has come to at the rung `search.ahead` and at its end, None before.
     """
     search, weights = study.search, study.weights(unit.cell.student)
-    full = study.recipe(unit.cell.student).epochs
+    full = study.epochs(unit.cell)
     alive, failed = list(range(len(tried))), set[int]()
     reached: list[list[tuple[int, float]]] = [[] for _ in tried]
     unit.runs |= {run.run_id: state.status for run, state in zip(tried, states, strict=True)}
@@ -125,7 +125,7 @@ def _wave(
         for index in alive:
             unit.train(tried[index], states[index], rung, "search", drawn + index)
         if len(unit.ready) > before:
-            unit.left_later += _later_epochs(study, unit.cell.student, rung, len(alive), first)
+            unit.left_later += _later_epochs(study, unit.cell, rung, len(alive), first)
             return soon, None
         scores = {index: states[index].score(weights, rung) for index in alive}
         for index, score in scores.items():
@@ -159,9 +159,9 @@ def _results(
     return [Result(*found) for found in zip(settings, statuses, map(tuple, reached), strict=True)]
 
 
-def _later_epochs(study: Study, student: str, rung: int, entrants: int, default: bool) -> int:
+def _later_epochs(study: Study, cell: Cell, rung: int, entrants: int, default: bool) -> int:
     """Epochs expected after a rung that `entrants` runs have begun; `default`: it is among them."""
-    rungs = [epoch for epoch in study.search.epochs(study.recipe(student).epochs) if epoch >= rung]
+    rungs = [epoch for epoch in study.search.epochs(study.epochs(cell)) if epoch >= rung]
     total, alive = 0, entrants
     for low, high in zip(rungs, rungs[1:], strict=False):
         alive = study.search.going_on(alive, default)
@@ -169,7 +169,7 @@ def _later_epochs(study: Study, student: str, rung: int, entrants: int, default:
     return total
 
 
-def wave_epochs(study: Study, student: str, wave: int) -> int:
+def wave_epochs(study: Study, cell: Cell, wave: int) -> int:
     """Epochs of one whole wave with its pruning."""
-    first = study.search.epochs(study.recipe(student).epochs)[0]
-    return study.search.wave * first + _later_epochs(study, student, first, study.search.wave, not wave)
+    first = study.search.epochs(study.epochs(cell))[0]
+    return study.search.wave * first + _later_epochs(study, cell, first, study.search.wave, not wave)

@@ -24,7 +24,8 @@ from sweeps.planning.together import beside, group_size
 from sweeps.planning.units import ENDED, Key, Row, Runs, Segment, Unit, keys
 from sweeps.planning.urgency import Queue, Urgency
 from sweeps.planning.view import RunState, View
-from sweeps.study import Cell, Study
+from sweeps.pretraining import LONGER
+from sweeps.study import SCRATCH, Cell, Study
 
 FIRST_RESORT = 16
 """After so many updates all units are ordered anew by what is known of their speeds, then after twice as many."""
@@ -32,7 +33,8 @@ FIRST_RESORT = 16
 
 def rungs_of(study: Study) -> frozenset[int]:
     """Every number of epochs after which a decision of the study asks for a score."""
-    return frozenset(rung for recipe in study.students.values() for rung in study.search.epochs(recipe.epochs))
+    lengths = {study.epochs(Cell("", student, method)) for student in study.students for method in (SCRATCH, LONGER)}
+    return frozenset(rung for epochs in lengths for rung in study.search.epochs(epochs))
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ def _later(module: str, function: str) -> Callable[[], Study]:
 
 PRESETS: dict[str, Callable[[], Study]] = {
     DIGITS: _later("classification", "digits"),
+    "demo": _later("classification", "demo"),
     "cifar100-small": _later("classification", "cifar100_small"),
     "cifar100-small-methods": _later("classification", "cifar100_small_methods"),
     "cifar100-small-gpu": _later("classification", "cifar100_small_gpu"),
@@ -44,7 +45,7 @@ PRESETS: dict[str, Callable[[], Study]] = {
     "hgkd-imagenet-voc": _later("pretraining", "voc"),
     "hgkd-small": _later("pretraining", "small"),
 }
-ON_CPU = (DIGITS, "cifar100-small", "cifar100-small-methods", "coco-tiny", "camvid-small", "hgkd-small")
+ON_CPU = (DIGITS, "demo", "cifar100-small", "cifar100-small-methods", "coco-tiny", "camvid-small", "hgkd-small")
 """Studies that a machine without a GPU can finish."""
 GPU_PRESETS = tuple(name for name in PRESETS if name not in ON_CPU)
 """Studies that a machine without a GPU does not start."""

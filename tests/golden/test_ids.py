@@ -55,6 +55,8 @@ DENSE_DIGEST = "b652588b204bc4a9e2091e7d44939802cfc74942c26cbdc6aaff3c0ce085bdcb
 """Of detection and segmentation."""
 PRETRAINED_RUNS = {"hgkd-imagenet": 28, "hgkd-imagenet-coco": 28, "hgkd-imagenet-voc": 22, "hgkd-small": 15}
 PRETRAINED_DIGEST = "d4895cf92d89340d0c41ebee463e68c555c11de24da85c46016e708fe2b75583"
+DEMO_RUNS = {"demo": 36}
+DEMO_DIGEST = "73c5c4c4af6dacd441933c3c98eaeb6834b6c6e3c962c1d6ab0f4fff1946cb16"
 ADVICE = (
     "every run that anybody has under its old address would be trained again. A field that joins is made by "
     "`pat.config.later`; where numbers change, NUMERICS is raised: write the new addresses here"
@@ -69,7 +71,13 @@ def test_addresses_stay(run_id: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("runs", "known"), [(PRESET_RUNS, PRESETS_DIGEST), (DENSE_RUNS, DENSE_DIGEST), (PRETRAINED_RUNS, PRETRAINED_DIGEST)]
+    ("runs", "known"),
+    [
+        (PRESET_RUNS, PRESETS_DIGEST),
+        (DENSE_RUNS, DENSE_DIGEST),
+        (PRETRAINED_RUNS, PRETRAINED_DIGEST),
+        (DEMO_RUNS, DEMO_DIGEST),
+    ],
 )
 def test_addresses_of_all_presets_stay(runs: dict[str, int], known: str) -> None:
     """Teachers, baselines and default settings on every seed; what searches draw is Optuna's, see test_ledgers."""
@@ -84,6 +92,6 @@ def test_addresses_of_all_presets_stay(runs: dict[str, int], known: str) -> None
 
 
 def test_every_preset_is_pinned() -> None:
-    assert PRESETS.keys() == PRESET_RUNS.keys() | DENSE_RUNS.keys() | PRETRAINED_RUNS.keys(), (
+    assert PRESETS.keys() == PRESET_RUNS.keys() | DENSE_RUNS.keys() | PRETRAINED_RUNS.keys() | DEMO_RUNS.keys(), (
         "write the number of the new preset's runs here"
     )

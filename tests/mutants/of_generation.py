@@ -51,7 +51,10 @@ MUTANTS = [
     *of(
         "sweeps/configs.py",
         ("initial, method = pretrained, Method()\n", "method = Method()\n"),
-        ("round(recipe.epochs * before.longer)", "recipe.epochs"),
+    ),
+    *of(
+        "sweeps/study.py",
+        ("round(full * self.pretraining.longer) if", "full if"),
     ),
     *of(
         "sweeps/planning/units.py",

@@ -42,8 +42,11 @@ MUTANTS = [
         ),
         ('return "" if state.status == "finished" else _first_reason(', "return _first_reason("),
         ("range(SEARCH_SEED + 1, SEARCH_SEED + 1 + study.seeds)", "range(SEARCH_SEED, SEARCH_SEED + study.seeds)"),
-        ("        if run.run_id not in unit.runs:\n            unit.train", "        if seed:\n            unit.train"),
-        ("unit.left_later += study.seeds * study.recipe", "unit.left_later += study.recipe"),
+        (
+            "if run.run_id not in unit.runs:\n            unit.train(run, state, run.config.recipe.epochs, phase)",
+            "if seed:\n            unit.train(run, state, run.config.recipe.epochs, phase)",
+        ),
+        ("unit.left_later += study.seeds * study.epochs", "unit.left_later += study.epochs"),
     ),
     *of(
         "sweeps/planning/halving.py",
@@ -83,7 +86,7 @@ MUTANTS = [
         "sweeps/planning/units.py",
         ("self.left_of[run.run_id] = max(0, until - state.epochs)", "self.left_of[run.run_id] = until"),
         ('return f"sha256:{source.sha256}"', 'return f"sha256:{source.path}"'),
-        ('return cls("cell" if phase in ("search", "confirm") else', 'return cls("cell" if phase != "teacher" else'),
+        ('return cls(own if phase in ("search", "confirm") else', 'return cls(own if phase != "teacher" else'),
         (
             'return self.cell.student if self.kind == "teacher" else',
             "return self.cell.student if self.cell.teacher else",

@@ -230,7 +230,9 @@ def test_what_does_not_suit_is_one_line() -> None:
     task = made(stride=8)
     with pytest.raises(ConfigError, match="task.stride = 8: 4 x 4 positions, and the teacher's maps have 8 x 8; it"):
         create_method("hgkd", task.student(STUDENT, 0), task.build(TEACHER, 0), task)
-    with pytest.raises(SparseError, match=r"model 'vit_nano_patch8_32' cannot be sparse: it takes no images of"):
+    with pytest.raises(
+        SparseError, match=r"model 'vit_nano_patch8_32' cannot be sparse: 'patch_embed' \(PatchEmbed\) takes no"
+    ):
         create_method("spark", made().student("vit_nano_patch8_32", 0), None, made())
 
 

@@ -23,10 +23,12 @@ from pat.config import ConfigError, Data, Method, RunConfig, Task
 from sweeps.configs import default_options, student_run
 from sweeps.costs.expect import Expected, configs
 from sweeps.costs.forecast import forecast
+from sweeps.costs.plan_text import _before, _matrix
 from sweeps.planning.planner import Planner, plan
 from sweeps.planning.speeds import Speeds
 from sweeps.planning.units import Key, Runs, as_text, keys
 from sweeps.pretraining import Pretraining
+from sweeps.spaces import Log
 from sweeps.study import Cell, Search, Study
 
 HERE = Path(__file__).parent
@@ -108,6 +110,25 @@ def test_each_setting_that_is_searched_has_a_pre_training_of_its_own() -> None:
             assert state.run_id == row.run_id
     done, total = planner.counts()
     assert done == total
+
+
+def test_the_control_is_searched_where_the_recipe_is() -> None:
+    """At the rungs of its own length; settings that differ in the recipe alone begin with one pre-training."""
+    lr = {"recipe": {"lr": Log(0.3, 3.0)}, "spark": {"ratio": (0.5, 0.6)}}
+    study = searching(methods=("spark", "longer"), spaces=lr)
+    planner = simulate(study)
+    assert planner.complete and not planner.failed()
+    longer = Cell("", SPARSE, "longer")
+    tried = [planner.runs.student(longer, options, 0) for options in settings_of(planner, longer)]
+    assert {run.config.recipe.epochs for run in tried} == {9} and len({run.config.recipe.lr for run in tried}) == 6
+    assert [planner.view[run.run_id].status for run in tried].count("finished") == 2
+    before = planner.units[Key("pretrain", SPARK)].runs
+    settings = settings_of(planner, SPARK)
+    assert len(settings) == 6 and len(before) == 2
+    assert {planner.runs.student(SPARK, options, 0).config.initial.removeprefix("run:") for options in settings} == {
+        *before
+    }
+    assert len({planner.runs.student(SPARK, options, 0).run_id for options in settings}) == 6
 
 
 def test_what_is_left_of_a_search_counts_its_pre_trainings() -> None:
@@ -226,6 +247,14 @@ def test_what_it_costs_is_counted_run_by_run() -> None:
     assert found[Key("pretrain", HGKD)].task == MASKED and found[Key("pretrain", HGKD)].recipe.epochs == 4
     assert found[Key("cell", HGKD)].task == Task() and found[Key("cell", HGKD)].method.name == "scratch"
     assert Planner(study, {}).left()[Key("pretrain", SPARK)] == 4
+
+
+def test_the_plan_says_what_precedes() -> None:
+    study = searching()
+    speeds = Speeds({key: 7.0 if key.kind == "pretrain" else 3.0 for key in keys(study)})
+    lines = _matrix(study, "seconds an epoch", lambda key: f"{speeds.seconds(key):g}")
+    assert [line for line in lines if "pre-training" in line] == ["      pre-training: hgkd 7, spark 7"] * 2
+    assert "4 epochs on digits at 32 px, once a setting of hgkd, spark; longer is scratch for 1.5" in _before(study)[0]
 
 
 def test_what_does_not_suit_is_one_line() -> None:

@@ -19,10 +19,11 @@ import pytest
 from analysis.frames import Frames, load
 from analysis.live import Driver
 from analysis.page import Picture, Report, Shown, page
+from analysis.page.downstream import downstream_rows
 from analysis.page.embed import COLUMN_BYTES, embedded, script_json
 from analysis.page.headline import cautions, findings
 from analysis.page.matrix import matrix
-from analysis.page.rows import by_method
+from analysis.page.rows import by_method, signed
 from analysis.page.spent import read_forecast
 
 Make = Callable[..., Any]
@@ -128,6 +129,36 @@ def test_hostile_names_stay_text(tmp_path: Path, make_square: Make, make_run: Ma
     assert HOSTILE in message.get("w", message["v"]), "and it is read back as it was"
     details = json.loads(found.scripts[0])
     assert any(HOSTILE in cell["title"] for cell in details)
+
+
+def test_one_pre_training_brings_several_studies_to_one_page(tmp_path: Path, make_square: Make, make_run: Make) -> None:
+    """Each in the words of its metric; one that begins with another pre-training, or cannot be read, is left out."""
+    from analysis.ledger import write_run
+
+    for name, metric, methods in (
+        ("boxes", "map", ("hgkd", "kd")),
+        ("classes", "top1", ("hgkd", "longer")),
+        ("other", "top1", ("hgkd",)),
+    ):
+        study = make_square(("cnn",), methods=methods, metric=metric, data=f"{name} data", settings=("default",))
+        folder = study.write(tmp_path / name)
+        before = {"phase": "pretrain", "method": "hgkd", "metric": "explained", "task": "generation"}
+        write_run(folder, make_run("otherotherother1" if name == "other" else "beforebeforebef1", **before))
+    (tmp_path / "broken" / "runs" / "beforebeforebef1").mkdir(parents=True)
+    frames = load(tmp_path / "classes")
+    rows = downstream_rows(frames)
+    assert [(row["learnt"], row["method"]) for row in rows] == [
+        ("top-1 accuracy on classes data", "longer, default"),
+        ("top-1 accuracy on classes data", "H-GKD, default"),
+        ("box AP on boxes data", "H-GKD, default"),
+    ]
+    cell = load(tmp_path / "boxes").cells.set_index("method").loc["hgkd"]
+    assert rows[2]["gain"] == signed(cell["gain_over_scratch"]) and rows[2]["score"] == f"{cell['score_mean']:.2f}"
+    text = page(report(frames))
+    assert "One pre-training, several studies" in text and "box AP on boxes data" in text
+    assert downstream_rows(load(tmp_path / "other")) == [], "nobody else begins with it"
+    assert downstream_rows(dataclasses.replace(frames, place="s3://bucket/classes")) == []
+    assert "One pre-training" not in page(report(load(tmp_path / "other")))
 
 
 def test_json_inside_a_script() -> None:

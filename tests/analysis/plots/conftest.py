@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import io
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -45,7 +44,7 @@ def _texts(figure: Figure, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     with monkeypatch.context() as patch:
         patch.setattr(Text, "draw", record)
-        figure.savefig(io.BytesIO(), format="png", dpi=figure.dpi)
+        figure.draw_without_rendering()
     boxes = [(text.get_text(), text.get_window_extent()) for text in drawn.values()]
     margin, edge = figure.dpi / 72, figure.bbox
     faults = []
@@ -98,6 +97,7 @@ def with_cells() -> Callable[[Frames, pd.DataFrame], Frames]:
 
     def replace(frames: Frames, cells: pd.DataFrame) -> Frames:
         other = copy.copy(frames)
+        other.__dict__["_tables"] = {}
         other.__dict__["cells"] = cells
         return other
 

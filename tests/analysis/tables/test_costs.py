@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.cost import device_hours
+from analysis.cost import device_hours, preceding, whole_hours
 from analysis.frames import Frames, load
 from analysis.live import Driver
 from analysis.tables import costs
@@ -21,7 +23,7 @@ KEYS = ["teacher", "student", "method"]
 
 def run(run_id: str, phase: str, teacher: str, student: str, method: str, **values: Any) -> dict[str, Any]:
     row = {"run_id": run_id, "phase": phase, "teacher": teacher, "student": student, "method": method}
-    row |= {"status": "finished", "seconds": 3600.0, "workers": 1, "device": "cuda", "peak_memory": NAN}
+    row |= {"status": "finished", "config": "{}", "seconds": 3600.0, "workers": 1, "device": "cuda", "peak_memory": NAN}
     return row | {"energy_joules": NAN, "retries": 0, "preemptions": 0} | values
 
 
@@ -64,6 +66,27 @@ def test_costs_by_hand() -> None:
     assert np.isnan(file["teacher_hours"]) and np.isnan(file["energy_joules"]) and np.isnan(file["seconds_per_epoch"])
     assert scratch["confirm_hours"] == 0.5 + 1.0 and scratch["search_runs"] == 0 and scratch["seconds_per_epoch"] == 0.5
     assert teacher["hours"] == teacher["teacher_hours"] == 1.0 and teacher["confirm_runs"] == 1
+
+
+def test_a_pre_training_counts_in_each_run_that_begins_with_it() -> None:
+    """Once in what was spent: where a confirmation begins with it there, else in the search that tried it."""
+
+    def begun(run_id: str, phase: str, before: str) -> dict[str, Any]:
+        return run(run_id, phase, "big", "small", "hgkd", config=json.dumps({"initial": f"run:{before}"}))
+
+    kept = run("p1", "pretrain", "big", "small", "hgkd", seconds=7200.0)
+    tried = run("p2", "pretrain", "big", "small", "hgkd", seconds=14400.0)
+    trials = [begun("a1", "search", "p1"), begun("a2", "search", "p2")]
+    runs = pd.DataFrame([*RUNS[:3], kept, tried, *trials, begun("c1", "confirm", "p1"), begun("c2", "confirm", "p1")])
+    frames = dataclasses.replace(hand_made(), runs=runs)
+    assert dict(zip(runs["run_id"], preceding(runs), strict=True)) == {
+        **dict.fromkeys(("t", "s1", "s2", "p1", "p2"), ""), "a1": "p1", "a2": "p2", "c1": "p1", "c2": "p1",
+    }  # fmt: skip
+    assert whole_hours(runs, 1.0)[runs["run_id"] == "c1"].item() == 1.0 + 2.0
+    cell = costs.prepare(frames).iloc[0]
+    assert (cell["search_runs"], cell["search_hours"]) == (3, (1 + 1 + 4) / 2)
+    assert (cell["confirm_runs"], cell["confirm_hours"], cell["hours_per_run"]) == (3, (1 + 1 + 2) / 2, (1 + 2) / 2)
+    assert costs.prepare(frames)["hours"].sum() == device_hours(runs, 0.5).sum()
 
 
 def test_only_runs_of_one_worker_share_a_gpu() -> None:
