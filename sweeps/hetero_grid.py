@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "230a7378facf"
+CODE = "bb9b5cab7d29"
 COPY = Path.home() / "pat-sweeps"
 
 
