@@ -29,6 +29,10 @@ def _numbers(value: Any) -> bool:
     return isinstance(value, list) and all(map(_number, value))
 
 
+def _number_or_numbers(value: Any) -> bool:
+    return _number(value) or _numbers(value)
+
+
 def _mapping(value: Any) -> bool:
     return isinstance(value, dict)
 
@@ -36,7 +40,7 @@ def _mapping(value: Any) -> bool:
 _KINDS: Mapping[str, tuple[Check, str]] = {
     "pairs": (_pairs, "a list of [teacher, student]"),
     "methods": (_names, "a list of names"),
-    "seeds": (_number, "a number"),
+    "seeds": (_number_or_numbers, "a number or a list of numbers"),
     **{name: (_mapping, "an object") for name in ("data", "search", "teachers", "students", "options", "choices")},
     "search.trials": (_number, "a number"),
     "search.wave": (_number, "a number"),

@@ -62,10 +62,18 @@ def unite(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]
         "pairs": union(first["pairs"], second["pairs"]),
         "methods": union(first["methods"], second["methods"]),
         "gpu_share": second.get("gpu_share") or first.get("gpu_share"),
-        "seeds": max(first["seeds"], second["seeds"]),
+        "seeds": united_seeds(first["seeds"], second["seeds"]),
         "search": {**second["search"], "trials": max(first["search"]["trials"], second["search"]["trials"])},
         **{key: {**first.get(key, {}), **second.get(key, {})} for key in BY_NAME if key in {**first, **second}},
     }
+
+
+def united_seeds(first: int | Sequence[int], second: int | Sequence[int]) -> int | list[int]:
+    """As many as the larger one has, or all that either one lists; a number stands for the seeds from 1 to it."""
+    if isinstance(first, int) and isinstance(second, int):
+        return max(first, second)
+    listed = (range(1, side + 1) if isinstance(side, int) else side for side in (first, second))
+    return sorted({seed for side in listed for seed in side})
 
 
 def union(first: Sequence[Item], second: Sequence[Item]) -> list[Item]:

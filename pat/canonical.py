@@ -8,10 +8,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import field
-from typing import Any, Self, get_type_hints
+from functools import cache
+from typing import Any, ClassVar, Self, get_type_hints
 
 from pat.errors import unknown
 from pat.options import plain
+from pat.values import typed
 
 
 def later(default: Any = dataclasses.MISSING, *, default_factory: Any = dataclasses.MISSING) -> Any:
@@ -29,8 +31,18 @@ class Part:
     """Shared by whatever describes a run or a study: canonical dictionary out, checked dictionary in.
 
     Fields that every release has had are always written, those made by `later` only where they are not at their
-    default; inside of mappings and sequences, too.
+    default; inside of mappings and sequences, too. Every field is of its declared type (`pat.values`).
     """
+
+    label: ClassVar[str] = ""
+    """What an error calls the part, before a field's name."""
+
+    def __post_init__(self) -> None:
+        for name, hint in _hints(type(self)).items():  # type: ignore[arg-type]
+            value = getattr(self, name)
+            found = typed(f"{self.label}.{name}" if self.label else name, value, hint)
+            if found is not value:
+                object.__setattr__(self, name, found)
 
     def to_dict(self) -> dict[str, Any]:
         values = {f.name: (f, getattr(self, f.name)) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
@@ -43,8 +55,15 @@ class Part:
         for key in values:
             if key not in names:
                 raise unknown("key", key, names, of=f" of {cls.__name__}")
-        hints = get_type_hints(cls)
+        hints = _hints(cls)  # type: ignore[arg-type]
         return cls(**{key: _read(hints[key], value) for key, value in values.items()})
+
+
+@cache
+def _hints(cls: Any) -> dict[str, Any]:
+    """The types of a part's fields."""
+    hints = get_type_hints(cls)
+    return {f.name: hints[f.name] for f in dataclasses.fields(cls)}
 
 
 def _at_rest(f: dataclasses.Field[Any], value: Any) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Self
 
@@ -50,11 +50,13 @@ class Teacher(Part):
     pixels at which it is given the student's images; 0: theirs.
     """
 
+    label = "teacher"
     name: str
     weights: str
     image_size: int = later(0)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         kinds = ("run:", "sha256:")
         _check(self.image_size >= 0, "teacher.image_size", self.image_size, "a number of pixels, or 0: the data's")
         _check(self.weights.startswith(kinds), "teacher.weights", self.weights, "run:<run_id> or sha256:<hex>")
@@ -72,6 +74,7 @@ class _Chosen(Part):
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         object.__setattr__(self, "options", complete_options(self.kind, self.name, self.options))
 
     def __hash__(self) -> int:
@@ -85,7 +88,7 @@ class _Chosen(Part):
 class Method(_Chosen):
     """A distillation method by name with all of its options; options left out take the method's defaults."""
 
-    kind = "method"
+    kind = label = "method"
     name: str = "scratch"
 
 
@@ -93,7 +96,7 @@ class Method(_Chosen):
 class Task(_Chosen):
     """What is learnt, by name, with all of its options; options left out take the task's defaults."""
 
-    kind = "task"
+    kind = label = "task"
     name: str = "classification"
 
 
@@ -107,6 +110,7 @@ class Data(Part):
     `unreadable`: what an image file that cannot be decoded does: "stop" the run, or "skip" it.
     """
 
+    label = "data"
     name: str
     image_size: int
     validation: float = 0.1
@@ -115,9 +119,11 @@ class Data(Part):
     unreadable: str = "stop"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _check(0 <= self.crop_pct <= 1, "data.crop_pct", self.crop_pct, "a share in (0, 1], or 0: each model's own")
         _check(self.unreadable in ("stop", "skip"), "data.unreadable", self.unreadable, "stop or skip")
-        _check(self.image_size > 0, "data.image_size", self.image_size, "a positive number of pixels")
+        size = f"a positive number of pixels, at most {_MOST_PIXELS}"
+        _check(0 < self.image_size <= _MOST_PIXELS, "data.image_size", self.image_size, size)
         _check(0 <= self.validation < 1, "data.validation", self.validation, "a share in [0, 1)")
 
 
@@ -136,6 +142,7 @@ class Recipe(Part):
     of several steps decays. `warmup_steps` is warm-up in steps.
     """
 
+    label = "recipe"
     epochs: int
     batch_size: int
     lr: float
@@ -182,41 +189,43 @@ class Recipe(Part):
         return tuple(getattr(self, field.name) for field in fields(self) if field.name not in self._LEARNING)
 
     def __post_init__(self) -> None:
-        _check(self.epochs > 0, "recipe.epochs", self.epochs, "a positive number")
-        _check(self.batch_size > 0, "recipe.batch_size", self.batch_size, "a positive number")
+        super().__post_init__()
+        for names, (ok, allowed) in _ALLOWED.items():
+            for name in names.split():
+                value = getattr(self, name)
+                _check(ok(value), f"recipe.{name}", value, allowed)
         _check(self.warmup_epochs < self.epochs, "recipe.warmup_epochs", self.warmup_epochs, f"below {self.epochs}")
-        _check(0 <= self.flip <= 1, "recipe.flip", self.flip, "a probability")
-        _check(0 <= self.label_smoothing < 1, "recipe.label_smoothing", self.label_smoothing, "a share in [0, 1)")
-        _check(0 <= self.ema_decay < 1, "recipe.ema_decay", self.ema_decay, "in [0, 1); 0 means no EMA")
-        _check(
-            0 < self.crop_scale[0] <= self.crop_scale[1] <= 1,
-            "recipe.crop_scale",
-            self.crop_scale,
-            "0 < low <= high <= 1",
-        )
-        _check(0 < self.crop_ratio[0] <= self.crop_ratio[1], "recipe.crop_ratio", self.crop_ratio, "0 < low <= high")
-        _check(
-            min(self.mixup, self.cutmix) >= 0,
-            "recipe.mixup/cutmix",
-            (self.mixup, self.cutmix),
-            "not negative; 0 is off",
-        )
-        interpolations = ("bilinear", "bicubic", "random")
-        _check(
-            self.interpolation in interpolations, "recipe.interpolation", self.interpolation, f"one of {interpolations}"
-        )
-        _check(self.color_jitter >= 0, "recipe.color_jitter", self.color_jitter, "not negative; 0 is off")
-        _check(0 <= self.random_erasing <= 1, "recipe.random_erasing", self.random_erasing, "a probability")
-        _check(self.mixup_mode in ("batch", "elem"), "recipe.mixup_mode", self.mixup_mode, "batch or elem")
-        _check(self.views in ("batched", "timm"), "recipe.views", self.views, "batched or timm")
-        _check(self.precision in ("fp32", "bf16"), "recipe.precision", self.precision, "fp32 or bf16")
-        _check(all(size > 0 for size in self.sizes), "recipe.sizes", self.sizes, "positive numbers of pixels")
-        _check(0 < self.scale[0] <= self.scale[1], "recipe.scale", self.scale, "0 < low <= high")
+        for name, high, allowed in (("crop_scale", 1.0, " <= 1"), ("crop_ratio", _LARGE, ""), ("scale", _LARGE, "")):
+            low, top = value = getattr(self, name)
+            _check(0 < low <= top <= high, f"recipe.{name}", value, f"0 < low <= high{allowed}")
         rising = all(a < b for a, b in zip((0, *self.milestones), self.milestones, strict=False))
         _check(rising, "recipe.milestones", self.milestones, "positive numbers, each larger than the one before")
-        _check(self.warmup_steps >= 0, "recipe.warmup_steps", self.warmup_steps, "not negative")
         once = not (self.warmup_steps and self.warmup_epochs)
         _check(once, "recipe.warmup_steps", self.warmup_steps, "0 where warmup_epochs is set")
+
+
+_LARGE = 1e6
+_MOST_PIXELS = 1 << 14
+_INTERPOLATIONS, _SCHEDULES = (
+    ("bilinear", "bicubic", "random"),
+    ("cosine", "tanh", "step", "multistep", "poly", "constant"),
+)
+_ALLOWED: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "epochs batch_size decay_epochs": (lambda x: 0 < x <= _LARGE, f"a positive number, at most {_LARGE:g}"),
+    "lr": (lambda x: x > 0, "a positive number"),
+    "weight_decay min_lr warmup_epochs warmup_lr warmup_steps": (lambda x: x >= 0, "not negative"),
+    "clip_grad mixup cutmix color_jitter": (lambda x: 0 <= x <= _LARGE, f"not negative, at most {_LARGE:g}; 0 is off"),
+    "momentum label_smoothing ema_decay": (lambda x: 0 <= x < 1, "in [0, 1)"),
+    "decay_rate": (lambda x: 0 < x <= 1, "in (0, 1]"),
+    "flip random_erasing": (lambda x: 0 <= x <= 1, "a probability"),
+    "sizes": (lambda x: all(0 < size <= _MOST_PIXELS for size in x), "positive numbers of pixels"),
+    "interpolation": (lambda x: x in _INTERPOLATIONS, f"one of {', '.join(_INTERPOLATIONS)}"),
+    "schedule": (lambda x: x in _SCHEDULES, f"one of {', '.join(_SCHEDULES)}"),
+    "mixup_mode": (lambda x: x in ("batch", "elem"), "batch or elem"),
+    "views": (lambda x: x in ("batched", "timm"), "batched or timm"),
+    "precision": (lambda x: x in ("fp32", "bf16"), "fp32 or bf16"),
+}
+"""What fields of a recipe may be, beside their types."""
 
 
 @dataclass(frozen=True)
@@ -242,8 +251,10 @@ class RunConfig(Part):
     task: Task = later(default_factory=Task)
 
     def __post_init__(self) -> None:
-        _check(self.threads > 0, "threads", self.threads, "a positive number")
+        super().__post_init__()
+        _check(0 < self.threads <= 1024, "threads", self.threads, "a positive number, at most 1024")
         _check(self.seed >= 0, "seed", self.seed, "not negative")
+        _check(self.unsynced_workers > 0, "unsynced_workers", self.unsynced_workers, "a positive number")
         alone = teacherless(self.method.name)
         takes = f"method {self.method.name!r} takes {'none' if alone else 'one'}"
         _check(alone == (self.teacher is None), "teacher", self.teacher, takes)

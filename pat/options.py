@@ -6,9 +6,10 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any
+from typing import Any, get_type_hints
 
-from pat.errors import check_choice, unknown
+from pat.errors import ConfigError, check_choice, unknown
+from pat.values import typed
 
 VARIANT = "variant"
 """The option that names one of a method's variants, where it has some."""
@@ -19,13 +20,14 @@ class Declared:
     """The options of a method or task with their defaults. `teacherless`: a method that takes no teacher.
 
     `variants`: named sets of other defaults, the first one that of the option `variant`; none: no such option.
-    `later`: options that joined after runs had been addressed.
+    `later`: options that joined after runs had been addressed. `hints`: the types of options, as far as they say any.
     """
 
     defaults: Mapping[str, Any]
     teacherless: bool = False
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     later: frozenset[str] = frozenset()
+    hints: Mapping[str, Any] = field(default_factory=dict)
 
     def under(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """All defaults where these options are given. Raises ConfigError for a variant that there is not."""
@@ -55,10 +57,11 @@ def declare(
     teacherless: bool = False,
     variants: Mapping[str, Mapping[str, Any]] | None = None,
     later: Iterable[str] = (),
+    hints: Mapping[str, Any] | None = None,
 ) -> None:
     """Make the options of a "method" or "task" known; names in `later` that are none of them are another class'."""
     joined = frozenset(later) & defaults.keys()
-    _declared[kind][name] = Declared(plain(defaults), teacherless, plain(variants or {}), joined)
+    _declared[kind][name] = Declared(plain(defaults), teacherless, plain(variants or {}), joined, hints or {})
 
 
 def declared(kind: str, name: str) -> Declared:
@@ -78,23 +81,57 @@ def teacherless(method: str) -> bool:
 def complete_options(kind: str, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """All options of a method or task, the defaults (of the variant, where one is given) filled in.
 
-    Raises ConfigError for an unknown name, option or variant.
+    Raises ConfigError for an unknown name, option or variant, and for a value of another type or size.
     """
-    defaults = declared(kind, name).under(plain(given))
+    known = declared(kind, name)
+    defaults = known.under(plain(given))
     for key in given:
         if key not in defaults:
             raise unknown("option", key, defaults, of=f" of {kind} {name!r}")
     filled = {key: plain(given.get(key, default)) for key, default in defaults.items()}
-    return {
-        key: float(value) if isinstance(defaults[key], float) and type(value) is int else value
-        for key, value in filled.items()
-    }
+    kept = {key: typed(f"{kind} {name!r}: {key}", value, known.hints.get(key, Any)) for key, value in filled.items()}
+    if kind == "method":  # a task says itself of what size its options are
+        for key, value in kept.items():
+            _check_size(f"{kind} {name!r}: {key}", key, value)
+    return kept
+
+
+_LARGEST = 1e6
+_POSITIVE = frozenset(
+    "temperature confidence_temperature epsilon dim head_dim region_dim width heads regions areas negatives "
+    "expansion".split()
+)
+_SHARES = frozenset({"momentum", "ratio"})
+"""Options, whosever they are, that are positive, and those in [0, 1). No other number is negative."""
+
+
+def _check_size(what: str, key: str, value: Any) -> None:
+    """Raises ConfigError for a number that no method could mean."""
+    for number in value if isinstance(value, tuple) else (value,):
+        if isinstance(number, bool) or not isinstance(number, int | float):
+            continue
+        if key in _SHARES:
+            ok, allowed = 0 <= number < 1, "in [0, 1)"
+        elif key in _POSITIVE:
+            ok, allowed = 0 < number <= _LARGEST, f"a positive number, at most {_LARGEST:g}"
+        else:
+            ok, allowed = 0 <= number <= _LARGEST, f"not negative, at most {_LARGEST:g}"
+        if not ok:
+            raise ConfigError(f"{what} = {value!r}: {allowed}")
 
 
 def signature_defaults(build: Callable[..., Any]) -> dict[str, Any]:
     """The keyword-only arguments of a class' `__init__` and their defaults: its options."""
     parameters = inspect.signature(build).parameters.values()
     return {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
+def signature_hints(build: Callable[..., Any]) -> dict[str, Any]:
+    """The types of a class' options; none where its file does not import what they are written with."""
+    try:
+        return get_type_hints(build)
+    except NameError:
+        return {}
 
 
 def plain(value: Any) -> Any:

@@ -1,1 +1,25 @@
-"""Studies of teacher-student pairs: what to run (study, presets), when (planner, search), on what (launch)."""
+"""Studies of teacher-student pairs: what to run (study, presets), when (planner, search), on what (launch).
+
+from sweeps import Search, Study, TeacherFile, run, space
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sweeps.api import Result, run, space
+    from sweeps.spaces import Log
+    from sweeps.study import Search, Study, TeacherFile
+
+__all__ = ["Log", "Result", "Search", "Study", "TeacherFile", "run", "space"]
+
+_PLACES = {"Log": "spaces", "Search": "study", "Study": "study", "TeacherFile": "study"}
+
+
+def __getattr__(name: str) -> Any:
+    """Imported when they are asked for, so that commands which only look are quick."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_PLACES.get(name, 'api')}"), name)

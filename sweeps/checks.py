@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from pat.config import ConfigError, Recipe, unknown
 from pat.methods import check_task, method_options
@@ -12,21 +13,22 @@ from pat.options import teacherless
 from pat.resolve import check_model, resolve
 from pat.starting import RUN
 from pat.tasks import check_data, create_task
-from pat.views.randaugment import parse
-from sweeps.cell import CLASSIFICATION, SCRATCH
+from sweeps.cell import CLASSIFICATION, SCRATCH, SEARCH_SEED
 from sweeps.pretraining import LONGER
 from sweeps.settings import RECIPE, check_recipe_space
-from sweeps.spaces import Log
+from sweeps.spaces import Log, Space
 from sweeps.teacher_file import TIMM
 
 if TYPE_CHECKING:
     from sweeps.study import Study
 
+MOST_SEEDS = 10_000
+
 
 def check_names(study: Study) -> None:
     """Models, methods and options exist, and every pair has both sides."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", study.name):
-        raise ConfigError(f"study name {study.name!r}: letters, digits, - and _")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}", study.name):
+        raise ConfigError(f"study name {study.name[:100]!r}: letters, digits, - and _, at most 100")
     for teacher, student in study.pairs:
         if teacher not in study.teachers:
             raise unknown("teacher", teacher, study.teachers, of=f" of study {study.name!r}")
@@ -64,12 +66,16 @@ def check_names(study: Study) -> None:
         check_task(method, (pretraining or study).task.name)
         if method == LONGER and study.pretraining is None:
             raise ConfigError(f"method {LONGER!r}: the control of a pre-training; study {study.name!r} has none")
-        method_options(method, {**study.options.get(method, {}), **study.choices.get(method, {})})
+    if len(set(study.methods)) < len(study.methods):
+        raise ConfigError(f"methods of study {study.name!r} = {study.methods!r}: none twice")
+    for method, options in study.options.items():
+        method_options(method, options)
+    for method, choices in study.choices.items():
+        _check_space(choices, method, study.options.get(method, {}))
     check_recipe_space(study.spaces.get(RECIPE, {}), {name: study.recipe(name) for name in study.used_students()})
     for method, space in study.spaces.items():
-        if method == RECIPE:
-            continue
-        method_options(method, {name: kind.low if isinstance(kind, Log) else kind[0] for name, kind in space.items()})
+        if method != RECIPE:
+            _check_space(space, method, {})
     for key, corrected in study.corrections.items():
         teacher, colon, student = key.partition(":")
         if not colon or student not in study.students or (teacher and teacher not in study.teachers):
@@ -78,6 +84,16 @@ def check_names(study: Study) -> None:
             method_options(method, options)
             if teacher and teacherless(method):
                 raise ConfigError(f"corrections of {key!r}: method {method!r} takes no teacher, write ':{student}'")
+
+
+def _check_space(space: Space, method: str, options: Mapping[str, Any]) -> None:
+    """Every value of a space is one of its option, and none is there twice."""
+    for name, kind in space.items():
+        values = (kind.low, kind.high) if isinstance(kind, Log) else kind
+        if not values or len(set(values)) < len(values):
+            raise ConfigError(f"choices of {name!r} of method {method!r} = {values!r}: at least one value, none twice")
+        for value in values:
+            method_options(method, {**options, name: value})
 
 
 def _check_trained(name: str, role: str, key: str) -> None:
@@ -118,8 +134,15 @@ def _check_initial(study: Study, key: str, weights: str) -> None:
 
 
 def check_numbers(study: Study) -> None:
-    if study.seeds < 1:
-        raise ConfigError(f"seeds = {study.seeds}: a positive number")
+    if not 0 < study.threads <= 1024:
+        raise ConfigError(f"threads = {study.threads}: a positive number, at most 1024")
+    if isinstance(study.seeds, int) and not 0 < study.seeds <= MOST_SEEDS:
+        raise ConfigError(f"seeds = {study.seeds}: a positive number, at most {MOST_SEEDS}, or a list of seeds")
+    listed = study.seeds if isinstance(study.seeds, tuple) else (1,)
+    if not listed or len(set(listed)) < len(listed) or min(listed) <= SEARCH_SEED:
+        raise ConfigError(f"seeds = {study.seeds!r}: at least one, positive, none twice; {SEARCH_SEED} is the search's")
+    for method in {} if isinstance(study.workers, int) else study.workers:
+        method_options(method)
     if study.anchors and study.search.wave < 2:
         raise ConfigError(f"search.wave = {study.search.wave}: anchors need 2 or more")
     share = study.confirm_validation
@@ -130,9 +153,6 @@ def check_numbers(study: Study) -> None:
     if study.gpu_share is not None and not 0 < study.gpu_share <= 1:
         raise ConfigError(f"gpu_share = {study.gpu_share}: a share of one GPU in (0, 1]")
     recipes = {**study.teachers, **study.students}
-    for recipe in recipes.values():
-        if isinstance(recipe, Recipe) and recipe.auto_augment and recipe.views == "batched":
-            parse(recipe.auto_augment)
     task = create_task(study.task, study.data, num_classes=1)
     for colon, models in (("", study.teachers), (":", study.students)):
         for name, one in models.items():

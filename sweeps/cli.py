@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -16,8 +17,9 @@ from analysis.report import PLACE as REPORT
 from analysis.report import place, write_report
 from pat.config import ConfigError
 from pat.data import load
+from pat.plugins import load_plugins
 from sweeps.cluster.bootstrap import farewell, read_cluster
-from sweeps.command import guarded, interrupt
+from sweeps.command import guarded, interrupt, on_signal
 from sweeps.costs.devices import Devices, agree, cluster_devices, local_devices
 from sweeps.costs.expect import images_of
 from sweeps.costs.plan_text import plan_text
@@ -28,10 +30,11 @@ from sweeps.engine.limits import Limits
 from sweeps.engine.lock import locked
 from sweeps.engine.siblings import provide_initial_runs
 from sweeps.fitting import check_settings, settings_to_try
-from sweeps.flags import limits, parser, select
+from sweeps.flags import asked, limits, needs_gpu, parser
+from sweeps.lists import listed
 from sweeps.places import DataPlace, data_place, storage_place
 from sweeps.predictors import write_predictors
-from sweeps.presets import CIFAR100, DIGITS, GPU_PRESETS, preset
+from sweeps.presets import DIGITS
 from sweeps.started import address, in_job
 from sweeps.store import grown_study, read_study, study_folder, write_study
 from sweeps.study import Study
@@ -51,9 +54,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(flags: argparse.Namespace) -> int:
-    asked = select(preset(flags.preset or CIFAR100), flags)
+    load_plugins()
+    study, root = asked(flags)
+    if root is not None:
+        flags.data_root = str(root)
+    if flags.list or flags.show:
+        print(listed(flags.list) if flags.list else json.dumps(study.to_dict(), indent=1))
+        return 0
+    return begin(study, flags)
+
+
+def begin(asked: Study, flags: argparse.Namespace) -> int:
+    """Plan a study or bring it to its end, as the flags say; the exit code."""
     at_most = limits(flags)
-    signal.signal(signal.SIGUSR2, lambda *_: at_most.end("signal USR2 came"))  # Tune has uses of its own for USR1
+    on_signal(signal.SIGUSR2, lambda *_: at_most.end("signal USR2 came"))  # Tune has uses of its own for USR1
     if flags.devices is not None and flags.devices < 1:
         raise ConfigError(f"--devices {flags.devices}: a positive number")
     if flags.together is not None and flags.together < 1:
@@ -76,7 +90,7 @@ def _plan(asked: Study, flags: argparse.Namespace) -> int:
     root = data_place(flags.data_root, flags.stage, where != "local").unstaged()
     if images := images_of(study.data, root):
         _check_fit(grown, asked, folder, images.classes, _whisper)
-    for_gpus = (flags.preset or CIFAR100) in GPU_PRESETS
+    for_gpus = needs_gpu(flags)
     devices = Devices("", for_gpus, 0, study.gpu_share or 1.0)
     with ExitStack() as stack:
         if where != "local":
@@ -110,9 +124,9 @@ def _run(asked: Study, flags: argparse.Namespace, at_most: Limits) -> int:
 
     away = where != "local"
     place = data_place(flags.data_root, flags.stage, away)
-    needs_gpu = (flags.preset or CIFAR100) in GPU_PRESETS
+    gpu_needed = needs_gpu(flags)
     if not away:
-        _check_gpu(asked, needs_gpu, torch.cuda.is_available())
+        _check_gpu(asked, gpu_needed, torch.cuda.is_available())
     num_classes = _check_data(asked, place)
     folder = study_folder(storage_place(flags.storage, away), asked)
     _check_fit(grown_study(folder, asked), asked, folder, num_classes, _tell)  # what is refused leaves no lock either
@@ -126,10 +140,10 @@ def _run(asked: Study, flags: argparse.Namespace, at_most: Limits) -> int:
         gpus = torch.cuda.is_available()
         if away:
             stack.enter_context(ray_running(where, flags.verbose))
-            signal.signal(signal.SIGTERM, interrupt)  # Ray has put its own handler there
-            wait_for_machines(asked, read_cluster(), flags.devices, flags.wait, needs_gpu, _tell)
+            on_signal(signal.SIGTERM, interrupt)  # Ray has put its own handler there
+            wait_for_machines(asked, read_cluster(), flags.devices, flags.wait, gpu_needed, _tell)
             gpus = any(node.gpus for node in nodes())
-            _check_gpu(asked, needs_gpu, gpus)
+            _check_gpu(asked, gpu_needed, gpus)
             _check_machines(asked, folder, place)
         driver = Driver(
             folder, study, asked, place.root, gpus,
@@ -145,7 +159,7 @@ def _run(asked: Study, flags: argparse.Namespace, at_most: Limits) -> int:
             provide_used(asked, folder, num_classes, [found.run_id for _, found in driver.elsewhere])
             provide_initial_runs(folder, driver.planner)
             stack.enter_context(ray_running(where, flags.verbose))
-            signal.signal(signal.SIGTERM, interrupt)
+            on_signal(signal.SIGTERM, interrupt)
             _launch(driver, definition, asked, flags, num_classes)
     return _close(driver, folder)
 

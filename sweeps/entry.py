@@ -20,7 +20,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     if not in_job() and (code := guarded(look, "--verbose" in argv)):  # in a job `sweeps.cli` has a farewell to say
         return code
-    print("starting", file=sys.stderr, flush=True)
+    if sys.stderr.isatty():  # somebody looks on, and the imports take seconds
+        print("starting", file=sys.stderr, flush=True)
     from sweeps.cli import main as run
 
     return run(argv)

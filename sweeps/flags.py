@@ -4,27 +4,42 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pat.config import ConfigError
+from pat.plugins import announce
 from sweeps.command import Parser
 from sweeps.engine.kept import KEEP
 from sweeps.engine.limits import ASK_ABOVE, Limits
 from sweeps.places import IN_PLACE, SHARED, STAGE
-from sweeps.presets import CIFAR100, PRESETS
+from sweeps.presets import CIFAR100, GPU_PRESETS, PRESETS, preset
 
 if TYPE_CHECKING:
     from sweeps.spaces import Log, Space
     from sweeps.study import Study
+
+LISTS = ("presets", "methods", "data", "models", "tasks")
+IMPORT = "import a module first, which registers methods, models or data sets; its file lies here"
 
 
 def parser() -> Parser:
     """The flags of `hetero_grid.py`."""
     flags = Parser(prog="hetero_grid.py", description="Compute a matrix of distillation gains.", allow_abbrev=False)
     flags.add_argument("--preset", help=f"one of {', '.join(PRESETS)} (default {CIFAR100})")
-    flags.add_argument("--pairs", help="the first N pairs, or teacher:student,teacher:student")
+    flags.add_argument("--study", metavar="FILE.py:NAME", help="a study of one's own instead: a Study in a file")
+    flags.add_argument("--import", metavar="MODULE", action="append", default=[], dest="imports", help=IMPORT)
+    flags.add_argument("--pairs", help="the first N pairs, or teacher:student,teacher:student, of any timm models")
     flags.add_argument("--methods", help="for instance kd,pat; scratch is always there")
-    flags.add_argument("--seeds", type=int, help="confirmation seeds of every setting")
+    flags.add_argument("--only", metavar="CELL", help="teacher:student:method, this cell alone (and its baselines)")
+    flags.add_argument(
+        "--data", metavar="FOLDER", help="own data instead of the study's: train/<class>/ and test/<class>/"
+    )
+    flags.add_argument(
+        "--set", metavar="FIELD=VALUE", action="append", default=[], dest="settings",
+        help="change a field of the study, as recipe.epochs=3 or data.image_size=64; its name says so",
+    )  # fmt: skip
+    flags.add_argument("--seeds", help="confirmation seeds of every setting: how many, or a list as 1,5,7")
     flags.add_argument("--trials", type=int, help="search trials of every cell, in whole waves")
     flags.add_argument(
         "--search-recipe", metavar="FIELD=LOW:HIGH",
@@ -37,6 +52,8 @@ def parser() -> Parser:
     flags.add_argument("--together", type=int, metavar="N", help=together)
     flags.add_argument("--wait", type=float, metavar="MINUTES", help="for the cluster's machines (default 20)")
     flags.add_argument("--plan", action="store_true", help="say what would be done and what it costs; train nothing")
+    flags.add_argument("--list", choices=LISTS, help="say what there is, and do nothing")
+    flags.add_argument("--show", action="store_true", help="print the study as JSON, and do nothing")
     flags.add_argument(
         "--keep", choices=KEEP, default="all", help="students' files that outlive their runs (default all)"
     )
@@ -89,12 +106,16 @@ def add_places(flags: argparse.ArgumentParser) -> None:
 def select(study: Study, flags: argparse.Namespace) -> Study:
     """The study with what the flags change. Raises ConfigError for what is not there."""
     changes: dict[str, Any] = {}
+    if flags.only is not None:
+        study, changes["methods"] = _only(study, flags)
     if flags.pairs is not None:
-        changes["pairs"] = _pairs(study, flags.pairs)
+        from sweeps.own import with_pairs
+
+        study = with_pairs(study, _pairs(study, flags.pairs))
     if flags.methods is not None:
         changes["methods"] = tuple(name.strip() for name in flags.methods.split(",") if name.strip())
     if flags.seeds is not None:
-        changes["seeds"] = flags.seeds
+        changes["seeds"] = _seeds(flags.seeds)
     if flags.trials is not None:
         changes["search"] = replace(study.search, trials=flags.trials)
     if flags.search_recipe is not None:
@@ -105,6 +126,43 @@ def select(study: Study, flags: argparse.Namespace) -> Study:
     if flags.workers is not None and flags.workers != study.workers:
         changes |= {"workers": flags.workers, "name": f"{changes.get('name', study.name)}-{flags.workers}workers"}
     return replace(study, **changes)
+
+
+def asked(flags: argparse.Namespace) -> tuple[Study, Path | None]:
+    """The study that the flags ask for, and the folder of its data where they name one."""
+    from sweeps.own import load_study, with_data, with_settings
+
+    for name in flags.imports:
+        announce(name, str(Path.cwd()))
+    if flags.study and flags.preset:
+        raise ConfigError("--study, --preset: one of them")
+    study, root = load_study(flags.study) if flags.study else preset(flags.preset or CIFAR100), None
+    if flags.data is not None:
+        study, root = with_data(study, flags.data)
+    return select(with_settings(study, flags.settings), flags), root
+
+
+def needs_gpu(flags: argparse.Namespace) -> bool:
+    """Whether a study is not begun without a GPU."""
+    return not (flags.study or flags.data) and (flags.preset or CIFAR100) in GPU_PRESETS
+
+
+def _only(study: Study, flags: argparse.Namespace) -> tuple[Study, tuple[str, ...]]:
+    parts = flags.only.split(":")
+    if len(parts) != 3 or flags.pairs is not None or flags.methods is not None:
+        raise ConfigError(f"--only {flags.only!r}: teacher:student:method, without --pairs and --methods")
+    from sweeps.own import with_pairs
+
+    teacher, student, method = parts
+    return with_pairs(study, [(teacher, student)]), (method,)
+
+
+def _seeds(text: str) -> int | tuple[int, ...]:
+    try:
+        listed = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(f"--seeds {text!r}: a number of seeds, or seeds as 1,5,7") from None
+    return listed if "," in text else listed[0]
 
 
 def _recipe(text: str) -> Space:

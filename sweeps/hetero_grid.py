@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "866e15ba5c85"
+CODE = "bb9b5cab7d29"
 COPY = Path.home() / "pat-sweeps"
 
 

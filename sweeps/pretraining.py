@@ -25,12 +25,14 @@ class Pretraining(Part):
     the same storage has pre-trained alike is taken over.
     """
 
+    label = "pretraining"
     data: Data
     recipe: Recipe
     task: Task = field(default_factory=lambda: Task(GENERATION))
     longer: float = 2.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not task_class(self.task.name).own_methods:
             raise ConfigError(f"pretraining.task {self.task.name!r}: {GENERATION} is needed")
         if self.longer <= 1:

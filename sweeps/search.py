@@ -8,6 +8,7 @@ from math import isclose
 from pat.config import ConfigError, Part, Recipe, later
 from pat.errors import check_choice
 
+_MOST = 100_000
 SAMPLERS = ("tpe", "gp", "sobol", "random")
 
 
@@ -27,6 +28,7 @@ class Search(Part):
     `knobs`: so many settings are drawn for each option that is searched, what matters most first; 0: all at once.
     """
 
+    label = "search"
     trials: int = 4
     wave: int = 4
     eta: int = 2
@@ -39,6 +41,10 @@ class Search(Part):
     knobs: int = later(0)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        for field in ("wave", "trials", "eta", "failures", "knobs"):
+            if (value := getattr(self, field)) > _MOST:
+                raise ConfigError(f"search.{field} = {value}: at most {_MOST}")
         if self.wave < 1:
             raise ConfigError(f"search.wave = {self.wave}: a positive number")
         if self.trials < 0 or self.trials % self.wave:

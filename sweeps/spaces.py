@@ -23,10 +23,12 @@ from pat.options import plain
 class Log(Part):
     """A number between `low` and `high`, uniform in its logarithm, to four significant digits."""
 
+    label = "range"
     low: float
     high: float
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 < self.low < self.high:
             raise ConfigError(f"range {self.low} to {self.high}: two positive numbers, the lower one first")
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from analysis.identity import BY_NAME, difference, union
+from analysis.identity import BY_NAME, difference, union, united_seeds
 from analysis.schema import LedgerError
 from analysis.storage import read_file, write_file
-from pat.config import ConfigError
+from pat.config import ConfigError, plain
 from sweeps.settings import RECIPE
 from sweeps.study import Study
 
@@ -88,7 +88,7 @@ def grow(stored: Study, asked: Study, folder: Path) -> Study:
         asked,
         pairs=tuple(union(stored.pairs, asked.pairs)),
         methods=tuple(union(stored.methods, asked.methods)),
-        seeds=max(stored.seeds, asked.seeds),
+        seeds=plain(united_seeds(stored.seeds, asked.seeds)),
         search=replace(asked.search, trials=max(stored.search.trials, asked.search.trials)),
         gpu_share=asked.gpu_share or stored.gpu_share,
         **by_name,

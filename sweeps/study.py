@@ -37,12 +37,12 @@ class Study(Part):
     `anchors`: pairs whose cells are searched first; the first wave of a method's other cells takes over the best
     settings that its anchors found in theirs, as far as anchors share the student or the pair of families.
     A method that takes no teacher is a cell of each student, searched and confirmed once whatever its pairs.
-    `seeds` confirmation seeds follow the search. `confirm_validation` is the validation share of scratch and
-    confirmation runs (None = that of `data`). `threads` per worker and `workers` per run (a number, or one for each
-    method, teachers and scratch being "scratch") belong to the study. `gpu_share` of one GPU is asked for by a
-    one-worker run where the cluster has GPUs; None: as probes allow. `task`: what is learnt; the data set must say
-    what it needs to know of its images. `pretraining`: what precedes the training of the cells of `hgkd` and `spark`;
-    their methods' options are those of the pre-training.
+    `seeds` follow the search, for confirmation: so many from 1 on, or those that are listed. `confirm_validation` is
+    the validation share of scratch and confirmation runs (None = that of `data`). `threads` per worker and `workers`
+    per run (a number, or one for each method, teachers and scratch being "scratch") belong to the study. `gpu_share` of
+    one GPU is asked for by a one-worker run where the cluster has GPUs; None: as probes allow. `task`: what is learnt;
+    the data set must say what it needs to know of its images. `pretraining`: what precedes the training of the cells of
+    `hgkd` and `spark`; their methods' options are those of the pre-training.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Study(Part):
     pairs: tuple[tuple[str, str], ...]
     methods: tuple[str, ...] = ("kd", "pat")
     search: Search = field(default_factory=Search)
-    seeds: int = 3
+    seeds: int | tuple[int, ...] = 3
     initial: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     choices: Mapping[str, Mapping[str, tuple[Any, ...]]] = field(default_factory=dict)
@@ -68,6 +68,7 @@ class Study(Part):
     pretraining: Pretraining | None = later(None)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         own = {
             name: space for name, space in self.spaces.items() if [*space.items()] != [*SPACES.get(name, {}).items()]
         }
@@ -76,6 +77,13 @@ class Study(Part):
             object.__setattr__(self, "methods", tuple(name for name in self.methods if name != SCRATCH))
         check_names(self)
         check_numbers(self)
+
+    @property
+    def confirming(self) -> tuple[int, ...]:
+        """The seeds of confirmation."""
+        if isinstance(self.seeds, tuple):
+            return self.seeds
+        return tuple(range(SEARCH_SEED + 1, SEARCH_SEED + 1 + self.seeds))
 
     def cell(self, teacher: str, student: str, method: str) -> Cell:
         """The cell of a pair and a method; of one that takes no teacher all pairs with the student share it."""

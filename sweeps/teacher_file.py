@@ -29,10 +29,12 @@ class TeacherFile(Part):
     records what timm gave when the study began (`sweeps.teachers`).
     """
 
+    label = "teacher_file"
     path: str
     sha256: str = ""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         object.__setattr__(self, "sha256", self.sha256.lower())
         if is_url(self.path) and not self.path.startswith(SCHEMES):
             raise ConfigError(f"teacher file {self.path!r}: a path, {', '.join(SCHEMES)} or timm:<name.tag>")

@@ -23,19 +23,20 @@ class Pixels(NamedTuple):
 
     `blocks` are (places in the batch int64 [n], images uint8 [n, C, H, W]), each image at the top left of its H x W
     pixels; every place occurs once. `heights`, `widths` int64 [B] are the images' own. C is 3, or 4 where the fourth
-    channel is an image's mask.
+    channel is an image's mask. `padded`: whether images may be smaller than their H x W.
     """
 
     blocks: list[tuple[Tensor, Tensor]]
     heights: Tensor
     widths: Tensor
+    padded: bool = True
 
     @classmethod
     def of(cls, images: Tensor) -> Pixels:
         """uint8 [B, C, H, W], all of one size and not padded."""
         count, _, height, width = images.shape
         place = torch.arange(count, device=images.device)
-        return cls([(place, images)], torch.full_like(place, height), torch.full_like(place, width))
+        return cls([(place, images)], torch.full_like(place, height), torch.full_like(place, width), padded=False)
 
     def colours(self) -> Pixels:
         """The same without masks."""

@@ -14,7 +14,7 @@ from pat.dense.valid import valid_area
 from pat.errors import ConfigError, unknown
 from pat.groups import Group
 from pat.models import normalisation
-from pat.options import VARIANT, complete_options, declare, signature_defaults
+from pat.options import VARIANT, complete_options, declare, signature_defaults, signature_hints
 from pat.plain import Logits, Question, SharedPass, answers
 from pat.taps import StageTaps, Tapped
 from pat.tasks import Score, Seen, Task, task_class
@@ -180,7 +180,8 @@ def register_method(cls: M) -> M:
     name = cls.__module__.rsplit(".", 1)[-1]
     _methods[name] = cls
     joined = [option for base in cls.__mro__ for option in vars(base).get("later", ())]
-    declare("method", name, signature_defaults(cls.__init__), cls.teacherless, cls.variants, joined)
+    defaults, hints = signature_defaults(cls.__init__), signature_hints(cls.__init__)
+    declare("method", name, defaults, cls.teacherless, cls.variants, joined, hints)
     return cls
 
 

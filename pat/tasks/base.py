@@ -17,7 +17,8 @@ from pat import config
 from pat.data import Dataset, Source, truths_of
 from pat.errors import ConfigError, unknown
 from pat.models import create_model, load_teacher
-from pat.options import declare, signature_defaults
+from pat.options import declare, signature_defaults, signature_hints
+from pat.recipes import check_recipe
 from pat.taps import StageTaps, Tapped
 from pat.views import Views, epoch_batches
 
@@ -113,7 +114,8 @@ class Task(ABC):
         self.refuse(recipe, ("sizes", "scale"))
 
     def refuse(self, recipe: config.Recipe, unused: Iterable[str]) -> None:
-        """Raises ConfigError where one of the fields `unused` says something."""
+        """Raises ConfigError where one of the fields `unused` says something, or any field what timm does not have."""
+        check_recipe(recipe)
         defaults = {field.name: field.default for field in dataclasses.fields(config.Recipe)}
         for key in unused:
             if (value := getattr(recipe, key)) != defaults[key]:
@@ -229,7 +231,7 @@ def register_task(cls: T) -> T:
     name = cls.__module__.rsplit(".", 1)[-1]
     cls.name = name
     _tasks[name] = cls
-    declare("task", name, signature_defaults(cls.__init__))
+    declare("task", name, signature_defaults(cls.__init__), hints=signature_hints(cls.__init__))
     return cls
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pat.config import ConfigError, Data
+from pat.plugins import load_plugins
 from sweeps.cluster.facts import Machine, facts
 from sweeps.cluster.verdict import Answer, Problem, judge
 from sweeps.engine.cluster import ray
@@ -58,6 +59,7 @@ def examine(storage: Path, data: Data, data_root: Path, source: str, several: bo
 
 def _data(data: Data, root: Path, source: str) -> str:
     """The listing of a machine's data set, brought there first where it comes from elsewhere."""
+    load_plugins()
     return stage(data, source, root) if source else listing(data, str(root))
 
 

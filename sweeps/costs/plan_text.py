@@ -96,8 +96,8 @@ def _head(study: Study) -> list[str]:
         f"study {study.name}: {learnt}data {data.name} at {data.image_size} px{own}, methods {methods}",
         *_before(study),
         f"search: {halving if search.trials else 'none'}",
-        f"confirmation: {'best and default setting' if search.trials else 'default setting'} on {study.seeds} fresh "
-        f"seeds; workers per run: {study.workers}",
+        f"confirmation: {'best and default setting' if search.trials else 'default setting'} on "
+        f"{len(study.confirming)} fresh seeds; workers per run: {study.workers}",
         "",
     ]
 

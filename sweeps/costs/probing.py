@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 
 from pat.config import RunConfig
+from pat.plugins import load_plugins
 from sweeps.costs.expect import configs
 from sweeps.costs.probe import device_name, probe
 from sweeps.costs.probe_file import Probe, read_probes, write_probes
@@ -137,6 +138,7 @@ def _look() -> tuple[str, int]:
 
 
 def _probe(config: str, data_root: str, teacher: str, workers: int, cell: tuple[str, str, str]) -> Probe:
+    load_plugins()
     file = Path(teacher) if teacher else None
     run = RunConfig.from_json(config)
     return probe(run, Path(data_root), file, local_device(), workers=workers, cell=Cell(*cell))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shutil
@@ -31,6 +32,7 @@ for _name, _value in ENVIRONMENT.items():
 import ray  # noqa: E402  (reads the variables above when it is imported)
 
 from pat.config import ConfigError  # noqa: E402
+from pat.plugins import VARIABLE, announced, own_files  # noqa: E402
 from sweeps.engine.leftovers import record, sweep  # noqa: E402
 from sweeps.started import in_job  # noqa: E402
 from sweeps.version import PACKAGES, ROOT  # noqa: E402
@@ -59,13 +61,18 @@ def _shipped(where: str) -> Iterator[dict[str, Any]]:
     As a working directory: with any other form Ray puts this process' own folders first, and on another machine these
     may hold an older copy.
     """
-    if where == "local" or in_job():
-        yield {}
+    if where == "local" or in_job():  # own modules: the one hands its environment on, the other's lie in its folder
+        own = {"env_vars": {VARIABLE: os.environ[VARIABLE]}} if in_job() and announced() else {}
+        yield {"runtime_env": own} if own else {}
         return
     with TemporaryDirectory(prefix="sweeps-code-") as place:
         for package in PACKAGES:
             shutil.copytree(ROOT / package, Path(place, package), ignore=shutil.ignore_patterns("__pycache__"))
-        yield {"runtime_env": {"working_dir": place}}
+        for file, name in own_files():
+            Path(place, name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, Path(place, name))
+        names = json.dumps([("", name) for _, name in announced()])
+        yield {"runtime_env": {"working_dir": place, "env_vars": {VARIABLE: names}}}
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from pat.config import ConfigError, DataError, StorageError
 from pat.io import PREVIOUS, Files, LocalIO
 from pat.lockstep import Walk, lockstep
 from pat.memory import Crowded, Measures, OutOfMemory
+from pat.plugins import load_plugins
 from pat.surroundings import SurroundingsError, of_surroundings
 from pat.train import Company, Member, Outcome, threads, train
 from sweeps.engine.health import here
@@ -52,6 +53,7 @@ def execute_together(
     one of STOPS_STUDY for what concerns every run, SurroundingsError for what does not concern this one, Superseded
     where another process has taken it, Crowded where it has no room beside the others; with `record_errors` off any.
     """
+    load_plugins()
     company = Company(Path(jobs[0].data_root), shared=True) if len(jobs) > 1 else None
     watchdog = Watchdog(sum(job.patience for job in jobs))
     walks = {place: _segment(job, make_io, record_errors, watchdog, company) for place, job in enumerate(jobs)}

@@ -15,7 +15,7 @@ from sweeps.configs import default_options
 from sweeps.planning.halving import Draw, search_cell
 from sweeps.planning.units import ENDED_BADLY, Key, Row, Runs, Unit, as_text
 from sweeps.planning.view import NOT_STARTED, RunState, View
-from sweeps.study import SCRATCH, SEARCH_SEED, Cell, Study
+from sweeps.study import SCRATCH, Cell, Study
 
 
 def plan_needed(runs: Runs, key: Key, view: View) -> Unit:
@@ -96,8 +96,8 @@ def _tune(runs: Runs, unit: Unit, setting: str, view: View, draw: Draw) -> None:
     study, status = runs.study, "blocked" if found.closed else "waiting"
     unit.rows += [Row(unit.cell, setting, seed, None, None, status, found.closed or "search") for seed in _seeds(study)]
     if not found.closed:
-        unit.unknown_runs += study.seeds
-        unit.left_later += study.seeds * study.epochs(unit.cell)
+        unit.unknown_runs += len(_seeds(study))
+        unit.left_later += len(_seeds(study)) * study.epochs(unit.cell)
 
 
 def _confirm(runs: Runs, unit: Unit, setting: str, options: Mapping[str, Any], view: View) -> None:
@@ -164,5 +164,5 @@ def _blocked(study: Study, unit: Unit, settings: Sequence[str], reason: str) -> 
     return unit
 
 
-def _seeds(study: Study) -> range:
-    return range(SEARCH_SEED + 1, SEARCH_SEED + 1 + study.seeds)
+def _seeds(study: Study) -> tuple[int, ...]:
+    return study.confirming

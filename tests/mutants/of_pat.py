@@ -9,6 +9,13 @@ MUTANTS = [
         "pat/config.py",
         ("return json.dumps(self.to_dict(), sort_keys=True,", "return json.dumps(self.to_dict(),"),
     ),
+    *of(
+        "pat/values.py",
+        ("return float(value) if abs", "return value if abs"),
+        ("is _NO for item in found", "is 0 for item in found"),
+    ),
+    *of("pat/state_dicts.py", ("2 * found[best] > len(own)", "found[best] > 0"), ("if whole:", "if True:")),
+    *of("pat/data/scan.py", ("entered.add(_identity(folder))\n", "pass\n")),
     *of("pat/canonical.py", ("    if _LATER not in f.metadata:\n        return False\n", "")),
     *of(
         "pat/training.py",

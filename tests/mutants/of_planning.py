@@ -7,6 +7,7 @@ from tests.mutants.mutant import of
 MUTANTS = [
     *of(
         "sweeps/study.py",
+        ("range(SEARCH_SEED + 1, SEARCH_SEED + 1 + self.seeds)", "range(SEARCH_SEED, SEARCH_SEED + self.seeds)"),
         ('return Cell("" if teacherless(method) else teacher,', "return Cell(teacher,"),
         ('self.students[student].ema_decay > 0 else "raw"', 'self.students[student].ema_decay > 1 else "raw"'),
         ("if name in choices or name not in fixed}", "if name not in fixed}"),
@@ -41,12 +42,11 @@ MUTANTS = [
             'all(_state(runs, other, view).status != "finished" for',
         ),
         ('return "" if state.status == "finished" else _first_reason(', "return _first_reason("),
-        ("range(SEARCH_SEED + 1, SEARCH_SEED + 1 + study.seeds)", "range(SEARCH_SEED, SEARCH_SEED + study.seeds)"),
         (
             "if run.run_id not in unit.runs:\n            unit.train(run, state, run.config.recipe.epochs, phase)",
             "if seed:\n            unit.train(run, state, run.config.recipe.epochs, phase)",
         ),
-        ("unit.left_later += study.seeds * study.epochs", "unit.left_later += study.epochs"),
+        ("unit.left_later += len(_seeds(study)) * study.epochs", "unit.left_later += study.epochs"),
     ),
     *of(
         "sweeps/planning/halving.py",
@@ -125,7 +125,7 @@ MUTANTS = [
     ),
     *of(
         "sweeps/store.py",
-        ("seeds=max(stored.seeds, asked.seeds)", "seeds=asked.seeds"),
+        ("seeds=plain(united_seeds(stored.seeds, asked.seeds))", "seeds=asked.seeds"),
         ("trials=max(stored.search.trials, asked.search.trials)", "trials=asked.search.trials"),
     ),
     *of(

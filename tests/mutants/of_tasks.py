@@ -81,7 +81,6 @@ MUTANTS = [
     ),
     *of(
         "pat/options.py",
-        ("float(value) if isinstance(defaults[key], float) and type(value) is int else value", "value"),
         ("if p.kind is inspect.Parameter.KEYWORD_ONLY", "if p.default is not inspect.Parameter.empty"),
         ("tuple(plain(item) for item in value)", "tuple(value)"),
     ),

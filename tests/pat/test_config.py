@@ -47,6 +47,8 @@ def changed(name: str, value: Any) -> Any:
         return OTHER[name]
     if isinstance(value, list | tuple):
         return [value[0] * 0.5, value[1]]
+    if isinstance(value, bool):
+        return not value
     if isinstance(value, str):
         return "current"
     return value / 2 if isinstance(value, float) and value else value + 1 if isinstance(value, int) else 0.25

@@ -222,7 +222,7 @@ def test_refusals_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="task.crop = 40: 0, or a multiple of 32"):
         dense.made("segmentation", crop=40)
     for wrong, message in (
-        ({"anchors": (8, 16)}, "task.anchors = .8, 16.: 5 positive numbers"),
+        ({"anchors": (8, 16)}, "task.anchors = .8.0, 16.0.: 5 positive numbers"),
         ({"proposals": (100, 0, 100)}, "task.proposals = .100, 0, 100.: 3 positive numbers"),
         ({"regions": 0}, "task.regions = 0, hidden = 16: positive numbers"),
         ({"width": 0}, "task.width = 0, longest = 128: a number of channels"),

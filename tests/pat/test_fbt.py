@@ -220,7 +220,7 @@ def test_three_stages_tokens_and_sides_that_differ(student: str, teacher: str, s
 def test_what_cannot_be_used_is_one_line() -> None:
     for options, told in (
         ({"order": "cnn"}, "order = 'cnn': one of auto, student-teacher, teacher-student"),
-        ({"temperature": 0.0}, "temperature = 0.0: at least 0.01"),
+        ({"temperature": 0.005}, "temperature = 0.005: at least 0.01"),
     ):
         with pytest.raises(ConfigError, match=told):
             build(**options)

@@ -172,6 +172,19 @@ def test_mixing_is_distributed_as_timms() -> None:
     assert our_top == pytest.approx(expected_top, abs=0.3)
 
 
+@given(seed=st.integers(0, 10**6), size=st.integers(1, 40), cubic=st.booleans())
+@settings(max_examples=30, deadline=None)
+def test_images_of_the_scored_size_are_scored_as_they_are(seed: int, size: int, cubic: bool) -> None:
+    """Which is what resampling them gives, to the bit; only what is padded or cut is resampled."""
+    images = torch.randint(0, 256, (3, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+    pixels = Pixels.of(images)
+    as_they_are, resampled = (
+        eval_batch(pixels, size, 1.0, cubic),
+        eval_batch(pixels._replace(padded=True), size, 1.0, cubic),
+    )
+    assert torch.equal(as_they_are, resampled) and torch.equal(as_they_are, images.float().div(255))
+
+
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
 @pytest.mark.parametrize("size", [32, 96])
 @pytest.mark.parametrize("crop_pct", [1.0, 0.95, 0.875])

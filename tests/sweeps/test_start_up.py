@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import subprocess
 import sys
-from pathlib import Path
+from contextlib import suppress
 
 import pytest
 
@@ -46,13 +48,20 @@ def test_nothing_large_is_imported(arguments: tuple[str, ...], code: int, words:
     assert "site" in packages and not packages & LARGE
 
 
-def test_what_takes_long_says_that_it_starts_before(tmp_path: Path) -> None:
-    packages, done = imported(SCRIPT, "--preset", "digitz", "--storage", str(tmp_path))
-    told = [line for line in done.stderr.splitlines() if not line.startswith("import time:")]
-    assert "torch" in packages and done.returncode == 2
-    assert told[0] == "starting" and "digitz" in told[-1] and "digits" in told[-1]
-    lines = done.stderr.splitlines()
+def test_what_takes_long_says_that_it_starts_before() -> None:
+    """On a terminal; else what is wrong is the only line."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-X", "importtime", SCRIPT, "--preset", "digitz"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=theirs)
+    os.close(theirs)
+    lines = []
+    with suppress(OSError), os.fdopen(ours, errors="replace") as terminal:  # EIO where the process has ended
+        lines += (line.strip() for line in terminal)
+    told = [line for line in lines if not line.startswith("import time:")]
+    assert process.wait(120) == 2 and len(told) == 2 and "digitz" in told[1] and "digits" in told[1]
     assert lines.index("starting") < next(place for place, line in enumerate(lines) if line.endswith(" torch"))
+    _, piped = imported(SCRIPT, "--preset", "digitz")
+    assert [line for line in piped.stderr.splitlines() if not line.startswith("import time:")] == told[1:]
 
 
 def test_a_configuration_finds_its_methods_and_tasks() -> None:
