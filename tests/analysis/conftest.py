@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from analysis.frames import Frames
 from analysis.ledger import write_epochs, write_matrix, write_run
 from analysis.schema import MATRIX_SCHEMA, RESULT_COLUMNS, RUN_SCHEMA
 from analysis.storage import write_file
@@ -240,3 +242,9 @@ def ledgers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pa
         return folder
 
     return make
+
+
+def given_table(monkeypatch: pytest.MonkeyPatch, name: str, table: pd.DataFrame) -> None:
+    """A table of all frames is this one."""
+    whole = Frames.table
+    monkeypatch.setattr(Frames, "table", lambda frames, asked: table if asked == name else whole(frames, asked))

@@ -21,6 +21,7 @@ from analysis.plots import (
     published_scatter,
 )
 from analysis.rectangle import Rectangle
+from tests.analysis.conftest import given_table
 
 Study = Callable[[str], Frames]
 Faults = Callable[[Figure], list[str]]
@@ -33,7 +34,7 @@ def ranks(setting: str, values: dict[str, float], pairs: int = 12, gap: float = 
 
 
 def use(monkeypatch: pytest.MonkeyPatch, *parts: pd.DataFrame) -> None:
-    monkeypatch.setattr(critical_difference.methods, "prepare", lambda _: pd.concat(parts, ignore_index=True))
+    given_table(monkeypatch, "methods", pd.concat(parts, ignore_index=True))
 
 
 def test_ranks_of_known_numbers(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,7 +122,7 @@ def test_published_against_known_gains(study: Study, monkeypatch: pytest.MonkeyP
         ("deit_tiny", "pat", "tuned", NAN, 1.0),
         ("mixer", "pat", "tuned", 2.0, NAN),
     )
-    monkeypatch.setattr(published_scatter.published, "prepare", lambda _: table)
+    given_table(monkeypatch, "published", table)
     frames = study("2 x 2, two seeds")
     frame = published_scatter.prepare(frames)
     assert list(frame["gain"]) == [2, 0.5, -40] and list(frame["low"]) == [1.5, 0, -40.5]
@@ -140,7 +141,7 @@ def test_every_number_of_methods_has_its_panels(study: Study, monkeypatch: pytes
     names = ("kd", "pat", "ofa", "dist", "dkd", "fitnet", "crd", "rkd", "cc", "fbt")
     for count, width in ((1, COLUMN), (10, PAGE)):
         table = published(*[("resnet18", name, "tuned", 1.0 + i, 2.0) for i, name in enumerate(names[:count])])
-        monkeypatch.setattr(published_scatter.published, "prepare", lambda _, table=table: table)
+        given_table(monkeypatch, "published", table)
         (drawing,) = compose_plot("published_scatter", study("2 x 2, two seeds"))
         assert faults(drawing.figure) == [] and drawing.figure.get_figwidth() == width
         assert sum(bool(ax.get_title()) for ax in drawing.figure.axes) == count

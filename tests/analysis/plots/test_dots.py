@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from analysis.frames import Frames
 from analysis.plots import COLUMN, PAGE, NothingToShow, _dots, compose_plot, family_matrix, gain_bars
 from analysis.plots._dots import beyond, draw_dots
+from tests.analysis.conftest import given_table
 
 Study = Callable[[str], Frames]
 NAN = float("nan")
@@ -114,7 +115,7 @@ def test_the_family_matrix_of_known_numbers(study: Study, monkeypatch: pytest.Mo
         ("cnn", "cnn", "pat", 1, 1, -1.0),
         ("mlp", "vit", "kd", 3, 3, 0.25),
     )
-    monkeypatch.setattr(family_matrix.families, "prepare", lambda frames: table)
+    given_table(monkeypatch, "families", table)
     frame = family_matrix.prepare(study("2 x 2, two seeds"))
     assert list(frame["down"]) == [1, 1, 0, 0, 2] and list(frame["across"]) == [0, 0, 0, 0, 1]
     assert list(frame["reason"]) == ["", "", "none finished", "", ""]
@@ -139,6 +140,6 @@ def test_nothing_without_a_gain(study: Study, with_cells: Callable, monkeypatch:
     empty = with_cells(frames, frames.cells.assign(gain_over_scratch=NAN))
     with pytest.raises(NothingToShow, match="no cell has a gain"):
         compose_plot("gain_bars", empty)
-    monkeypatch.setattr(family_matrix.families, "prepare", lambda _: families(("cnn", "cnn", "kd", 1, 0, NAN)))
+    given_table(monkeypatch, "families", families(("cnn", "cnn", "kd", 1, 0, NAN)))
     with pytest.raises(NothingToShow, match="no pair has a gain"):
         compose_plot("family_matrix", frames)
