@@ -45,7 +45,8 @@ def whole_hours(runs: pd.DataFrame, share: float) -> pd.Series:
     """The device-hours that the student of each run has taken: `device_hours` of the run, and of the pre-training that
     it begins with, whatever else begins with that."""
     own = device_hours(runs, share)
-    return own + preceding(runs).map(own.set_axis(runs["run_id"])).fillna(0.0)
+    by_run = own.set_axis(runs["run_id"].astype(str))
+    return own + preceding(runs).map(by_run).astype(float).fillna(0.0)
 
 
 def money(hours: float, price: float) -> str:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from pat.config import ConfigError
-
 
 class Clock(nn.Module):
     """Counts the training steps of the method that it is a part of, in a buffer: a continuation goes on from there.
@@ -36,8 +34,6 @@ class WarmUp(nn.Module):
 
     def __init__(self, epochs: int) -> None:
         super().__init__()
-        if epochs < 0:
-            raise ConfigError(f"warmup_epochs = {epochs}: a number of epochs, or 0")
         self.epochs = epochs
         self.register_buffer("factor", torch.ones(()), persistent=False)
 

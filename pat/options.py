@@ -96,7 +96,8 @@ def complete_options(kind: str, name: str, given: Mapping[str, Any]) -> dict[str
     return kept
 
 
-_LARGEST = 1e6
+_MOST, _LARGEST = 10**6, 1e38
+"""Of whole numbers, and of others: single precision has none much beyond."""
 _POSITIVE = frozenset(
     "temperature confidence_temperature epsilon dim head_dim region_dim width heads regions areas negatives "
     "expansion".split()
@@ -110,12 +111,13 @@ def _check_size(what: str, key: str, value: Any) -> None:
     for number in value if isinstance(value, tuple) else (value,):
         if isinstance(number, bool) or not isinstance(number, int | float):
             continue
+        largest = _MOST if isinstance(number, int) else _LARGEST
         if key in _SHARES:
             ok, allowed = 0 <= number < 1, "in [0, 1)"
         elif key in _POSITIVE:
-            ok, allowed = 0 < number <= _LARGEST, f"a positive number, at most {_LARGEST:g}"
+            ok, allowed = 0 < number <= largest, f"a positive number, at most {largest:g}"
         else:
-            ok, allowed = 0 <= number <= _LARGEST, f"not negative, at most {_LARGEST:g}"
+            ok, allowed = 0 <= number <= largest, f"not negative, at most {largest:g}"
         if not ok:
             raise ConfigError(f"{what} = {value!r}: {allowed}")
 

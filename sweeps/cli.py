@@ -15,6 +15,7 @@ import torch
 
 from analysis.report import PLACE as REPORT
 from analysis.report import place, write_report
+from analysis.schema import LedgerError
 from pat.config import ConfigError
 from pat.data import load
 from pat.plugins import load_plugins
@@ -235,10 +236,18 @@ def _check_data(study: Study, place: DataPlace) -> int:
     return dataset.num_classes
 
 
+def _measure_teachers(driver: Driver, folder: Path) -> None:
+    """What may tell how good a teacher is. No result of the study hangs on it."""
+    try:
+        write_predictors(folder, driver.planner.scope, driver.data_root, _tell)
+    except (ConfigError, LedgerError, OSError, RuntimeError) as error:
+        print(f"the teachers are not measured: {str(error).splitlines()[0]}", file=sys.stderr)
+
+
 def _close(driver: Driver, folder: Path) -> int:
     """The report, and what could not be completed."""
     if driver.planner.complete:
-        write_predictors(folder, driver.planner.scope, driver.data_root, _tell)
+        _measure_teachers(driver, folder)
     print(write_report(folder))
     print(f"report in {folder / REPORT if in_job() else place(folder)}")
     planner = driver.planner

@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "bb9b5cab7d29"
+CODE = "0cfc50a81c77"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -109,10 +109,6 @@ class PAT(Method):
         check_choice("logit_loss", logit_loss, LOGIT_LOSSES)
         if logit_loss != "kl" and task.couples_images:
             raise ConfigError(f"logit_loss = {logit_loss!r}: for {task.name} 'kl', a sample is no whole image there")
-        if feature_warmup < 0:
-            raise ConfigError(f"feature_warmup = {feature_warmup!r}: a number of steps, or 0")
-        if prompt_lr < 0:
-            raise ConfigError(f"prompt_lr = {prompt_lr!r}: a multiple of the recipe's rate, not negative")
         self.kd_weight, self.feature_weight, self.drift_weight = kd_weight, feature_weight, drift_weight
         self.regularisation_weight, self.temperature, self.feedback = regularisation_weight, temperature, feedback
         self.feature_norm, self.feature_size, self.restandardise = feature_norm, feature_size, restandardise

@@ -22,7 +22,7 @@ from tests.pat import dense_tasks as dense
 from tests.pat.test_train import timeless
 
 TEACHERS = (tiny.CNN, "vit_micro_patch8_32", tiny.MLP)
-TAUGHT = [name for name in list_methods() if not teacherless(name)]
+TAUGHT = [name for name in list_methods("classification") if not teacherless(name)]
 
 
 def build(name: str, teacher: str, size: int, student: str = tiny.VIT, **options: Any) -> Method:

@@ -52,7 +52,7 @@ def small_preset(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--pairs", "resnet"], "teacher:student"),
         (["--pairs", "vit_micro_patch8:mixer_nano_patch8_32"], "unknown teacher 'vit_micro_patch8'"),
         (["--trials", "6"], "search.trials = 6: 0, or whole waves of 4"),
-        (["--seeds", "x"], "invalid int value"),
+        (["--seeds", "x"], "--seeds 'x': a number of seeds, or seeds as 1,5,7"),
         (["--price", "-1"], "--price -1.0: money per device-hour"),
         (["--devices", "0"], "--devices 0: a positive number"),
         (["--wait", "-1"], "--wait -1.0: minutes, not negative"),
@@ -175,7 +175,7 @@ def test_a_folder_of_boxes_or_masks_and_the_student_loads_back(
     [
         (["--student", "vit_nano_patch8_32"], "'vit_nano_patch8_32': cannot be the backbone of detection or segment"),
         (["--teacher", "mixer_nano_patch8_32"], "'mixer_nano_patch8_32': cannot be the backbone of detection or segm"),
-        (["--method", "ofa"], "method 'ofa': only for classification; for segmentation there are fitnet, kd, pat"),
+        (["--method", "ofa"], "method 'ofa': only for classification; for segmentation there are fitnet, kd, "),
         (["--task-option", "widht=8"], "unknown option 'widht' of task 'segmentation'; did you mean width?"),
     ],
 )

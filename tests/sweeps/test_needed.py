@@ -43,7 +43,7 @@ class Pretrained(Runs):
     """Before the runs of each kd cell one of its student under its teacher, from which they start."""
 
     def awaited(self, key: Key) -> Run:
-        if key.kind != "pretrain":
+        if key.kind != "before":
             return super().awaited(key)
         teacher = self.teacher(key.cell.teacher)
         assert teacher is not None
@@ -53,13 +53,13 @@ class Pretrained(Runs):
 
     def needed(self, key: Key) -> list[Key]:
         found = super().needed(key)
-        own = [Key("pretrain", key.cell)] if key.kind == "cell" and key.cell.method == "kd" else []
+        own = [Key("before", key.cell)] if key.kind == "cell" and key.cell.method == "kd" else []
         return [*found, *own]
 
 
 def with_pretraining(study: Study) -> list[Key]:
     found = keys(study)
-    return found + [Key("pretrain", key.cell) for key in found if key.kind == "cell" and key.cell.method == "kd"]
+    return found + [Key("before", key.cell) for key in found if key.kind == "cell" and key.cell.method == "kd"]
 
 
 @pytest.fixture
@@ -185,12 +185,12 @@ def test_another_kind_of_run_may_come_in_between() -> None:
     study = small_study()
     planner = Planner(study, {})
     order = ends(planner)
-    assert planner.complete and order.count(("pretrain", KD)) == 1
-    places = [order.index(("teacher", Cell("", CNN_TEACHER, "scratch"))), order.index(("pretrain", KD))]
+    assert planner.complete and order.count(("before", KD)) == 1
+    places = [order.index(("teacher", Cell("", CNN_TEACHER, "scratch"))), order.index(("before", KD))]
     kd, pat = (order.index(("search", KD._replace(method=method))) for method in ("kd", "pat"))
     assert places[0] < places[1] < kd
     assert places[0] < pat < kd, "other cells of its teacher do not wait for it"
-    assert planner.left().keys() >= {Key("pretrain", KD), Key("cell", KD)}, "one cell, two kinds of runs"
+    assert planner.left().keys() >= {Key("before", KD), Key("cell", KD)}, "one cell, two kinds of runs"
 
 
 @pytest.mark.usefixtures("pretraining")
@@ -201,14 +201,13 @@ def test_it_blocks_its_own_cell_alone() -> None:
     planner = simulate(small_study(), fate=fate)
     blocked = [row for row in planner.rows() if row.status == "blocked"]
     assert {row.cell for row in blocked} == {KD} and len(blocked) == 4
-    assert {row.reason for row in blocked} == {f"pretrain {CNN_TEACHER} -> {MLP_STUDENT} diverged: made to fail"}
+    assert {row.reason for row in blocked} == {f"before {CNN_TEACHER} -> {MLP_STUDENT} diverged: made to fail"}
     assert all(row.status == "finished" for row in planner.rows() if row.cell != KD)
     failed = simulate(small_study(), fate=lambda config: "failed" if config.student == CNN_TEACHER else "")
     reasons = {row.reason for row in failed.rows() if row.status == "blocked"}
     assert reasons == {f"teacher {CNN_TEACHER} failed: made to fail"}
     assert (
-        f"pretrain {CNN_TEACHER} -> {MLP_STUDENT} blocked: teacher {CNN_TEACHER} failed: made to fail"
-        in failed.problems
+        f"before {CNN_TEACHER} -> {MLP_STUDENT} blocked: teacher {CNN_TEACHER} failed: made to fail" in failed.problems
     )
 
 
