@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "0cfc50a81c77"
+CODE = "eae4a8fb1e1e"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -56,7 +56,7 @@ DENSE_DIGEST = "b652588b204bc4a9e2091e7d44939802cfc74942c26cbdc6aaff3c0ce085bdcb
 PRETRAINED_RUNS = {"hgkd-imagenet": 28, "hgkd-imagenet-coco": 28, "hgkd-imagenet-voc": 22, "hgkd-small": 15}
 PRETRAINED_DIGEST = "d4895cf92d89340d0c41ebee463e68c555c11de24da85c46016e708fe2b75583"
 DEMO_RUNS = {"demo": 36}
-DEMO_DIGEST = "73c5c4c4af6dacd441933c3c98eaeb6834b6c6e3c962c1d6ab0f4fff1946cb16"
+DEMO_DIGEST = "626d6671d4fbb9e6ed9171565641abdc1aa81c921d2ec853fae4dcb14012b958"
 ADVICE = (
     "every run that anybody has under its old address would be trained again. A field that joins is made by "
     "`pat.config.later`; where numbers change, NUMERICS is raised: write the new addresses here"

@@ -155,7 +155,7 @@ class TestOnRay:
         assert driver.planner.complete, driver.planner.problems
         rows = read_runs(folder)
         pat = rows[rows["method"] == "pat"]
-        assert set(pat["workers"]) == {2} and len(pat) == 2 and len(rows) == 1 + 16 + 2 + 2
+        assert set(pat["workers"]) == {2} and len(pat) == 1 and len(rows) == 1 + 16 + 2 + 1
         row = pat.iloc[0]
         job = sweeps.engine.runs.Job(
             folder=str(tmp_path / "alone"),

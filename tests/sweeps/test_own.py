@@ -182,7 +182,7 @@ def test_settings_make_another_study() -> None:
     assert {(one.epochs, one.optimizer) for one in recipes} == {(4, "lamb")}
 
 
-def test_seeds_of_ones_own(tmp_path: Path) -> None:
+def test_seeds_of_ones_own(replayed: None, tmp_path: Path) -> None:
     study = small_study(pairs=((CNN_TEACHER, MLP_STUDENT),), methods=("kd",), seeds=(2, 7))
     folder, driver, _ = drive(tmp_path, study)
     rows = read_runs(folder)
