@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "eae4a8fb1e1e"
+CODE = "2191442a2e73"
 COPY = Path.home() / "pat-sweeps"
 
 

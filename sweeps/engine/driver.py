@@ -18,7 +18,7 @@ from pat.models import family
 from sweeps.configs import teacher_name
 from sweeps.engine.endings import Fatal, Paused
 from sweeps.engine.health import Failure, Health, Place, is_among
-from sweeps.engine.jobs import PAUSE, STOP, Job, student_path
+from sweeps.engine.jobs import PAUSE, STOP, Job, asked_to_pause, student_path
 from sweeps.engine.keep import (
     drop_students,
     set_aside,
@@ -170,7 +170,7 @@ class Driver:
     def reached(self, run_id: str) -> Job | None:
         """A segment is done, and its workers wait: the run's next segment where the plan wants it at once."""
         segment = self.planner.flying[run_id]
-        self._refresh(segment)
+        self._refresh(segment, segment.until)
         self._settle()
         return self._begun(self.planner.take_on(run_id))
 
@@ -181,7 +181,7 @@ class Driver:
         if place is not None:
             self.health.well(place)
             self.planner.take_back()
-        self._refresh(segment)
+        self._refresh(segment, 0 if asked_to_pause(self.folder) else segment.until)
         self._settle()
 
     def lost(self, run_id: str, failure: Failure, place: Place | None = None) -> None:
@@ -293,11 +293,11 @@ class Driver:
         reached("segment handed out")
         return self.job(segment)
 
-    def _refresh(self, segment: Segment) -> None:
+    def _refresh(self, segment: Segment, until: int = 0) -> None:
         self.since.pop(segment.run_id, None)
         self.progress.beside.pop(segment.run_id, None)
         self.limits.over(segment.run_id)
-        state = seen(self.folder, segment.run_id)
+        state = seen(self.folder, segment.run_id, until)
         self.planner.update(segment.run_id, state)
         for line in set_aside_unreadable(self.folder, segment.run_id):
             self.progress.say(line)

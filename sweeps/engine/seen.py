@@ -12,14 +12,19 @@ from sweeps.planning.view import RunState, StaleError, read_state
 TRIES, SECONDS = 24, 5.0
 
 
-def seen(folder: Path, run_id: str) -> RunState:
-    """What the ledger has of a run; what a storage shows late is waited for. Raises StaleError after two minutes."""
+def seen(folder: Path, run_id: str, until: int = 0) -> RunState:
+    """What the ledger has of a run that has come to `until` epochs or to its end; what a storage shows late is waited
+    for, two minutes. Raises StaleError where row and epochs still disagree then."""
     for _ in range(TRIES):
         storage.refresh(run_folder(folder, run_id))
         try:
-            return read_state(folder, run_id)
+            state = read_state(folder, run_id)
         except StaleError:
-            time.sleep(SECONDS)
+            pass
+        else:
+            if state.status or state.epochs >= until:
+                return state
+        time.sleep(SECONDS)
     return read_state(folder, run_id)
 
 
