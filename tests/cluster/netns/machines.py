@@ -168,7 +168,7 @@ def _start(name: str, place: Path, folder: dict[str, Path]) -> Machine:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline and process.poll() is None:
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        if children and Path(f"/proc/{children[0]}/root/run/own/ready").exists():
+        if children and Path("/proc", children[0], "root", "run/own/ready").exists():
             return Machine(name, process, int(children[0]))
         time.sleep(0.05)
     process.kill()
