@@ -19,6 +19,7 @@ from torch import Tensor
 
 from pat.config import StorageError
 from pat.kept import CHECKPOINT as CHECKPOINT
+from pat.kept import CONFIG as CONFIG
 from pat.kept import PREVIOUS as PREVIOUS
 from pat.kept import STUDENT as STUDENT
 from pat.kept import UNREADABLE as UNREADABLE

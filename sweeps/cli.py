@@ -7,7 +7,7 @@ import json
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from analysis.report import PLACE as REPORT
 from analysis.report import place, write_report
 from analysis.schema import LedgerError
 from pat.config import ConfigError
-from pat.data import load
+from pat.data import Dataset, load
 from pat.plugins import load_plugins
 from sweeps.cluster.bootstrap import farewell, read_cluster
 from sweeps.command import guarded, interrupt, on_signal
@@ -32,6 +32,7 @@ from sweeps.engine.lock import locked
 from sweeps.engine.siblings import provide_initial_runs
 from sweeps.fitting import check_settings, settings_to_try
 from sweeps.flags import asked, limits, needs_gpu, parser
+from sweeps.given import keep_account, say_scores
 from sweeps.lists import listed
 from sweeps.places import DataPlace, data_place, storage_place
 from sweeps.predictors import write_predictors
@@ -93,6 +94,8 @@ def _plan(asked: Study, flags: argparse.Namespace) -> int:
         _check_fit(grown, asked, folder, images.classes, _whisper)
     for_gpus = needs_gpu(flags)
     devices = Devices("", for_gpus, 0, study.gpu_share or 1.0)
+    with suppress(ConfigError):  # without its data a plan makes do
+        say_scores(asked, folder, lambda: load(study.data, root), _whisper)
     with ExitStack() as stack:
         if where != "local":
             stack.enter_context(ray_running(where, flags.verbose))
@@ -128,7 +131,8 @@ def _run(asked: Study, flags: argparse.Namespace, at_most: Limits) -> int:
     gpu_needed = needs_gpu(flags)
     if not away:
         _check_gpu(asked, gpu_needed, torch.cuda.is_available())
-    num_classes = _check_data(asked, place)
+    dataset = _check_data(asked, place)
+    num_classes = dataset.num_classes
     folder = study_folder(storage_place(flags.storage, away), asked)
     _check_fit(grown_study(folder, asked), asked, folder, num_classes, _tell)  # what is refused leaves no lock either
     with ExitStack() as stack:
@@ -151,6 +155,7 @@ def _run(asked: Study, flags: argparse.Namespace, at_most: Limits) -> int:
             keep=flags.keep, verbose=flags.verbose, pulse=pulse, data_source=place.source,
         )  # fmt: skip
         driver.price, driver.limits = flags.price, at_most
+        driver.progress.chance = keep_account(asked, folder, dataset)
         driver.foresee()
         driver.progress.say(f"study {study.name} in {folder}: {driver.progress.status()}")
         if driver.kind() is None and not driver.elsewhere:
@@ -159,6 +164,7 @@ def _run(asked: Study, flags: argparse.Namespace, at_most: Limits) -> int:
         else:
             provide_used(asked, folder, num_classes, [found.run_id for _, found in driver.elsewhere])
             provide_initial_runs(folder, driver.planner)
+            say_scores(asked, folder, lambda: dataset, driver.progress.say)
             stack.enter_context(ray_running(where, flags.verbose))
             on_signal(signal.SIGTERM, interrupt)
             _launch(driver, definition, asked, flags, num_classes)
@@ -224,8 +230,8 @@ def _check_gpu(study: Study, needed: bool, there: bool) -> None:
         raise ConfigError(f"study {study.name!r} needs a GPU and there is none; {WORKS_HERE}")
 
 
-def _check_data(study: Study, place: DataPlace) -> int:
-    """How many classes the data set has, once it is there."""
+def _check_data(study: Study, place: DataPlace) -> Dataset:
+    """The data set, once it is there."""
     try:
         place.bring(study.data)
         dataset = load(study.data, place.root)
@@ -233,7 +239,7 @@ def _check_data(study: Study, place: DataPlace) -> int:
         hint = f"; {WORKS_HERE}" if study.data.name != "digits" else ""
         raise ConfigError(f"{error}{hint}") from error
     _tell(f"data {study.data.name}: {dataset.account}")
-    return dataset.num_classes
+    return dataset
 
 
 def _measure_teachers(driver: Driver, folder: Path) -> None:

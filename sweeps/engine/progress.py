@@ -13,6 +13,7 @@ from typing import Any, TextIO
 
 import pandas as pd
 
+from analysis.chance import at_chance
 from analysis.metrics import METRICS
 from analysis.words import duration
 from pat.tasks import task_class
@@ -32,7 +33,7 @@ class Progress:
 
     `ended`: the runs that the ledger had at the start, with COLUMNS at least. `slots` runs go on at a time;
     `verbose`: a line also for each segment that begins. `since`: when each run in flight was handed out; `beside`: how
-    many share its process, itself among them.
+    many share its process, itself among them; `chance`: what a constant answer scores on the test images, in percent.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Progress:
         self.planner, self.slots, self.verbose = planner, slots, verbose
         self.since: Mapping[str, float] = {}
         self.beside: dict[str, int] = {}
+        self.chance: float | None = None
         self._stream = stream or sys.stdout
         self._scores: dict[str, float] = {}
         self._lock = threading.Lock()
@@ -73,7 +75,8 @@ class Progress:
         self.planner.speeds.note(segment.key, float(row["seconds"]), int(row["epochs_done"]))
         text, score = "", self._scores.get(str(row["run_id"]))
         if score is not None and segment.phase != "search":
-            text = f": {METRICS[str(row['metric'])].told(score)} on test"
+            guesses = ", at chance" if at_chance(score, self.chance, row.get("test_images")) else ""
+            text = f": {METRICS[str(row['metric'])].told(score)} on test{guesses}"
         if row["status"] == "failed":
             text = f", {row['failure_class']}: {row['message']}"
         elif row["status"] == "diverged":
