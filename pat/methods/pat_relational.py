@@ -8,7 +8,7 @@ from pat.methods.pat import PAT
 
 @register_method
 class RelationalPAT(PAT):
-    """PAT with `variant="relational"`: to the bit what `pat` is with it, and every option of `pat` is one of its own."""
+    """PAT with `variant="relational"`: to the bit what `pat` is with it; options are those of `pat`."""
 
     tasks = ("classification",)
     variants = {"relational": PAT.variants["relational"]}
