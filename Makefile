@@ -9,7 +9,7 @@ FAST := -n 2 -m "not slow and not ray and not cluster"
 AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2
 PLAIN := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2
 
-.PHONY: setup demo test test-ray test-cpus cluster-test lint bench mutants clean
+.PHONY: setup demo test test-ray test-cpus cluster-test lint bench evidence mutants clean
 setup: .venv/.ready
 
 # uv (from the package index, inside the environment) is the fastest ordinary installer; the versions are those of constraints.txt.
@@ -58,6 +58,10 @@ lint: setup
 
 bench: setup
 	$(BIN)/python -m tests.bench
+
+# The reports of the studies in evidence/, anew from their ledgers; fails where a committed table is not what they give.
+evidence: setup
+	$(BIN)/python -m tests.evidence
 
 # By hand and nightly: small faults, one at a time, that the tests must find.
 mutants: setup
