@@ -15,6 +15,7 @@ setup: .venv/.ready
 # uv (from the package index, inside the environment) is the fastest ordinary installer; the versions are those of constraints.txt.
 .venv/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "python 3.11 or newer is needed, this is " + sys.version.split()[0])'
+	@$(PYTHON) -c 'import ensurepip, venv' 2> /dev/null || { echo "this Python comes without venv or pip; on Debian and Ubuntu: apt install python3-venv" >&2; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv -c constraints.txt
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt -e . --group dev
@@ -34,7 +35,7 @@ test: setup
 test-ray: setup
 	test -n "$(RAY)" || { echo "which Ray? make test-ray RAY=2.59.0" >&2; exit 2; }
 	test -d .venv/ray-$(RAY) || $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --target .venv/ray-$(RAY) ray==$(RAY)
-	PYTHONPATH=$(CURDIR)/.venv/ray-$(RAY) $(BIN)/python -m pytest -m "ray and not slow"
+	PYTHONPATH="$(CURDIR)/.venv/ray-$(RAY)" $(BIN)/python -m pytest -m "ray and not slow"
 
 # By hand and nightly: the fast tests as on other kinds of CPU.
 test-cpus: setup
