@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "d9f8dafb139e"
+CODE = "f8dea2c296b0"
 COPY = Path.home() / "pat-sweeps"
 
 
