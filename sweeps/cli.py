@@ -24,6 +24,7 @@ from sweeps.command import guarded, interrupt, on_signal
 from sweeps.costs.devices import Devices, agree, cluster_devices, local_devices
 from sweeps.costs.expect import images_of
 from sweeps.costs.plan_text import plan_text
+from sweeps.costs.planned import plan_facts
 from sweeps.costs.predicted import predicted_against_actual
 from sweeps.engine.driver import Driver
 from sweeps.engine.keep import retry
@@ -78,6 +79,8 @@ def begin(asked: Study, flags: argparse.Namespace) -> int:
         raise ConfigError(f"--together {flags.together}: with --log each run has a process for itself")
     if flags.wait is not None and not flags.wait >= 0:
         raise ConfigError(f"--wait {flags.wait}: minutes, not negative")
+    if flags.json and not flags.plan:
+        raise ConfigError("--json: with --plan; `python -m sweeps status DIR --json` says how far a study is")
     return _plan(asked, flags) if flags.plan else _run(asked, flags, at_most)
 
 
@@ -102,7 +105,12 @@ def _plan(asked: Study, flags: argparse.Namespace) -> int:
             devices = cluster_devices(study, folder, root, _whisper)
         elif (torch.cuda.is_available() or not for_gpus) and _is_here(study, root):
             devices = local_devices(study, folder, root, _whisper)
-    print(plan_text(study, asked, folder, **vars(devices), price=flags.price, keep=flags.keep, data_root=root))
+    given = {**vars(devices), "price": flags.price, "keep": flags.keep, "data_root": root}
+    print(
+        json.dumps(plan_facts(study, asked, folder, **given), indent=1)
+        if flags.json
+        else plan_text(study, asked, folder, **given)
+    )
     return 0
 
 

@@ -52,6 +52,7 @@ def parser() -> Parser:
     flags.add_argument("--together", type=int, metavar="N", help=together)
     flags.add_argument("--wait", type=float, metavar="MINUTES", help="for the cluster's machines (default 20)")
     flags.add_argument("--plan", action="store_true", help="say what would be done and what it costs; train nothing")
+    flags.add_argument("--json", action="store_true", help="the plan as JSON")
     flags.add_argument("--list", choices=LISTS, help="say what there is, and do nothing")
     flags.add_argument("--show", action="store_true", help="print the study as JSON, and do nothing")
     flags.add_argument(

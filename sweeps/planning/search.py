@@ -22,7 +22,7 @@ from scipy.stats import qmc
 
 from sweeps.configs import default_options
 from sweeps.settings import complete_setting
-from sweeps.spaces import Log, Range, Space, at, distribution, four_digits, inside, place
+from sweeps.spaces import Log, Range, Space, at, distribution, inside, place
 from sweeps.study import Cell, Study
 
 REDRAWS, SOBOL_BITS = 100, 10
