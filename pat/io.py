@@ -43,6 +43,9 @@ class IO(Protocol):
     def due(self) -> bool:
         """Asked of every worker now and then within an epoch; all get the same answer. True: `keep` is wanted."""
 
+    def stepped(self, epoch: int, images: int, of: int) -> None:
+        """Told to every worker now and then within an epoch (from 0): how many images of how many have been seen."""
+
     def keep(self, state: dict[str, Any]) -> None:
         """Called by every worker within an epoch, with what a continuation needs."""
 
@@ -154,6 +157,9 @@ class LocalIO:
         self.keep(state)
         if self.rank == 0 and self.on_epoch:
             self.on_epoch(history)
+
+    def stepped(self, epoch: int, images: int, of: int) -> None:
+        """Nobody looks on."""
 
     def due(self) -> bool:
         return time.monotonic() - self._kept >= self.every

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from pat.environment import bear_surroundings
+
 COMMANDS = {
     "train": ("sweeps.train_one", "one teacher, one student, one method, on named or own data"),
     "status": ("sweeps.looking.status", "how far a study is, from any machine that sees its folder"),
@@ -20,6 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code: 0 done, 1 something failed, 2 bad input."""
     argv = list(sys.argv[1:] if argv is None else argv)
     if argv and argv[0] in COMMANDS:
+        bear_surroundings()
         module, _ = COMMANDS[argv[0]]
         code: int = import_module(module).main(argv[1:])
         return code

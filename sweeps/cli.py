@@ -33,8 +33,10 @@ from sweeps.engine.lock import locked
 from sweeps.engine.siblings import provide_initial_runs
 from sweeps.fitting import check_settings, settings_to_try
 from sweeps.flags import asked, limits, needs_gpu, parser
-from sweeps.given import keep_account, say_scores
+from sweeps.given import chance_of, keep_account, say_scores
 from sweeps.lists import listed
+from sweeps.looking.ending import short
+from sweeps.looking.region import is_terminal
 from sweeps.places import DataPlace, data_place, storage_place
 from sweeps.predictors import write_predictors
 from sweeps.presets import DIGITS
@@ -163,11 +165,12 @@ def _run(asked: Study, flags: argparse.Namespace, at_most: Limits) -> int:
             keep=flags.keep, verbose=flags.verbose, pulse=pulse, data_source=place.source,
         )  # fmt: skip
         driver.price, driver.limits = flags.price, at_most
-        driver.progress.chance = keep_account(asked, folder, dataset)
+        driver.progress.chance = chance_of(asked, dataset)
         driver.foresee()
         driver.progress.say(f"study {study.name} in {folder}: {driver.progress.status()}")
         if driver.kind() is None and not driver.elsewhere:
             write_study(folder, definition)
+            keep_account(asked, folder, dataset)
             driver.finish()
         else:
             provide_used(asked, folder, num_classes, [found.run_id for _, found in driver.elsewhere])
@@ -175,7 +178,7 @@ def _run(asked: Study, flags: argparse.Namespace, at_most: Limits) -> int:
             say_scores(asked, folder, lambda: dataset, driver.progress.say)
             stack.enter_context(ray_running(where, flags.verbose))
             on_signal(signal.SIGTERM, interrupt)
-            _launch(driver, definition, asked, flags, num_classes)
+            _launch(driver, definition, asked, flags, dataset)
     return _close(driver, folder)
 
 
@@ -203,7 +206,7 @@ def _check_machines(study: Study, folder: Path, place: DataPlace) -> None:
         raise ConfigError(f"the cluster cannot run study {study.name!r}:\n{table(problems)}")
 
 
-def _launch(driver: Driver, definition: Study, asked: Study, flags: argparse.Namespace, num_classes: int) -> None:
+def _launch(driver: Driver, definition: Study, asked: Study, flags: argparse.Namespace, dataset: Dataset) -> None:
     """Once it is known what it costs and nobody objects; only then `definition` is what the folder holds."""
     from sweeps.cluster.waiting import growth
     from sweeps.engine.callbacks import callbacks
@@ -217,8 +220,9 @@ def _launch(driver: Driver, definition: Study, asked: Study, flags: argparse.Nam
     driver.together = 1 if flags.log else flags.together or room
     driver.study = replace(study, gpu_share=devices.share if devices.gpus else None)
     write_study(folder, replace(definition, gpu_share=driver.study.gpu_share))
+    keep_account(asked, folder, dataset)
     if not driver.adopt():
-        provide_used(asked, folder, num_classes)
+        provide_used(asked, folder, dataset.num_classes)
     most = growth(read_cluster() if in_job() else None, study.threads, devices.share)
     launch(driver, most, flags.devices, callbacks=callbacks(flags.log, study.name) if flags.log else ())
     if table := predicted_against_actual(folder, driver.planner):
@@ -262,7 +266,8 @@ def _close(driver: Driver, folder: Path) -> int:
     """The report, and what could not be completed."""
     if driver.planner.complete:
         _measure_teachers(driver, folder)
-    print(write_report(folder))
+    text = write_report(folder)
+    print(short(folder, text) if is_terminal(sys.stdout) else text)
     print(f"report in {folder / REPORT if in_job() else place(folder)}")
     planner = driver.planner
     if planner.complete:

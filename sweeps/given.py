@@ -23,11 +23,14 @@ IMAGES = 512
 Say = Callable[[str], None]
 
 
-def keep_account(study: Study, folder: Path, dataset: Dataset) -> float:
-    """Keep what the study's data set holds in its folder; gives what a constant answer scores on the test images."""
-    chance = create_task(study.task, study.data, dataset.num_classes).chance(dataset.test)
-    write_account(folder, dataset.account, dataset.classes, chance, len(dataset.test))
-    return chance
+def chance_of(study: Study, dataset: Dataset) -> float:
+    """What a constant answer scores on the study's test images; nan where there is no such score."""
+    return create_task(study.task, study.data, dataset.num_classes).chance(dataset.test)
+
+
+def keep_account(study: Study, folder: Path, dataset: Dataset) -> None:
+    """Keep what the study's data set holds in its folder."""
+    write_account(folder, dataset.account, dataset.classes, chance_of(study, dataset), len(dataset.test))
 
 
 def say_scores(study: Study, folder: Path, images: Callable[[], Dataset], say: Say) -> None:

@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "f8dea2c296b0"
+CODE = "fef838e6fe87"
 COPY = Path.home() / "pat-sweeps"
 
 

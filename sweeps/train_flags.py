@@ -81,7 +81,8 @@ def parser() -> Parser:
     """The flags of `python -m sweeps train`."""
     about = "Distil one student from one teacher: one method, one seed. The same command goes on after a stop."
     form = argparse.RawDescriptionHelpFormatter
-    flags = Parser(prog="python -m sweeps train", description=about, epilog=EXAMPLES, formatter_class=form)
+    prog, usage = "python -m sweeps train", "%(prog)s --student NAME --data NAME [--teacher NAME] [options]"
+    flags = Parser(prog=prog, usage=usage, description=about, epilog=EXAMPLES, formatter_class=form)
     what = flags.add_argument_group("what is trained")
     what.add_argument("--student", required=True, metavar="NAME", help="a timm name; a tag: its weights to begin with")
     what.add_argument("--teacher", metavar="NAME", help="a timm name; trained first unless --teacher-file is given")

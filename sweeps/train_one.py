@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from analysis.chance import at_chance, chance_line
 from analysis.metrics import METRICS, Metric
 from pat.config import ConfigError, Method, RunConfig, Teacher
 from pat.data import Dataset, load
-from pat.io import CONFIG, STUDENT, Files, LocalIO
+from pat.io import CONFIG, STUDENT
 from pat.methods import check_task, list_methods
 from pat.models import family
 from pat.options import teacherless
@@ -32,6 +32,7 @@ from sweeps.costs.flops import method_on_meta
 from sweeps.engine.keep import RETRIED, set_aside
 from sweeps.engine.lock import locked
 from sweeps.engine.runs import Job, execute, run_folder
+from sweeps.engine.telling import TellingIO
 from sweeps.given import say_score
 from sweeps.study import CLASSIFICATION, SCRATCH, TIMM, TeacherFile, check_tag
 from sweeps.teachers import initial_file, initial_sha256, provide, provide_initial, resolve
@@ -179,7 +180,7 @@ def _run(
         initial_sha256=digest,
     )
     print(f"{phase} {run.student}, method {run.method.name}, seed {run.seed}: run {run.run_id}", flush=True)
-    execute(job, partial(_talking, METRICS[task_class(run.task.name).metric], run.recipe.epochs, room.device))
+    execute(job, partial(TellingIO, METRICS[task_class(run.task.name).metric], run.recipe.epochs, room.device))
     row = ledger.read_run(folder, run.run_id)
     assert row is not None  # a segment to the full length always ends the run
     if row["status"] != "finished":
@@ -204,26 +205,6 @@ def _initial(run: RunConfig, side: Side, folder: Path) -> tuple[str, str]:
     tag = run.initial.removeprefix(TIMM)
     provide_initial(tag, folder)
     return str(initial_file(tag, folder)), initial_sha256(tag, folder)
-
-
-def _talking(
-    metric: Metric,
-    epochs: int,
-    device: torch.device | None,
-    folder: Path,
-    on_epoch: Any,
-    stop: Callable[[], bool],
-    files: Files,
-) -> LocalIO:
-    """A `LocalIO` that also prints a line an epoch."""
-
-    def tell(history: list[dict[str, Any]]) -> None:
-        on_epoch(history)
-        row = history[-1]
-        scores = f"loss {row['train_loss']:.3f}, validation {metric.told(row['val_score_raw'])}"
-        print(f"  epoch {row['epoch']} of {epochs}: {scores}, {row['seconds']:.1f} s", flush=True)
-
-    return LocalIO(folder, tell, stop, files, device)
 
 
 def _tell(

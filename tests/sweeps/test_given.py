@@ -17,7 +17,7 @@ from analysis.frames import load as load_frames
 from analysis.report import write_tables_only
 from pat.data import load
 from pat.weights import sha256
-from sweeps.given import keep_account, say_scores
+from sweeps.given import chance_of, keep_account, say_scores
 from sweeps.study import Study, TeacherFile
 
 PAIR = ((CNN_TEACHER, MLP_STUDENT),)
@@ -71,9 +71,13 @@ def test_who_guesses_stands_in_the_report(replayed: None, tmp_path: Path) -> Non
     study = small_study(pairs=PAIR, methods=("kd",))
     folder, driver, _ = drive(tmp_path, study)
     dataset = load(study.data, tmp_path)
-    chance = keep_account(study, folder, dataset)
+    keep_account(study, folder, dataset)
     counts = dataset.test.labels.bincount()
-    assert chance == pytest.approx(100 * counts.max().item() / len(dataset.test))
+    assert (
+        chance_of(study, dataset)
+        == read_account(folder)["chance"]
+        == pytest.approx(100 * counts.max().item() / len(dataset.test))
+    )
     assert read_account(folder)["classes"] == list(dataset.classes)
     frames = load_frames(folder)
     assert guessing(frames) == "" and f"Images: {dataset.account}." in write_tables_only(folder)

@@ -64,7 +64,7 @@ def test_a_plan_for_programs_says_the_same(tmp_path: Path) -> None:
     assert total["name"] == "total" and total["before"] == pytest.approx(sum(p["before"] for p in facts["phases"][:-1]))
     assert facts["money_left"] == pytest.approx(3 * total["left"]) and facts["wall_seconds"][0] > 0
     assert {unit["source"] for unit in facts["units"]} == {"probe"} and len(facts["units"]) == 8
-    assert {unit["seconds_an_epoch"] for unit in facts["units"]} == {600.0}
+    assert {unit["seconds_an_epoch"] for unit in facts["units"]} == {1200.0}  # two share a device
     assert f"total {number(total['before'])} device-hours" in plan(tmp_path, **given)
     assert not list(plan_facts(small_study(), small_study(), tmp_path / "none")["wall_seconds"] or ())
 

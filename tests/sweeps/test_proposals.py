@@ -39,7 +39,7 @@ def outcome(planner: Planner) -> tuple[dict[str, RunState], list[object], object
     return planner.view, planner.rows(), planner.waves
 
 
-LINEAR = (Linear(0.0, 1.0), Linear(-2.0, 3.5), Linear(0.123456, 0.123457))
+LINEAR = (Linear(0.0, 1.0), Linear(-2.0, 3.5), Linear(0.5, 0.75))
 
 
 @pytest.mark.parametrize("kind", [*(kind for space in SPACES.values() for kind in space.values()), *LINEAR], ids=str)
