@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "fef838e6fe87"
+CODE = "43db38eb5f4e"
 COPY = Path.home() / "pat-sweeps"
 
 
