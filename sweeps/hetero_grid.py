@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "43db38eb5f4e"
+CODE = "b93f40b84da3"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -37,7 +37,7 @@ def chosen(folder: Path, cell: str) -> Mapping[str, Any]:
     rows = best(folder)
     names = [f"{row['teacher']}:{row['student']}:{row['method']}" for row in rows.to_dict("records")]
     if cell in names:
-        row = rows.iloc[names.index(cell)].to_dict()
+        row = {str(key): value for key, value in rows.iloc[names.index(cell)].to_dict().items()}
     else:
         found = ledger.read_run(folder, cell) if cell.isalnum() else None
         if found is None or found["status"] != "finished":
@@ -47,4 +47,4 @@ def chosen(folder: Path, cell: str) -> Mapping[str, Any]:
         row = {**found, "file": str(path) if path.exists() else ""}
     if not row["file"]:
         raise LedgerError(f"the student of run {row['run_id']} was not kept (--keep)")
-    return {str(key): value for key, value in row.items()}
+    return row

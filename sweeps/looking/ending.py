@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -47,7 +48,7 @@ def ending(cells: pd.DataFrame, metric: Metric, columns: int) -> str:
     return _table([heads, *rows], columns)
 
 
-def _gain(row: dict[str, float]) -> str:
+def _gain(row: Mapping[Hashable, Any]) -> str:
     gain, low, high = (row[f"gain_over_scratch{end}"] for end in ("", "_low", "_high"))
     if pd.isna(gain):
         return "-"

@@ -81,6 +81,7 @@ def test_little_shared_memory(
 ) -> None:
     """A thing of about 1,000 bytes is held three times by each worker, in half of what is free."""
     _say.cache_clear()
+    monkeypatch.setattr(tempfile, "tempdir", "/tmp")
     started: list[int] = []
     real = ahead_module.DataLoader
 
