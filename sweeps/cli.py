@@ -100,7 +100,7 @@ def _plan(asked: Study, flags: argparse.Namespace) -> int:
     for_gpus = needs_gpu(flags)
     devices = Devices("", for_gpus, 0, study.gpu_share or 1.0)
     with suppress(ConfigError):  # without its data a plan makes do
-        say_scores(asked, folder, lambda: load(study.data, root), _whisper)
+        say_scores(asked, folder, lambda: load(study.data, root), _whisper if flags.json else _tell)
     with ExitStack() as stack:
         if where != "local":
             stack.enter_context(ray_running(where, flags.verbose))

@@ -18,8 +18,8 @@ from sweeps.configs import teacher_run
 from sweeps.study import Study, TeacherFile
 from sweeps.teachers import local_file, recorded
 
-IMAGES = 512
-"""So many images at most, evenly out of all, so that it is quick without a GPU too."""
+IMAGES, ON_CPU = 1024, 128
+"""So many images at most, evenly out of all, so that it takes seconds."""
 Say = Callable[[str], None]
 
 
@@ -62,7 +62,8 @@ def say_score(
     if math.isnan(task.chance(split)):
         return
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    some = split.take(torch.arange(0, len(split), math.ceil(len(split) / IMAGES), device=split.device)).to(device)
+    step = math.ceil(len(split) / (ON_CPU if device.type == "cpu" else IMAGES))
+    some = split.take(torch.arange(0, len(split), step, device=split.device)).to(device)
     model, _ = task.trained(name, path)
     score, chance = task.score(model.to(device), some).score, task.chance(some)
     say(f"the given teacher {name}: {METRICS[task.metric].told(score)} on {len(some)} {part} images")

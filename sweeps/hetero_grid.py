@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "b93f40b84da3"
+CODE = "0544ef861544"
 COPY = Path.home() / "pat-sweeps"
 
 

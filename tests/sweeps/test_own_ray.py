@@ -58,12 +58,13 @@ if __name__ == "__main__":
 
 
 @pytest.mark.ray
+@pytest.mark.timeout(660)
 def test_run_with_a_method_of_ones_own(tmp_path: Path) -> None:
     (tmp_path / "own_mine.py").write_text(METHOD)
     (tmp_path / "script.py").write_text(SCRIPT)
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "RAY_USAGE_STATS_ENABLED": "0"}
     command = [sys.executable, "script.py"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=280)
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     assert found == {
