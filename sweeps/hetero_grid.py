@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "118547d1b751"
+CODE = "2b24520cf2b4"
 COPY = Path.home() / "pat-sweeps"
 
 
