@@ -110,7 +110,7 @@ class _Parsed(BaseException):
 
 @contextmanager
 def _only_parsed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[argparse.Namespace]]:
-    """A command that is called within ends as soon as its parser has read what it was given, which the list then has."""
+    """A command that is called within ends as soon as its parser has read what it was given: the list then has it."""
     parsed: list[argparse.Namespace] = []
     parse = argparse.ArgumentParser.parse_args
 

@@ -39,7 +39,7 @@ def name_of(page: Path) -> str:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forgotten: None) -> Iterator[Path]:  # noqa: F811
     """Where a reader stands: the images that pages name, digits of some images, no probes."""
-    make(tmp_path / "path" / "to" / "flowers", {"train": 6, "test": 2})
+    make(tmp_path / "path" / "to" / "flowers", {"train": 8, "test": 2})
     for name, known in ((methods, "_methods"), (data, "_loaders"), (data, "_folders"), (data, "_truths")):
         monkeypatch.setattr(name, known, dict(getattr(name, known)))
     monkeypatch.setattr(options, "_declared", {kind: dict(known) for kind, known in options._declared.items()})
