@@ -9,7 +9,7 @@ FAST := -n 2 -m "not slow and not ray and not cluster"
 AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2
 PLAIN := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2
 
-.PHONY: setup demo test test-ray test-cpus cluster-test lint bench mutants clean
+.PHONY: setup demo test test-ray test-cpus cluster-test lint docs bench mutants clean
 setup: .venv/.ready
 
 # uv (from the package index, inside the environment) is the fastest ordinary installer; the versions are those of constraints.txt.
@@ -17,7 +17,7 @@ setup: .venv/.ready
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "python 3.11 or newer is needed, this is " + sys.version.split()[0])'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv -c constraints.txt
-	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt -e . --group dev
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt -e '.[docs]' --group dev
 	touch $@
 
 demo: setup
@@ -56,6 +56,10 @@ lint: setup
 	$(BIN)/lint-imports
 	$(BIN)/python -m sweeps.version --check
 
+# The site, in site/: neither a network nor an import of the packages is needed; a link or a reference that leads nowhere is an error.
+docs: setup
+	$(BIN)/zensical build --clean --strict
+
 bench: setup
 	$(BIN)/python -m tests.bench
 
@@ -64,4 +68,4 @@ mutants: setup
 	$(BIN)/python -m tests.mutants
 
 clean:
-	rm -rf .venv build *.egg-info
+	rm -rf .venv build site *.egg-info
