@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "2191442a2e73"
+CODE = "1c6df9921b73"
 COPY = Path.home() / "pat-sweeps"
 
 
