@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "22b331a42125"
+CODE = "4dfe9732f87e"
 COPY = Path.home() / "pat-sweeps"
 
 
