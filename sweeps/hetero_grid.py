@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "2191442a2e73"
+CODE = "f16222a6c332"
 COPY = Path.home() / "pat-sweeps"
 
 
