@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "4dfe9732f87e"
+CODE = "1595063c51bb"
 COPY = Path.home() / "pat-sweeps"
 
 
