@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "0544ef861544"
+CODE = "2f95ffea1a4f"
 COPY = Path.home() / "pat-sweeps"
 
 

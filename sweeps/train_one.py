@@ -233,9 +233,15 @@ def _gains(names: Sequence[str], scores: Sequence[float], metric: Metric) -> str
     return "\n".join([*lines, f"  in {metric.points}, one seed: whether it is luck, only several can say"])
 
 
+def _config(folder: Path, run: RunConfig) -> dict[str, Any]:
+    """What a run's student carries; empty for a run of before."""
+    found: dict[str, Any] = json.loads(storage.read_file(run_folder(folder, run.run_id), CONFIG) or b"{}")
+    return found
+
+
 def _warn(who: str, score: float, folder: Path, run: RunConfig) -> None:
     """Say it where a model of a run's data set answers no better than always the same."""
-    about = json.loads(storage.read_file(run_folder(folder, run.run_id), CONFIG) or b"{}").get("pat", {})
+    about = _config(folder, run).get("pat", {})
     if at_chance(score, about.get("chance"), about.get("test_images")):
         print(f"warning: {chance_line(who, score, about['chance'])}", file=sys.stderr, flush=True)
 
@@ -246,6 +252,9 @@ def _say(line: str) -> None:
 
 def _opened(run: RunConfig, num_classes: int, folder: Path) -> str:
     """A line of Python that opens what was trained."""
+    if run.task.name == CLASSIFICATION and not _config(folder.parents[1], run).get("architecture"):
+        arguments = f"{run.student!r}, num_classes={num_classes}, checkpoint_path={str(folder / STUDENT)!r}"
+        return f"import {timm.model_entrypoint(run.student).__module__}, timm; timm.create_model({arguments})"
     if run.task.name == CLASSIFICATION:
         module = timm.model_entrypoint(run.student).__module__
         own = "" if module.startswith("timm.") else f"{module}, "

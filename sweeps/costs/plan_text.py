@@ -9,7 +9,7 @@ from typing import Any
 from analysis.live import read_driver
 from sweeps.costs.disk import Disk
 from sweeps.costs.expect import Expected
-from sweeps.costs.forecast import Forecast, together
+from sweeps.costs.forecast import Forecast
 from sweeps.costs.planned import planned
 from sweeps.engine.kept import KEEP, Keep
 from sweeps.engine.siblings import Found
@@ -28,8 +28,7 @@ def plan_text(
 ) -> str:
     """`planned` as text. `price`: money for a device-hour."""
     planner, expected, found, adopted = planned(study, asked, folder, **given)
-    share, memory = given.get("share", 1.0), given.get("memory", 0)
-    word = device_word(study, given.get("gpus", False))
+    share, word = given.get("share", 1.0), device_word(study, given.get("gpus", False))
     parts = [
         _head(planner.scope),
         _phases(found),
@@ -37,7 +36,7 @@ def plan_text(
         _adopted(adopted),
         _costs(planner, expected, share),
         [sources(found, expected)],
-        _together(together(expected, memory)),
+        _together(expected),
         _clock(found, word),
         _disk(found.disk, keep),
         _unfit(found),
@@ -184,12 +183,13 @@ def sources(found: Forecast, expected: Expected) -> str:
     return f"times of the kinds of runs: {'; '.join(texts)}"
 
 
-def _together(most: int) -> list[str]:
-    """That runs share a process, which no time above counts on."""
-    if most == 1:
+def _together(expected: Expected) -> list[str]:
+    """That runs share a process, on which the times count."""
+    if expected.together == 1:
         return []
-    shared = "views of one seed and passes of one teacher are then made once, which these times do not count on"
-    return [f"where more runs are ready than there are devices, up to {most} share a process (--together): {shared}"]
+    shared = "views of one seed and passes of one teacher are then made once, and probes and FLOPs are counted so"
+    many = f"up to {expected.together} share a process (--together)"
+    return [f"where more runs are ready than there are devices, {many}: {shared}"]
 
 
 def _clock(found: Forecast, word: str) -> list[str]:
