@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "2f95ffea1a4f"
+CODE = "0f48499f9d89"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from analysis.metrics import Metric
 from pat.io import Files, LocalIO
 from sweeps.looking.region import is_terminal
 
-FORMAT = "  {desc}: {percentage:3.0f}%|{bar}| {n_fmt} of {total_fmt} images, {rate_fmt}, {remaining} left"
+FORMAT = "  {desc} {percentage:3.0f}%|{bar}| {rate_noinv_fmt}, {remaining} left"
 
 
 class TellingIO(LocalIO):
@@ -38,9 +39,10 @@ class TellingIO(LocalIO):
         if not is_terminal(sys.stderr):
             return
         if self._bar is None:
+            size = shutil.get_terminal_size()
             self._bar = tqdm(
                 total=of, desc=f"epoch {epoch + 1} of {self._epochs}", unit=" images", leave=False, file=sys.stderr,
-                bar_format=FORMAT, dynamic_ncols=True,
+                bar_format=FORMAT, ncols=size.columns - 1, nrows=size.lines,
             )  # fmt: skip
         self._bar.update(images - self._bar.n)
 

@@ -150,7 +150,7 @@ def test_a_bar_on_a_terminal_and_lines_elsewhere(
             told.stepped(1, images, 64)
         told.report([row], {"epoch": 2})
         said = stream.getvalue()
-        assert ("epoch 2 of 30" in said and "images, " in said and "left" in said) == (stream is terminal)
+        assert ("epoch 2 of 30" in said and " images/s, " in said and " left" in said) == (stream is terminal)
         assert "epoch 2 of 30: loss 0.500, validation accuracy 90.00 %, 1.5 s" in capsys.readouterr().out
 
 
