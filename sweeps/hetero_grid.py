@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "1595063c51bb"
+CODE = "7420872509b1"
 COPY = Path.home() / "pat-sweeps"
 
 
