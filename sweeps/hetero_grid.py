@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "0f48499f9d89"
+CODE = "dc8433fc1156"
 COPY = Path.home() / "pat-sweeps"
 
 
