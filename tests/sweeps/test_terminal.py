@@ -141,6 +141,7 @@ def test_an_epoch_says_how_far_it_is(tmp_path: Path) -> None:
 def test_a_bar_on_a_terminal_and_lines_elsewhere(
     terminal: Terminal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     row: dict[str, Any] = {"epoch": 2, "train_loss": 0.5, "val_score_raw": 90.0, "seconds": 1.5}
     for stream in (terminal, io.StringIO()):
         monkeypatch.setattr(sys, "stderr", stream)
