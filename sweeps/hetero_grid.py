@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "dc8433fc1156"
+CODE = "c073f56666c3"
 COPY = Path.home() / "pat-sweeps"
 
 
