@@ -56,13 +56,8 @@ def unpack(packed: Folder, folder: Folder) -> None:
 
 def _copy(source: Folder, into: Folder) -> None:
     """What is the same in both; the matrix last, which makes a folder that of a study."""
-    names = [
-        STUDY,
-        PREDICTORS,
-        ACCOUNT,
-        *(f"{SEARCHES}/{name}" for name in sorted(storage.list_files(source, SEARCHES))),
-    ]
-    for name in (*names, MATRIX):
+    searches = (f"{SEARCHES}/{name}" for name in sorted(storage.list_files(source, SEARCHES)))
+    for name in (STUDY, PREDICTORS, ACCOUNT, *searches, MATRIX):
         data = storage.read_file(source, name)
         if data is not None:
             storage.write_file(into, name, data)
