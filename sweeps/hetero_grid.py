@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "7420872509b1"
+CODE = "dc8433fc1156"
 COPY = Path.home() / "pat-sweeps"
 
 
