@@ -1,4 +1,4 @@
-"""Command line of the analysis: `python -m analysis report DIR` and `python -m analysis merge A B --into D`."""
+"""Command line of the analysis: `python -m analysis report`, `merge`, `pack` and `unpack` of the folders of studies."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from datetime import datetime
 
 from analysis.guard import Parser, guarded, ledger_error
 from analysis.merge import merge, merged_text
+from analysis.pack import pack, unpack
 from analysis.report import place, write_report, write_tables_only
 from analysis.watch import watch
 
@@ -27,6 +28,10 @@ pairs, methods, seeds and trials are united. Runs that only one has are copied w
 of a run that several have, the furthest stays. Where finished runs differ, that is reported (exit code 1), and the
 second one is kept in INTO/conflicts/. Nothing is written where a driver is at work, or where one teacher has
 different weights. Given again after an interruption, it goes on."""
+
+_PACK = """\
+Write the record of a study, without weights and checkpoints, as a few small Parquet files into INTO, to be kept or
+published. `unpack` makes of them a folder that `report` and `merge` read. The same study gives the same bytes."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,12 +64,20 @@ def _parser() -> Parser:
     )
     join.add_argument("folders", metavar="DIR", nargs="+", help="folders of the study; the first one's runs stay")
     join.add_argument("--into", metavar="DIR", required=True, help="where it is joined: one of them, or a new folder")
+    for name, about in (("pack", "a study's record in a few small files"), ("unpack", "a packed study as a folder")):
+        packing = commands.add_parser(name, help=about, description=_PACK, formatter_class=form)
+        packing.add_argument("folder", metavar="DIR", help="a study's folder" if name == "pack" else "a packed study")
+        packing.add_argument("--into", metavar="DIR", required=True, help="a new or empty folder")
     return parser
 
 
 def _main(flags: argparse.Namespace) -> int:
     if flags.command == "report":
         _report(flags)
+        return 0
+    if flags.command in ("pack", "unpack"):
+        (pack if flags.command == "pack" else unpack)(flags.folder, flags.into)
+        print(f"{flags.folder} is {flags.command}ed in {flags.into}")
         return 0
     merged = merge(flags.folders, flags.into)
     print(merged_text(merged, flags.into), end="")

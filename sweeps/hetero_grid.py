@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "2b24520cf2b4"
+CODE = "22b331a42125"
 COPY = Path.home() / "pat-sweeps"
 
 
