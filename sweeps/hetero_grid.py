@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "22b331a42125"
+CODE = "4df2c1c82bb4"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -131,6 +132,13 @@ def test_nothing_is_code_that_is_no_block(page: Path) -> None:
                 name_of(page),
                 block.line,
             )
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if "evidence" not in page.parts], ids=name_of)
+def test_files_that_prose_names_are_there(page: Path) -> None:
+    """Of dated pages and the changelog this cannot be asked."""
+    named = re.findall(r"`([\w./-]+\.\w+)`", page.read_text()) if page.name != "CHANGELOG.md" else []
+    assert not [place for place in named if page_commands.PLACES.fullmatch(place) and not (ROOT / place).exists()]
 
 
 def test_the_readme_is_short() -> None:
