@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "4df2c1c82bb4"
+CODE = "f4f886f4741b"
 COPY = Path.home() / "pat-sweeps"
 
 

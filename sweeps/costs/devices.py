@@ -13,7 +13,7 @@ from joblib import cpu_count
 
 from pat.config import ConfigError
 from sweeps.costs.expect import configs, expect
-from sweeps.costs.forecast import CONTEXT_BYTES, forecast, gpu_share, needs_confirmation, together
+from sweeps.costs.forecast import CONTEXT_BYTES, forecast, gpu_share, needs_confirmation
 from sweeps.costs.plan_text import device_word, sources, summary
 from sweeps.costs.predicted import remember
 from sweeps.costs.probe_file import read_probes
@@ -83,13 +83,15 @@ def agree(
     keep: Keep,
     yes: bool,
     say: Say,
+    most: int | None = None,
 ) -> int:
     """Say what is left to be spent, ask above 10 device-hours unless `yes`, and keep the forecast.
 
-    The planner gets the expected times. Returns how many runs a process has room for (`forecast.together`). Raises
-    ConfigError for a no, Unasked where nobody can be asked.
+    The planner gets the expected times. Returns how many runs may share a process: `most`, by default as many as there
+    is room for. Raises ConfigError for a no, Unasked where nobody can be asked.
     """
-    expected = expect(planner.scope, folder, devices.device, devices.gpus, devices.share, data_root)
+    where = devices.device, devices.gpus, devices.share, data_root, devices.slots
+    expected = expect(planner.scope, folder, *where, most, devices.memory)
     planner.speeds = expected.speeds
     planner.resort()
     found = forecast(planner, expected, devices.slots, devices.share)
@@ -100,7 +102,7 @@ def agree(
     if needs_confirmation(hours) and not yes:
         _ask(hours)
     remember(folder, planner, found)
-    return together(expected, devices.memory)
+    return expected.together
 
 
 def _ask(hours: float) -> None:
