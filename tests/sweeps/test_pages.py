@@ -155,6 +155,9 @@ def test_pages_name_all_there_is() -> None:
 
 
 def test_every_page_is_in_the_site() -> None:
+    """Those of evidence in its overview too."""
+    listed = (ROOT / "docs" / "evidence" / "index.md").read_text()
+    assert not [page for page in (ROOT / "docs" / "evidence").glob("2*.md") if f"({page.name})" not in listed]
     site = (ROOT / "zensical.toml").read_text()
     assert not [page for page in (ROOT / "docs").rglob("*.md") if f'"{page.relative_to(ROOT / "docs")}"' not in site]
 
