@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "dc8433fc1156"
+CODE = "83b9844b8763"
 COPY = Path.home() / "pat-sweeps"
 
 
