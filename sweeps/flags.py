@@ -45,6 +45,9 @@ def parser() -> Parser:
         "--search-recipe", metavar="FIELD=LOW:HIGH",
         help="search multiples of the recipe's own value too, for scratch as for every method (lr=0.3:3)",
     )  # fmt: skip
+    flags.add_argument(
+        "--exchange", type=int, metavar="N", help="try each cell's best setting in N others too: does a setting travel?"
+    )
     flags.add_argument("--workers", type=int, help="workers that share one run (Ray Train); a study of its own name")
     add_places(flags)
     flags.add_argument("--devices", type=int, metavar="N", help="on a cluster: begin with N GPUs, and use no more")
@@ -118,6 +121,8 @@ def select(study: Study, flags: argparse.Namespace) -> Study:
         changes["seeds"] = _seeds(flags.seeds)
     if flags.trials is not None:
         changes["search"] = replace(study.search, trials=flags.trials)
+    if flags.exchange is not None:
+        changes["exchange"] = flags.exchange
     if flags.search_recipe is not None:
         from sweeps.settings import RECIPE
 

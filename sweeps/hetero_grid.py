@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "5fc0d40c3a3d"
+CODE = "583013667396"
 COPY = Path.home() / "pat-sweeps"
 
 
