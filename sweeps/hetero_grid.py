@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "583013667396"
+CODE = "31b402c011a5"
 COPY = Path.home() / "pat-sweeps"
 
 
