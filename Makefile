@@ -9,7 +9,7 @@ FAST := -n 2 -m "not slow and not ray and not cluster"
 AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2
 PLAIN := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2
 
-.PHONY: setup demo test test-ray test-cpus cluster-test lint bench evidence mutants clean
+.PHONY: setup demo test test-ray test-cpus cluster-test lint docs bench evidence mutants clean
 setup: .venv/.ready
 
 # uv (from the package index, inside the environment) is the fastest ordinary installer; the versions are those of constraints.txt.
@@ -18,7 +18,7 @@ setup: .venv/.ready
 	@$(PYTHON) -c 'import ensurepip, venv' 2> /dev/null || { echo "this Python comes without venv or pip; on Debian and Ubuntu: apt install python3-venv" >&2; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv -c constraints.txt
-	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt -e . --group dev
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt -e '.[docs]' --group dev
 	touch $@
 
 demo: setup
@@ -57,6 +57,10 @@ lint: setup
 	$(BIN)/lint-imports
 	$(BIN)/python -m sweeps.version --check
 
+# The site, in site/: neither a network nor an import of the packages is needed; a link or a reference that leads nowhere is an error.
+docs: setup
+	$(BIN)/zensical build --clean --strict
+
 bench: setup
 	$(BIN)/python -m tests.bench
 
@@ -69,4 +73,4 @@ mutants: setup
 	$(BIN)/python -m tests.mutants
 
 clean:
-	rm -rf .venv build *.egg-info
+	rm -rf .venv build site *.egg-info

@@ -39,19 +39,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return guarded(lambda: _main(_parser().parse_args(arguments)), ledger_error)
 
 
+def report(arguments: Sequence[str] | None = None) -> int:
+    """The console script `pat-report DIR`: the command `report`."""
+    return main(["report", *(sys.argv[1:] if arguments is None else arguments)])
+
+
 def _parser() -> Parser:
     parser = Parser(prog="python -m analysis", description="What a study found. Needs neither torch nor Ray.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     form = argparse.RawDescriptionHelpFormatter
-    report = commands.add_parser(
+    page = commands.add_parser(
         "report", help="tables and figures of one study", description=_REPORT, formatter_class=form
     )
-    report.add_argument("folder", metavar="DIR", help="the study's folder, the one that holds matrix.parquet")
-    report.add_argument("--tables", action="store_true", help="tables and summary.md alone, without figures and page")
-    report.add_argument(
+    page.add_argument("folder", metavar="DIR", help="the study's folder, the one that holds matrix.parquet")
+    page.add_argument("--tables", action="store_true", help="tables and summary.md alone, without figures and page")
+    page.add_argument(
         "--watch", type=_seconds, metavar="SECONDS", help="write it again when something is new, until the study ends"
     )
-    report.add_argument(
+    page.add_argument(
         "--skip-damaged", action="store_true", help="leave out runs whose files cannot be read, and name them"
     )
     join = commands.add_parser(

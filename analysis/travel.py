@@ -87,7 +87,7 @@ def trips(frames: Frames) -> Trips:
         scores["tuned"] - scores["default"],
         scores["default"] - scores["scratch"],
     )
-    return found.only(~np.isnan(found.gained + found.tuning).any(axis=1))
+    return found.only(np.asarray(~np.isnan(found.gained + found.tuning).any(axis=1), dtype=bool))
 
 
 def _families(matrix: pd.DataFrame) -> dict[tuple[str, str], tuple[object, object]]:

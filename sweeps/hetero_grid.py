@@ -9,7 +9,11 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "31b402c011a5"
+<<<<<<< HEAD
+CODE = "c86eff62bad8"
+=======
+CODE = "c86eff62bad8"
+>>>>>>> main
 COPY = Path.home() / "pat-sweeps"
 
 

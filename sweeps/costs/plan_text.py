@@ -8,7 +8,7 @@ from pathlib import Path
 from analysis.live import read_driver
 from sweeps.costs.disk import Disk
 from sweeps.costs.expect import Expected, expect
-from sweeps.costs.forecast import Forecast, forecast, together
+from sweeps.costs.forecast import Forecast, forecast
 from sweeps.engine.kept import KEEP, Keep
 from sweeps.engine.siblings import Found, adoptable
 from sweeps.looking.words import number, size, span
@@ -34,6 +34,7 @@ def plan_text(
     slots: int = 0,
     share: float = 1.0,
     memory: int = 0,
+    most: int | None = None,
     price: float | None = None,
     keep: Keep = "all",
     data_root: Path = Path("data"),
@@ -42,14 +43,15 @@ def plan_text(
 
     `device`: the kind of device whose times are wanted (`probe.device_name`; empty: none is there). `gpus`: whether
     it is, or would be, a GPU. `slots`: runs of one worker at a time (0: unknown), each on `share` of a device, with
-    `memory` bytes (0: unknown). `price`: money for a device-hour.
+    `memory` bytes (0: unknown). `most`: so many runs at most share a process, where that is not left to the memory.
+    `price`: money for a device-hour.
     """
     view, waves = read_view(folder, rungs_of(study)), read_waves(folder)
     planner = Planner(study, view, unsynced_models(study, gpus), asked, waves=waves)
     adopted = list(adoptable(folder, planner))
     for _, run in adopted:
         planner.update(run.run_id, read_state(run.folder, run.run_id))
-    expected = expect(planner.scope, folder, device, gpus, share, data_root)
+    expected = expect(planner.scope, folder, device, gpus, share, data_root, slots, most, memory)
     found = forecast(planner, expected, slots, share)
     word = device_word(study, gpus)
     parts = [
@@ -59,7 +61,7 @@ def plan_text(
         _adopted(adopted),
         _costs(planner, expected, share),
         [sources(found, expected)],
-        _together(together(expected, memory)),
+        _together(expected),
         _clock(found, word),
         _disk(found.disk, keep),
         _unfit(found),
@@ -211,12 +213,13 @@ def sources(found: Forecast, expected: Expected) -> str:
     return f"times of the kinds of runs: {'; '.join(texts)}"
 
 
-def _together(most: int) -> list[str]:
-    """That runs share a process, which no time above counts on."""
-    if most == 1:
+def _together(expected: Expected) -> list[str]:
+    """That runs share a process, on which the times count."""
+    if expected.together == 1:
         return []
-    shared = "views of one seed and passes of one teacher are then made once, which these times do not count on"
-    return [f"where more runs are ready than there are devices, up to {most} share a process (--together): {shared}"]
+    shared = "views of one seed and passes of one teacher are then made once, and probes and FLOPs are counted so"
+    many = f"up to {expected.together} share a process (--together)"
+    return [f"where more runs are ready than there are devices, {many}: {shared}"]
 
 
 def _clock(found: Forecast, word: str) -> list[str]:
