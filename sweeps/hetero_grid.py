@@ -9,11 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-<<<<<<< HEAD
 CODE = "c86eff62bad8"
-=======
-CODE = "c86eff62bad8"
->>>>>>> main
 COPY = Path.home() / "pat-sweeps"
 
 
