@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "83b9844b8763"
+CODE = "c945a8c80404"
 COPY = Path.home() / "pat-sweeps"
 
 
