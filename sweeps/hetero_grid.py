@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "1c6df9921b73"
+CODE = "e395f5c1c73a"
 COPY = Path.home() / "pat-sweeps"
 
 
