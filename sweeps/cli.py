@@ -99,8 +99,14 @@ def _plan(asked: Study, flags: argparse.Namespace) -> int:
             devices = cluster_devices(study, folder, root, _whisper)
         elif (torch.cuda.is_available() or not for_gpus) and _is_here(study, root):
             devices = local_devices(study, folder, root, _whisper)
-    print(plan_text(study, asked, folder, **vars(devices), price=flags.price, keep=flags.keep, data_root=root))
+    place, said = vars(devices), {"price": flags.price, "keep": flags.keep, "most": _most(flags)}
+    print(plan_text(study, asked, folder, **place, **said, data_root=root))
     return 0
+
+
+def _most(flags: argparse.Namespace) -> int | None:
+    """How many runs may share a process; None: as many as there is room for."""
+    return 1 if flags.log else flags.together
 
 
 def _is_here(study: Study, root: Path) -> bool:
@@ -199,8 +205,9 @@ def _launch(driver: Driver, definition: Study, asked: Study, flags: argparse.Nam
     study = replace(driver.study, gpu_share=asked.gpu_share)  # what was found before may have been another kind of GPU
     devices = cluster_devices(study, folder, driver.data_root, say, probing=driver.gpus)
     agreed = flags.yes or driver.limits.any
-    room = agree(driver.planner, folder, driver.data_root, devices, flags.price, flags.keep, agreed, say)
-    driver.together = 1 if flags.log else flags.together or room
+    driver.together = agree(
+        driver.planner, folder, driver.data_root, devices, flags.price, flags.keep, agreed, say, _most(flags)
+    )
     driver.study = replace(study, gpu_share=devices.share if devices.gpus else None)
     write_study(folder, replace(definition, gpu_share=driver.study.gpu_share))
     if not driver.adopt():

@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "e395f5c1c73a"
+CODE = "4ae4f71c6a99"
 COPY = Path.home() / "pat-sweeps"
 
 

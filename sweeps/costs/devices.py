@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from joblib import cpu_count
 
 from pat.config import ConfigError
 from sweeps.costs.expect import configs, expect
-from sweeps.costs.forecast import CONTEXT_BYTES, forecast, gpu_share, needs_confirmation, together
+from sweeps.costs.forecast import CONTEXT_BYTES, forecast, gpu_share, needs_confirmation
 from sweeps.costs.plan_text import device_word, sources, summary
 from sweeps.costs.predicted import remember
 from sweeps.costs.probe_file import read_probes
@@ -41,8 +42,7 @@ class Devices:
 def local_devices(study: Study, folder: Path, data_root: Path, say: Say) -> Devices:
     """This machine, once the study's cells have been probed on it."""
     kind = probe_here(study, folder, data_root, say)
-    cpus = len(os.sched_getaffinity(0))
-    return _devices(study, folder, [kind], [(cpus, torch.cuda.device_count())])
+    return _devices(study, folder, [kind], [(cpu_count(), torch.cuda.device_count())])
 
 
 def cluster_devices(study: Study, folder: Path, data_root: Path, say: Say, probing: bool = True) -> Devices:
@@ -83,13 +83,15 @@ def agree(
     keep: Keep,
     yes: bool,
     say: Say,
+    most: int | None = None,
 ) -> int:
     """Say what is left to be spent, ask above 10 device-hours unless `yes`, and keep the forecast.
 
-    The planner gets the expected times. Returns how many runs a process has room for (`forecast.together`). Raises
-    ConfigError for a no, Unasked where nobody can be asked.
+    The planner gets the expected times. Returns how many runs may share a process: `most`, by default as many as there
+    is room for. Raises ConfigError for a no, Unasked where nobody can be asked.
     """
-    expected = expect(planner.scope, folder, devices.device, devices.gpus, devices.share, data_root)
+    where = devices.device, devices.gpus, devices.share, data_root, devices.slots
+    expected = expect(planner.scope, folder, *where, most, devices.memory)
     planner.speeds = expected.speeds
     planner.resort()
     found = forecast(planner, expected, devices.slots, devices.share)
@@ -100,7 +102,7 @@ def agree(
     if needs_confirmation(hours) and not yes:
         _ask(hours)
     remember(folder, planner, found)
-    return together(expected, devices.memory)
+    return expected.together
 
 
 def _ask(hours: float) -> None:

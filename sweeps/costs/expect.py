@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -18,8 +18,10 @@ from pat.tasks import create_task, task_class
 from pat.weights import is_url
 from sweeps.configs import default_options, student_run
 from sweeps.costs.flops import Count, Work, count
+from sweeps.costs.groups import Alone, Shares, shares
 from sweeps.costs.probe_file import Probe, read_probes
 from sweeps.planning.speeds import Speeds
+from sweeps.planning.together import MOST
 from sweeps.planning.units import Key, Runs, keys
 from sweeps.study import SEARCH_SEED, Cell, Study
 
@@ -35,6 +37,10 @@ CPU_VIEW, CPU_VIEW_224 = 2e-4, 1e-3
 CPU_WHOLE, CPU_WHOLE_224 = 1e-2, 5e-3
 """The same where the whole photograph is shown, with its boxes or mask, and for a canvas of as many pixels. Measured
 with COCO's: 13 ms on 128 x 224 pixels, 42 on 400 x 672, 125 on 800 x 1333."""
+MARGIN = 1.15
+"""For what an allocator loses to fragments over a long run."""
+KEPT = 1.5
+"""What a run keeps in memory from step to step over its checkpoint, which has no gradients: a fifth to a half more."""
 COLUMNS = ("phase", "teacher", "student", "method", "seconds", "epochs_done", "device", "cpu")
 
 
@@ -70,7 +76,7 @@ class Expected:
     """Times and sizes by unit. `fetched_bytes`: teachers that are not trained here.
 
     `assumed` says at what throughput FLOPs became times, empty where none did; `device`: whose times these are, empty
-    if that is unknown.
+    if that is unknown. `together`: so many runs at most share a process, on which the times count.
     """
 
     speeds: Speeds
@@ -79,6 +85,7 @@ class Expected:
     probes: Mapping[Key, Probe]
     assumed: str = ""
     device: str = ""
+    together: int = 1
 
 
 def expect(
@@ -88,12 +95,16 @@ def expect(
     gpus: bool = False,
     share: float = 1.0,
     data_root: Path = Path("data"),
+    slots: int = 0,
+    most: int | None = None,
+    memory: int = 0,
 ) -> Expected:
     """Everything that is known of the runs of `study`, whose ledger and probes are in `folder`. Counts FLOPs, which
     takes up to half a second a unit, only where a time or a size is not known otherwise.
 
     `device`: the kind of device to say it for (`probe.device_name`; empty: whatever there are times of). `gpus`: what
-    is assumed where FLOPs must do. `share` of a GPU that a run of one worker gets.
+    is assumed where FLOPs must do. `share` of a GPU that a run of one worker gets. At most `most` runs share a process
+    on one of the `slots`, by default as many as its `memory` has room for.
     """
     runs = configs(study)
     probes = read_probes(folder, device) if device else {}
@@ -111,12 +122,28 @@ def expect(
         for key, one in counts.items()
         if (found := images[runs[key].data])
     }
-    speeds = Speeds(probed, {key: seconds / share for key, seconds in counted.items()})
-    for key, seconds, epochs in ended:
-        speeds.note(key, seconds, epochs)
     sizes = {key: Size(one.checkpoint_bytes, one.student_bytes) for key, one in counts.items()} | sizes
+    most = most or together(sizes.values(), probes.values(), memory)
+    shared = shares(study, runs, slots, most)
+
+    def seconds(alone: Mapping[Key, Alone], share: float) -> dict[Key, float]:
+        return {key: one.together(shared.get(key, Shares())) / share for key, one in alone.items()}
+
+    speeds = Speeds(seconds(probed, 1.0), seconds(counted, share))
+    for key, took, epochs in ended:
+        speeds.note(key, took, epochs)
     used = any(speeds.source(key) == "flops" for key in runs)
-    return Expected(speeds, sizes, _fetched_bytes(study), probes, _assumption(study, gpus) if used else "", device)
+    assumed = _assumption(study, gpus) if used else ""
+    return Expected(speeds, sizes, _fetched_bytes(study), probes, assumed, device, most)
+
+
+def together(sizes: Iterable[Size], probes: Iterable[Probe], memory: int) -> int:
+    """How many runs one process has room for in `memory` bytes (0: unknown): beside the largest peak what each other
+    one keeps from step to step - its checkpoint, its gradients. Where no peak is known it is taken to be half."""
+    kept = max((size.checkpoint for size in sizes), default=0) * KEPT
+    peaks = [one.peak_bytes for one in probes if one.peak_bytes is not None]
+    left = memory - max(peaks) * MARGIN if peaks else memory / 2
+    return max(1, min(MOST, 1 + int(left // kept))) if kept and memory else 1
 
 
 def configs(study: Study) -> dict[Key, RunConfig]:
@@ -134,29 +161,38 @@ def configs(study: Study) -> dict[Key, RunConfig]:
     return found
 
 
-def probed_seconds(probes: Mapping[Key, Probe], share: float) -> dict[Key, float]:
+def probed_seconds(probes: Mapping[Key, Probe], share: float) -> dict[Key, Alone]:
     """Seconds an epoch of a run that gets `share` of a device. Probes have a device for themselves; sharing it is taken
     to gain nothing, so that what runs cost is rather over- than underestimated."""
-    alone = {key: one.epoch_seconds for key, one in probes.items() if one.workers}
-    return {key: seconds / (share if probes[key].asked_workers == 1 else 1.0) for key, seconds in alone.items()}
+    found = {}
+    for key, one in probes.items():
+        if one.workers:
+            own = share if probes[key].asked_workers == 1 else 1.0
+            found[key] = Alone(one.epoch_seconds / own, one.views_seconds / own, one.plain_seconds / own)
+    return found
 
 
-def counted_seconds(config: RunConfig, counted: Count, images: Images, gpus: bool) -> float:
-    """Seconds an epoch of one worker, by arithmetic at the assumed throughput."""
+def counted_seconds(config: RunConfig, counted: Count, images: Images, gpus: bool) -> Alone:
+    """Seconds an epoch of one worker, by arithmetic at the assumed throughput. A GPU makes views for nothing."""
     recipe = config.recipe
+    view = 0.0 if gpus else _view_seconds(config)
 
     def seconds(work: Work, batch: int, precision: str) -> float:
         if gpus:
             return max(work.flop * batch / GPU_FLOPS[precision], work.operations * GPU_OPERATION)
-        computed = work.flop * batch / (CPU_FLOPS * config.threads) + work.operations * CPU_OPERATION
-        return computed + batch * _view_seconds(config)
+        return work.flop * batch / (CPU_FLOPS * config.threads) + work.operations * CPU_OPERATION
 
     train, scored = images.train, images.validation + images.test
     if config.data.validation == 0:
         train, scored = images.train + images.validation, images.test
-    scoring = seconds(counted.score, scored, "fp32")  # images are scored without autocast
+    scoring = seconds(counted.score, scored, "fp32") + scored * view  # images are scored without autocast
     steps = train // recipe.batch_size
-    return steps * seconds(counted.step, recipe.batch_size, recipe.precision) + scoring * (2 if recipe.ema_decay else 1)
+    step, own = (
+        seconds(work, recipe.batch_size, recipe.precision) for work in (counted.step, counted.step - counted.plain)
+    )
+    views = recipe.batch_size * view
+    whole = steps * (step + views) + scoring * (2 if recipe.ema_decay else 1)
+    return Alone(whole, steps * views, steps * (step - own))
 
 
 def _view_seconds(config: RunConfig) -> float:

@@ -40,24 +40,30 @@ class Work:
     def __add__(self, other: Work) -> Work:
         return Work(self.flop + other.flop, self.operations + other.operations)
 
+    def __sub__(self, other: Work) -> Work:
+        return Work(self.flop - other.flop, self.operations - other.operations)
+
 
 @dataclass(frozen=True)
 class Count:
-    """A training step (forward, backward, teacher and method), a forward pass that scores, the run's files in bytes."""
+    """A training step (forward, backward, teacher and method), a forward pass that scores, the run's files in bytes; of
+    the step, the teacher's plain pass."""
 
     step: Work
     score: Work
     checkpoint_bytes: int
     student_bytes: int
+    plain: Work = Work()
 
 
 def count(run: RunConfig, num_classes: int) -> Count:
     """What a run of `run` computes. Raises ConfigError for models and options that cannot be used."""
     task, method = _task_of(run, num_classes), method_on_meta(run, num_classes).train()
-    step = _whole_step(method, task) or _models_step(task, run)
+    plain = _forward(task.for_teacher, run.teacher.name) if run.teacher else Work()
+    step = _whole_step(method, task) or _student_step(task, run.student) + plain
     score = _scored_by(method, task) if task.own_methods else _forward(task, run.student)
     weights = _bytes(method.student.state_dict())
-    return Count(step, score, _checkpoint(method, weights, run.recipe), weights)
+    return Count(step, score, _checkpoint(method, weights, run.recipe), weights, plain)
 
 
 def forward_flop(task: Task, name: str) -> float:
@@ -114,12 +120,6 @@ def _task_of(run: RunConfig, num_classes: int) -> Task:
 def _task(task: config.Task, data: config.Data, num_classes: int, teacher_size: int) -> Task:
     """The task; training images of all classes are remembered by methods that do."""
     return create_task(task, data, num_classes, torch.arange(2 * num_classes) % num_classes, teacher_size)
-
-
-def _models_step(task: Task, run: RunConfig) -> Work:
-    """The student's own step and a forward pass of the teacher."""
-    step = _student_step(task, run.student)
-    return step + _forward(task.for_teacher, run.teacher.name) if run.teacher else step
 
 
 @lru_cache(maxsize=256)

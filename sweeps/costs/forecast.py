@@ -12,23 +12,18 @@ from dataclasses import asdict, dataclass
 
 from analysis.schema import PHASES
 from sweeps.costs.disk import Disk, disk
-from sweeps.costs.expect import Expected
+from sweeps.costs.expect import MARGIN, Expected
 from sweeps.costs.probe_file import Probe
 from sweeps.engine.limits import ASK_ABOVE
 from sweeps.planning.chain import chain_seconds
 from sweeps.planning.planner import Planner
-from sweeps.planning.together import MOST
 from sweeps.planning.units import ENDED, Key
 from sweeps.planning.view import NOT_STARTED
 from sweeps.study import Cell
 
 CONTEXT_BYTES = 700 * 2**20
 """What a process takes of a GPU beside what torch's allocator reserves: the CUDA context and the libraries' own."""
-MARGIN = 1.15
-"""For what an allocator loses to fragments over a long run."""
 MOST_RUNS_A_GPU = 8
-KEPT = 1.5
-"""What a run keeps in memory from step to step over its checkpoint, which has no gradients: a fifth to a half more."""
 
 
 @dataclass(frozen=True)
@@ -112,15 +107,6 @@ def gpu_share(probes: Iterable[Probe | None], memory_of_one_gpu_bytes: int, cpus
         return 1.0
     by_memory = int(memory_of_one_gpu_bytes / (max(known) * MARGIN + CONTEXT_BYTES))
     return 1.0 / max(1, min(by_memory, int(cpus_per_gpu // threads), MOST_RUNS_A_GPU))
-
-
-def together(expected: Expected, memory: int) -> int:
-    """How many runs one process has room for in `memory` bytes (0: unknown): beside the largest peak what each other
-    one keeps from step to step - its checkpoint, its gradients. Where no peak is known it is taken to be half."""
-    kept = max((one.checkpoint for one in expected.sizes.values()), default=0) * KEPT
-    peaks = [one.peak_bytes for one in expected.probes.values() if one.peak_bytes is not None]
-    left = memory - max(peaks) * MARGIN if peaks else memory / 2
-    return max(1, min(MOST, 1 + int(left // kept))) if kept and memory else 1
 
 
 def forecast(planner: Planner, expected: Expected, slots: int = 0, share: float = 1.0) -> Forecast:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from analysis.live import read_driver
 from sweeps.costs.disk import Disk
 from sweeps.costs.expect import Expected, expect
-from sweeps.costs.forecast import Forecast, forecast, together
+from sweeps.costs.forecast import Forecast, forecast
 from sweeps.engine.kept import KEEP, Keep
 from sweeps.engine.siblings import Found, adoptable
 from sweeps.looking.words import number, size, span
@@ -34,6 +34,7 @@ def plan_text(
     slots: int = 0,
     share: float = 1.0,
     memory: int = 0,
+    most: int | None = None,
     price: float | None = None,
     keep: Keep = "all",
     data_root: Path = Path("data"),
@@ -42,14 +43,15 @@ def plan_text(
 
     `device`: the kind of device whose times are wanted (`probe.device_name`; empty: none is there). `gpus`: whether
     it is, or would be, a GPU. `slots`: runs of one worker at a time (0: unknown), each on `share` of a device, with
-    `memory` bytes (0: unknown). `price`: money for a device-hour.
+    `memory` bytes (0: unknown). `most`: so many runs at most share a process, where that is not left to the memory.
+    `price`: money for a device-hour.
     """
     view, waves = read_view(folder, rungs_of(study)), read_waves(folder)
     planner = Planner(study, view, unsynced_models(study, gpus), asked, waves=waves)
     adopted = list(adoptable(folder, planner))
     for _, run in adopted:
         planner.update(run.run_id, read_state(run.folder, run.run_id))
-    expected = expect(planner.scope, folder, device, gpus, share, data_root)
+    expected = expect(planner.scope, folder, device, gpus, share, data_root, slots, most, memory)
     found = forecast(planner, expected, slots, share)
     word = device_word(study, gpus)
     parts = [
@@ -59,7 +61,7 @@ def plan_text(
         _adopted(adopted),
         _costs(planner, expected, share),
         [sources(found, expected)],
-        _together(together(expected, memory)),
+        _together(expected),
         _clock(found, word),
         _disk(found.disk, keep),
         _unfit(found),
@@ -175,11 +177,17 @@ def _costs(planner: Planner, expected: Expected, share: float) -> list[str]:
 def _matrix(study: Study, title: str, value: Callable[[Key], str]) -> list[str]:
     """A row a pair, a column a method; pre-trainings of pairs, and the teachers that are trained here. `value` of a
     unit."""
-    lines = [title, f"{'':4}" + "".join(f"{method:>10}" for method in (SCRATCH, *study.methods))]
+    columns = (SCRATCH, *study.methods)
+    widths = [max(10, len(column) + 2) for column in columns]
+
+    def row(head: str, texts: Iterable[str]) -> str:
+        return head + "".join(text.rjust(width) for text, width in zip(texts, widths, strict=True))
+
+    lines = [title, row(" " * 4, columns)]
     for place, (teacher, student) in enumerate(study.pairs, start=1):
         texts = [value(Key("scratch", Cell("", student, SCRATCH)))]
         texts += [value(Key("cell", study.cell(teacher, student, method))) for method in study.methods]
-        lines.append(f"{place:3}." + "".join(f"{text:>10}" for text in texts))
+        lines.append(row(f"{place:3}.", texts))
         cells = [study.cell(teacher, student, method) for method in study.methods if study.pretrains(method)]
         if before := [f"{cell.method} {value(Key('pretrain', cell))}" for cell in cells]:
             lines.append(f"      pre-training: {', '.join(before)}")
@@ -200,12 +208,13 @@ def sources(found: Forecast, expected: Expected) -> str:
     return f"times of the kinds of runs: {'; '.join(texts)}"
 
 
-def _together(most: int) -> list[str]:
-    """That runs share a process, which no time above counts on."""
-    if most == 1:
+def _together(expected: Expected) -> list[str]:
+    """That runs share a process, on which the times count."""
+    if expected.together == 1:
         return []
-    shared = "views of one seed and passes of one teacher are then made once, which these times do not count on"
-    return [f"where more runs are ready than there are devices, up to {most} share a process (--together): {shared}"]
+    shared = "views of one seed and passes of one teacher are then made once, and probes and FLOPs are counted so"
+    many = f"up to {expected.together} share a process (--together)"
+    return [f"where more runs are ready than there are devices, {many}: {shared}"]
 
 
 def _clock(found: Forecast, word: str) -> list[str]:

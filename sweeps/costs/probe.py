@@ -26,6 +26,7 @@ from pat.steps import train_step
 from pat.tasks import task_on
 from pat.training import Training
 from sweeps.costs.probe_file import Probe
+from sweeps.costs.shared import shared_parts, synchronise
 from sweeps.costs.sizes import checkpoint_bytes, student_bytes
 from sweeps.engine.records import machine
 from sweeps.study import Cell
@@ -119,12 +120,14 @@ def _attempt(
     try:
         training = Training(config, io, dataset, teacher_file, None)
         batch, measured, step_seconds = _time_steps(training, config, dataset, share, steps, seconds)
+        parts = shared_parts(training, config, dataset, batch)
         score_seconds = _time_scoring(training, dataset, seconds / 4) / result.asked_workers
     except Exception as error:
         if not is_out_of_memory(error):
             raise
         return None
     doubled = result.workers / result.asked_workers  # a share that does not fit is done in so many parts
+    trained = training.steps_per_epoch * step_seconds * doubled
     return replace(
         result,
         batch=batch,
@@ -132,7 +135,9 @@ def _attempt(
         steps=measured,
         step_seconds=step_seconds,
         score_seconds=score_seconds,
-        epoch_seconds=training.steps_per_epoch * step_seconds * doubled + score_seconds,
+        epoch_seconds=trained + score_seconds,
+        views_seconds=trained * parts.views,
+        plain_seconds=trained * parts.plain,
         peak_bytes=_peak(io.device, before) if batch == share else None,
         checkpoint_bytes=checkpoint_bytes(training.state(config)),
         student_bytes=student_bytes(training.product()),
@@ -179,7 +184,7 @@ def _run(
         train_step(training, config, images, targets, indices, number)
         if number < warm or (number - warm) % block:
             continue
-        _synchronise(training)
+        synchronise(training.io.device)
         now = time.perf_counter()
         if number > warm:
             times.append((now - start) / block)
@@ -201,7 +206,7 @@ def _time_scoring(training: Training, dataset: Dataset, seconds: float) -> float
     def timed(images: int) -> float:
         start = time.perf_counter()
         training.method.score(training.student, split.take(torch.arange(images)))
-        _synchronise(training)
+        synchronise(training.io.device)
         return time.perf_counter() - start
 
     unit = min(unit, len(split))
@@ -213,11 +218,6 @@ def _time_scoring(training: Training, dataset: Dataset, seconds: float) -> float
     to_start = max(0.0, short - unit * each)
     scored = [len(part) for part in (dataset.val, dataset.test) if len(part)] * (2 if training.ema else 1)
     return to_start * (len(scored) + 1) + each * sum(scored)
-
-
-def _synchronise(training: Training) -> None:
-    if training.io.device.type == "cuda":
-        torch.cuda.synchronize(training.io.device)
 
 
 def _resident(device: torch.device) -> int | None:

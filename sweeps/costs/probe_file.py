@@ -13,7 +13,7 @@ from analysis.schema import LedgerError
 from sweeps.planning.units import Key
 from sweeps.study import Cell
 
-FILE, VERSION = "probes.json", 2
+FILE, VERSION = "probes.json", 3
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,9 @@ class Probe:
 
     `asked_workers` share the global batch in the study; `workers` is the smallest number (the same, twice, four times
     it …) at which a worker's share fits the memory, 0 where not even one image does. `step_seconds`: one step of
-    a worker's share; `epoch_seconds`: an epoch of `asked_workers`, its scoring included; 0 where nothing fits.
+    a worker's share; `epoch_seconds`: an epoch of `asked_workers`, its scoring included; 0 where nothing fits. Of that,
+    `views_seconds` and `plain_seconds` go into the views and into the teacher's plain passes, which runs that are
+    trained together have in common.
     `batch`: images of the measured steps; where that is less than the share, the time was scaled.
     `peak_bytes`: a GPU's memory as its allocator reserves it, without the context; on the CPU the growth of the
     process; None where unknown. `checkpoint_bytes`, `student_bytes`: the run's files.
@@ -40,6 +42,8 @@ class Probe:
     step_seconds: float = 0.0
     score_seconds: float = 0.0
     epoch_seconds: float = 0.0
+    views_seconds: float = 0.0
+    plain_seconds: float = 0.0
     peak_bytes: int | None = None
     checkpoint_bytes: int = 0
     student_bytes: int = 0

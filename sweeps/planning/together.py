@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
+from pat.config import RunConfig
 from sweeps.planning.units import Segment
 from sweeps.planning.view import NOT_STARTED, View
 
@@ -14,9 +17,12 @@ def beside(one: Segment, other: Segment, view: View) -> bool:
     """Whether two segments have their views in common, from the first to the last: runs of one data set, seed
     and kind of views that have come as far and are to come as far."""
     done = {view.get(segment.run_id, NOT_STARTED).epochs for segment in (one, other)}
-    alike = all(getattr(one.config, name) == getattr(other.config, name) for name in _COMMON)
-    alike = alike and one.config.recipe.shown == other.config.recipe.shown
-    return alike and one.until == other.until and len(done) == 1
+    return common(one.config) == common(other.config) and one.until == other.until and len(done) == 1
+
+
+def common(run: RunConfig) -> Hashable:
+    """What runs must have in common that are trained together."""
+    return *(getattr(run, name) for name in _COMMON), run.recipe.shown
 
 
 def group_size(ready: int, slots: int, most: int) -> int:

@@ -20,19 +20,22 @@ from pat.plain import Teachers
 from pat.steps import train_epoch
 from pat.training import Training
 from sweeps.configs import default_options, student_run
+from sweeps.costs.groups import Alone, Shares
+from sweeps.costs.shared import Parts, shared_parts
 from sweeps.presets import preset
 from sweeps.study import SCRATCH, Study
 from tests.bench.clock import interleaved, spread
 from tests.bench.compare import Tolerance
 
-METHODS, SIZES, STEPS, ROUNDS, CLASSES = (SCRATCH, "kd", "dist", "fitnet", "pat"), (1, 2, 4, 8), 2, 5, 100
+METHODS, SIZES, STEPS, ROUNDS, PROBES, CLASSES = (SCRATCH, "kd", "dist", "fitnet", "pat"), (1, 2, 4, 8), 2, 5, 3, 100
 TOLERANCE = Tolerance(0.25)
 """Recorded on two cores that had four times as much to do: single rounds lay a third apart."""
 
 
 def report() -> dict[str, float]:
-    """Prints, for each pair and method, how many times the images a second of one run a group does; gives the inverse,
-    the time of a run in a group over its time alone. Views, steps and optimiser; no scoring."""
+    """Prints, for each pair and method, how many times the images a second of one run a group does, and beside it how
+    many times the forecast takes it to do; gives the inverse, the time of a run in a group over its time alone. Views,
+    steps and optimiser; no scoring."""
     torch.set_num_threads(1)
     study = preset("cifar100-small-methods")
     print(f"images a second of a group of k runs over those of one: CPU time, batch of the study, {STEPS} steps, 1")
@@ -45,16 +48,38 @@ def report() -> dict[str, float]:
                 times = interleaved(
                     {str(k): _epoch(study, teacher, student, method, k, Path(folder)) for k in SIZES}, ROUNDS
                 )
-                alone = times.pop("1")
+                alone, parts = times.pop("1"), _parts(study, teacher, student, method, Path(folder))
                 for k, each in times.items():
                     gains = [int(k) * one / group for one, group in zip(alone, each, strict=True)]
-                    print(f"  {method:8} k = {k}   {spread(gains)}", flush=True)
+                    foreseen = 1 / Alone(1.0, *parts).together(Shares(1 / int(k), 1 / int(k)))
+                    print(f"  {method:8} k = {k}   {spread(gains)}   forecast {foreseen:.2f}", flush=True)
                     ratios[f"{teacher} -> {student}/{method}/k = {k}"] = 1 / median(gains)
     return ratios
 
 
 def _epoch(study: Study, teacher: str, student: str, method: str, members: int, folder: Path) -> Callable[[], object]:
     """An epoch of a few steps of so many runs, on made-up images."""
+    config, dataset, runs, teachers = _runs(study, teacher, student, method, members, folder)
+
+    def run() -> None:
+        walks = {number: train_epoch(training, config, dataset) for number, training in enumerate(runs)}
+        for _, end in lockstep(walks, teachers.forget):
+            if isinstance(end, Exception):
+                raise end
+
+    return run
+
+
+def _parts(study: Study, teacher: str, student: str, method: str, folder: Path) -> Parts:
+    """What a probe finds of one run: the median of a few."""
+    config, dataset, (training,), _ = _runs(study, teacher, student, method, 1, folder)
+    found = [shared_parts(training, config, dataset, config.recipe.batch_size) for _ in range(PROBES)]
+    return Parts(*(median(values) for values in zip(*found, strict=True)))
+
+
+def _runs(
+    study: Study, teacher: str, student: str, method: str, members: int, folder: Path
+) -> tuple[RunConfig, Dataset, list[Training], Teachers]:
     cell = study.cell("" if method == SCRATCH else teacher, student, method)
     config = student_run(
         study, cell, {} if method == SCRATCH else default_options(study, cell), seed=1, weights="run:bench"
@@ -67,14 +92,7 @@ def _epoch(study: Study, teacher: str, student: str, method: str, members: int, 
     teachers = Teachers(shared=members > 1)
     file = None if method == SCRATCH else _weights(teacher, folder)
     runs = [_training(config, folder, dataset, file, teachers) for _ in range(members)]
-
-    def run() -> None:
-        walks = {number: train_epoch(training, config, dataset) for number, training in enumerate(runs)}
-        for _, end in lockstep(walks, teachers.forget):
-            if isinstance(end, Exception):
-                raise end
-
-    return run
+    return config, dataset, runs, teachers
 
 
 def _training(config: RunConfig, folder: Path, dataset: Dataset, file: Path | None, teachers: Teachers) -> Training:

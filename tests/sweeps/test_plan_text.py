@@ -12,6 +12,7 @@ import sweeps.costs.expect
 from pat.config import Data
 from sweeps.costs.expect import Images, configs, counted_seconds, expect, images_of, probed_seconds
 from sweeps.costs.flops import Count, Work
+from sweeps.costs.groups import Alone
 from sweeps.costs.plan_text import plan_text
 from sweeps.costs.probe_file import Probe, write_probes
 from sweeps.engine.alone import run_here
@@ -67,6 +68,22 @@ def test_probes_give_times_memory_days_and_money(tmp_path: Path) -> None:
     assert "(--keep best); --keep all: " in text
 
 
+def test_hours_count_on_runs_that_share_a_process(tmp_path: Path) -> None:
+    """By hand, on two slots: 16 runs at the first rung, and as many confirmations, are handed out in groups of 4, 4, 4,
+    2, 1 and 1; 8 at the second rung in 4, 2, 1 and 1. So a view serves 1 / 0.4 runs. 8, 4 and 4 of these have one
+    teacher, which is asked 3, 2 and 2 times: a pass serves 1 / 0.475 runs."""
+    probe_all(tmp_path, views_seconds=240.0, plain_seconds=120.0)
+    flags = {"device": GPU, "gpus": True, "slots": 2}
+    alone = plan(tmp_path, **flags, most=1)
+    assert "about 33 after" in alone.splitlines()[-1] and "share a process" not in alone
+    text = plan(tmp_path, **flags, most=4)
+    assert "up to 4 share a process (--together)" in text and "  1.       600       393       393" in text
+    assert "about 23 after" in text.splitlines()[-1]
+    assert plan(tmp_path, **flags, memory=100 * 10**9).count("up to 8 share a process") == 1
+    replayed = Key("scratch", Cell("", MLP_STUDENT, "scratch"))
+    assert expect(small_study(), tmp_path, GPU, slots=1000, memory=10**11).speeds.seconds(replayed) == 600.0
+
+
 def test_probes_of_another_device_say_no_time(tmp_path: Path) -> None:
     probe_all(tmp_path)
     assert "8 of 8 from FLOPs" in plan(tmp_path, device="Other GPU", gpus=True)
@@ -115,10 +132,10 @@ def test_seconds_from_flops() -> None:
     config = configs(small_study())[Key("scratch", Cell("", CNN_STUDENT, "scratch"))]
     images = images_of(Data("cifar10", 32, validation=0.5), Path())
     work = Count(Work(20e12 / 32, 10), Work(20e12 / 35_000, 10), 0, 0)
-    assert images and counted_seconds(config, work, images, gpus=True) == pytest.approx(25_000 // 32 + 1.0)
+    assert images and counted_seconds(config, work, images, gpus=True).seconds == pytest.approx(25_000 // 32 + 1.0)
     slow = counted_seconds(config, replace(work, step=Work(0, 10**6), score=Work()), images, gpus=True)
-    assert slow == pytest.approx(25_000 // 32 * 10.0)
-    assert counted_seconds(config, work, images, gpus=False) > 100 * slow / 10
+    assert slow.seconds == pytest.approx(25_000 // 32 * 10.0)
+    assert counted_seconds(config, work, images, gpus=False).seconds > 100 * slow.seconds / 10
 
 
 @pytest.mark.parametrize(
@@ -138,29 +155,29 @@ def test_views_on_a_cpu_cost_what_their_canvas_and_their_photograph_do(
     batch = config.recipe.batch_size
     images, nothing = Images(3 * batch, 0, 5, 10), Count(Work(), Work(), 0, 0)
     views = (3 * batch + 5 * (2 if config.recipe.ema_decay else 1)) * (fixed + of_224 * canvas / 224**2)
-    assert counted_seconds(config, nothing, images, gpus=False) == pytest.approx(views)
-    assert counted_seconds(config, nothing, images, gpus=True) == 0
+    assert counted_seconds(config, nothing, images, gpus=False).seconds == pytest.approx(views)
+    assert counted_seconds(config, nothing, images, gpus=True).seconds == 0
 
 
 def test_threads_share_what_is_computed_and_an_ema_is_scored_too() -> None:
     cells, images = configs(small_study()), Images(330, 60, 40, 10)
     plain, averaged = (cells[Key("scratch", Cell("", name, "scratch"))] for name in (CNN_STUDENT, MLP_STUDENT))
     step = Count(Work(60e9, 0), Work(), 0, 0)
-    one, two = (counted_seconds(replace(plain, threads=n), step, images, gpus=False) for n in (1, 2))
+    one, two = (counted_seconds(replace(plain, threads=n), step, images, gpus=False).seconds for n in (1, 2))
     assert one - two == pytest.approx(330 // 32 * 32 / 2)
     score = Count(Work(), Work(20e12, 0), 0, 0)
-    assert counted_seconds(plain, score, images, gpus=True) == pytest.approx(60 + 40)
-    assert counted_seconds(averaged, score, images, gpus=True) == pytest.approx(2 * (60 + 40))
+    assert counted_seconds(plain, score, images, gpus=True).seconds == pytest.approx(60 + 40)
+    assert counted_seconds(averaged, score, images, gpus=True).seconds == pytest.approx(2 * (60 + 40))
 
 
 def test_only_runs_of_one_worker_share_a_device() -> None:
     """A probe has the device for itself; what fits on none says no time."""
     cells = [Key("cell", cell) for cell in small_study().cells()[:3]]
     probes = {
-        cell: Probe(*cell.cell, "GPU", asked_workers=asked, workers=workers, epoch_seconds=10.0)
+        cell: Probe(*cell.cell, "GPU", asked_workers=asked, workers=workers, epoch_seconds=10.0, views_seconds=2.0)
         for cell, asked, workers in zip(cells, (1, 2, 1), (1, 2, 0), strict=True)
     }
-    assert probed_seconds(probes, 0.25) == {cells[0]: 40.0, cells[1]: 10.0}
+    assert probed_seconds(probes, 0.25) == {cells[0]: Alone(40.0, 8.0), cells[1]: Alone(10.0, 2.0)}
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,10 @@ from small import small_study
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+import pat.plain
+import pat.views.pipeline
 import sweeps.costs.probe
+import sweeps.costs.shared
 from pat.config import ConfigError, Data, Method, Recipe, RunConfig, Task, Teacher
 from pat.data import Split, load
 from pat.io import CHECKPOINT, LocalIO
@@ -47,6 +50,30 @@ def test_a_probe_needs_no_teacher_and_says_what_an_epoch_takes(tmp_path: Path) -
     assert (found.device, found.batch, found.share) == (device_name(CPU), BATCH, BATCH) and found.steps >= 2
     assert found.epoch_seconds == pytest.approx(6 * found.step_seconds + found.score_seconds)  # 99 images
     assert found.score_seconds > 0 and found.peak_bytes is not None
+
+
+@pytest.mark.parametrize("method", ["scratch", "kd", "pat"])
+def test_a_probe_says_what_is_shared(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Views take two seconds, a pass of the teacher one, a step of the student four on a clock of the test's own."""
+    now = [0.0]
+    monkeypatch.setattr(sweeps.costs.shared, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+
+    def slow(of: Any, name: str, seconds: float) -> None:
+        call = getattr(of, name)
+
+        def slower(*args: Any, **rest: Any) -> Any:
+            now[0] += seconds
+            return call(*args, **rest)
+
+        monkeypatch.setattr(of, name, slower)
+
+    slow(sweeps.costs.shared, "train_step", 4.0)
+    slow(pat.plain, "answers", 1.0)
+    slow(pat.views.pipeline, "_crops", 2.0)
+    found, asked = probed(tmp_path, method=method), method != "scratch"
+    steps, trained = 6 + asked, 6 * found.step_seconds
+    assert found.views_seconds == pytest.approx(trained * 2 / steps)
+    assert found.plain_seconds == pytest.approx(trained * asked / steps)
 
 
 def test_the_bytes_are_those_of_the_files(tmp_path: Path) -> None:

@@ -24,8 +24,8 @@ from pat.config import ConfigError, Data
 from pat.lockstep import Wanted
 from pat.memory import Crowded
 from pat.train import Member, Outcome
-from sweeps.costs.expect import Expected, Size
-from sweeps.costs.forecast import KEPT, together
+from sweeps.costs.expect import KEPT, Size, configs, together
+from sweeps.costs.groups import Alone, Shares, _statistics, shares
 from sweeps.costs.probe_file import Probe
 from sweeps.engine import segments
 from sweeps.engine.alone import run_here
@@ -35,8 +35,9 @@ from sweeps.engine.launch import PlannerSearcher, launch
 from sweeps.planning.planner import Planner
 from sweeps.planning.speeds import Speeds
 from sweeps.planning.together import MOST, group_size
-from sweeps.planning.units import Key
+from sweeps.planning.units import Key, Segment, keys
 from sweeps.planning.view import NOT_STARTED
+from sweeps.presets import preset
 from sweeps.store import open_study
 from sweeps.study import SCRATCH, Cell, Search, Study
 
@@ -127,7 +128,52 @@ def probe(peak: int | None) -> Probe:
 def test_as_many_as_the_memory_holds(peak: int | None, memory: int, most: int) -> None:
     key = Key("scratch", Cell("", MLP_STUDENT, SCRATCH))
     probes = {} if peak is None else {key: probe(peak)}
-    assert together(Expected(Speeds(), {key: Size(100, 30)}, 0, probes), memory) == most
+    assert together([Size(100, 30)], probes.values(), memory) == most
+
+
+@pytest.mark.parametrize("slots", [1, 2, 8, 32])
+def test_the_expected_sharing_is_that_of_the_planner(slots: int) -> None:
+    """In virtual time, of the runs of a whole study: how many share a view, and a pass of a teacher."""
+    study = preset("demo")
+    study = replace(study, search=replace(study.search, sampler="random", prior=0.0))
+    planner = Planner(study, {}, speeds=Speeds(dict.fromkeys(keys(study), 1.0)))
+    expected, weights = shares(study, configs(study), slots, MOST), {k: planner.counted(k).left for k in planner.units}
+    numbers, now, heap = itertools.count(), 0.0, list[tuple[float, int, list[Segment]]]()
+    epochs = views = plain = 0.0
+    while True:
+        while len(heap) < slots and (first := planner.take(1)) is not None:
+            group = [first, *planner.take_with(first, slots, MOST)]
+            long = first.until - planner.view.get(first.run_id, NOT_STARTED).epochs
+            seen = [(_statistics(one.config.student), one.config.teacher) for one in group]
+            epochs += long * len(group)
+            views += long * len({statistics for statistics, _ in seen})
+            plain += long * sum(1 / seen.count(one) for one in seen)
+            heapq.heappush(heap, (now + long * len(group), next(numbers), group))
+        if not heap:
+            break
+        now, _, group = heapq.heappop(heap)
+        for one in group:
+            planner.update(one.run_id, fake_run(one.run, one.until, lambda run, epoch: fake_score(run.config, epoch)))
+        for given_up in planner.prune():
+            planner.update(given_up.run_id, replace(planner.view[given_up.run_id], status="pruned"))
+    assert planner.complete
+    mean = [
+        sum(weights[key] * found[place] for key, found in expected.items()) / sum(weights.values()) for place in (0, 1)
+    ]
+    assert mean[0] == pytest.approx(views / epochs, abs=0.12) and mean[1] == pytest.approx(plain / epochs, abs=0.17)
+
+
+def test_what_is_shared_is_saved() -> None:
+    alone = Alone(10.0, views=2.0, plain=4.0)
+    assert alone.together(Shares()) == 10.0 and alone.together(Shares(1 / 4, 1 / 2)) == 10.0 - 1.5 - 2.0
+
+
+def test_runs_of_several_workers_share_nothing_and_a_lone_run_neither() -> None:
+    study = small_study(workers={"pat": 2})
+    found = shares(study, configs(study), 1, MOST)
+    assert {key.cell.method for key in found} == {SCRATCH, "kd"}
+    assert shares(study, configs(study), 1, 1) == {}
+    assert all(one == Shares() for one in shares(small_study(), configs(small_study()), 1000, MOST).values())
 
 
 def driver_of(storage: Path, study: Study, most: int) -> Driver:
