@@ -169,6 +169,7 @@ def test_a_closed_device_is_told_to_people_and_gives_segments_back(driver: Drive
     assert (host, device) == ONE and 3500 < seconds <= 3600
     driver.declined(job.run.run_id, ONE)
     assert not driver.planner.aside, "any other place may have it at once"
+    assert job.run.run_id not in driver.limits._flying, "it costs nothing meanwhile"
 
 
 def test_a_closed_device_is_closed_for_the_next_driver(
