@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "c945a8c80404"
+CODE = "42275a121f09"
 COPY = Path.home() / "pat-sweeps"
 
 
