@@ -145,6 +145,10 @@ def check_numbers(study: Study) -> None:
         method_options(method)
     if study.anchors and study.search.wave < 2:
         raise ConfigError(f"search.wave = {study.search.wave}: anchors need 2 or more")
+    if study.exchange < 0 or (study.exchange and not study.search.trials):
+        raise ConfigError(
+            f"exchange = {study.exchange}: cells, not negative; 0 without a search, whose settings they try"
+        )
     share = study.confirm_validation
     if share is not None and not 0 <= share < 1:
         raise ConfigError(f"confirm_validation = {share}: a share in [0, 1)")

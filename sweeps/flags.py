@@ -86,6 +86,9 @@ def _change_flags(flags: argparse.ArgumentParser) -> None:
         "--search-recipe", metavar="FIELD=LOW:HIGH",
         help="search multiples of the recipe's own value too, for scratch as for every method (lr=0.3:3)",
     )  # fmt: skip
+    how.add_argument(
+        "--exchange", type=int, metavar="N", help="try each cell's best setting in N others: does it travel?"
+    )
     how.add_argument("--workers", type=int, metavar="N", help="that share one run (Ray Train); a study of its own name")
 
 
@@ -149,6 +152,8 @@ def select(study: Study, flags: argparse.Namespace) -> Study:
         changes["seeds"] = _seeds(flags.seeds)
     if flags.trials is not None:
         changes["search"] = replace(study.search, trials=flags.trials)
+    if flags.exchange is not None:
+        changes["exchange"] = flags.exchange
     if flags.search_recipe is not None:
         from sweeps.settings import RECIPE
 

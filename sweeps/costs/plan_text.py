@@ -75,6 +75,11 @@ def _head(study: Study) -> list[str]:
         f"search: {halving if search.trials else 'none'}",
         f"confirmation: {'best and default setting' if search.trials else 'default setting'} on "
         f"{len(study.confirming)} fresh seeds; workers per run: {study.workers}",
+        *(
+            [f"exchange: each best setting also in {study.exchange} other cells of its method"]
+            if study.exchange
+            else []
+        ),
         "",
     ]
 

@@ -11,6 +11,7 @@ import pandas as pd
 
 from analysis import ledger, storage
 from analysis.points import reached
+from analysis.schema import FROM
 from pat.config import ConfigError
 from pat.io import CHECKPOINT, CONFIG, PREVIOUS, STUDENT, UNREADABLE
 from sweeps.engine.jobs import run_folder
@@ -89,7 +90,8 @@ def drop_students(folder: Path, planner: Planner, keep: Keep) -> None:
     for row in planner.rows():
         if row.run_id is not None:
             groups[row.cell, row.setting].append(row.run_id)
-    best = {max(runs, key=lambda run_id: _score(planner, run_id)) for runs in groups.values()}
+    own = [runs for (_, setting), runs in groups.items() if not setting.startswith(FROM)]
+    best = {max(runs, key=lambda run_id: _score(planner, run_id)) for runs in own}
     dropped = {run_id for runs in groups.values() for run_id in runs} - (best if keep == "best" else set())
     for run_id in dropped:
         storage.remove_file(run_folder(folder, run_id), STUDENT)

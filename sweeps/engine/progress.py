@@ -148,7 +148,7 @@ class Progress:
         gains: dict[tuple[Cell, str], list[float]] = defaultdict(list)
         for row in rows:
             base = scratch.get((row.cell.student, row.seed))
-            if row.setting != SCRATCH and base is not None:
+            if row.setting in ("default", "tuned") and base is not None:
                 gains[row.cell, row.setting].append(self._score(row) - self._score(base))
         if not gains:
             return ""
