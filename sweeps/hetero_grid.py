@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "b1a8db492765"
+CODE = "97498155b592"
 COPY = Path.home() / "pat-sweeps"
 
 
