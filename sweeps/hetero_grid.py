@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "97498155b592"
+CODE = "60c09c22ad06"
 COPY = Path.home() / "pat-sweeps"
 
 
