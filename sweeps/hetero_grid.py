@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "60c09c22ad06"
+CODE = "beb8452a64fa"
 COPY = Path.home() / "pat-sweeps"
 
 

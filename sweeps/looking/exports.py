@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.guard import Parser, guarded
+from pat.plugins import announce, load_plugins
 
 _ABOUT = """\
 hub CELL            the student of a cell as a folder: config.json, model.safetensors, model card; timm opens it, and
@@ -33,6 +34,8 @@ def _parser() -> Parser:
     parser.add_argument("folder", metavar="DIR", help="the study's folder")
     parser.add_argument("form", choices=("optuna", "tensorboard", *_ENDINGS))
     parser.add_argument("what", metavar="FILE|FOLDER|CELL")
+    imported = "import a module first, which registers the student's model; its file lies here"
+    parser.add_argument("--import", metavar="MODULE", action="append", default=[], dest="imports", help=imported)
     to = "where a student goes [export/STUDENT-METHOD-RUN, with the ending of its form]"
     parser.add_argument("--to", metavar="PLACE", type=Path, help=to)
     return parser
@@ -58,6 +61,9 @@ def _export_student(flags: argparse.Namespace) -> int:
     from sweeps.looking import export_student
     from sweeps.looking.chosen import chosen
 
+    load_plugins()
+    for name in flags.imports:
+        announce(name, str(Path.cwd()))
     folder = Path(flags.folder)
     row = chosen(folder, flags.what)
     named = Path("export") / f"{row['student']}-{row['method']}-{row['run_id']}{_ENDINGS[flags.form]}"
