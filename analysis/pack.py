@@ -1,9 +1,8 @@
 """A finished study in a few small files, to be kept and published: its record without weights and checkpoints.
 
-<pack>/study.json, matrix.parquet, searches/                     as in the study's folder
-       predictors.json, data.json                                the same, where they are
-       runs.parquet, epochs.parquet                              all of runs/*/run.parquet and epochs.parquet
-       driver.json                                               the share of a GPU that its runs had, where known
+<pack>/study.json, matrix.parquet, searches/, predictors.json, data.json    as in the study's folder
+       runs.parquet, epochs.parquet    all of runs/*/run.parquet and epochs.parquet
+       driver.json                     the share of a GPU that its runs had, where known
 """
 
 from __future__ import annotations
@@ -56,8 +55,13 @@ def unpack(packed: Folder, folder: Folder) -> None:
 
 def _copy(source: Folder, into: Folder) -> None:
     """What is the same in both; the matrix last, which makes a folder that of a study."""
-    searches = (f"{SEARCHES}/{name}" for name in sorted(storage.list_files(source, SEARCHES)))
-    for name in (STUDY, PREDICTORS, ACCOUNT, *searches, MATRIX):
+    names = [
+        STUDY,
+        PREDICTORS,
+        ACCOUNT,
+        *(f"{SEARCHES}/{name}" for name in sorted(storage.list_files(source, SEARCHES))),
+    ]
+    for name in (*names, MATRIX):
         data = storage.read_file(source, name)
         if data is not None:
             storage.write_file(into, name, data)

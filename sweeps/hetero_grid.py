@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "beb8452a64fa"
+CODE = "e9748321e5d8"
 COPY = Path.home() / "pat-sweeps"
 
 
