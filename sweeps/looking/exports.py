@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.guard import Parser, guarded
-from pat.plugins import announce, load_plugins
 
 _ABOUT = """\
 hub CELL            the student of a cell as a folder: config.json, model.safetensors, model card; timm opens it, and
@@ -58,6 +57,7 @@ def _export(flags: argparse.Namespace) -> int:
 
 
 def _export_student(flags: argparse.Namespace) -> int:
+    from pat.plugins import announce, load_plugins
     from sweeps.looking import export_student
     from sweeps.looking.chosen import chosen
 
