@@ -6,8 +6,8 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from analysis.environment import bear_surroundings
 from analysis.guard import version_line
-from pat.environment import bear_surroundings
 
 COMMANDS = {
     "train": ("sweeps.train_one", "one teacher, one student, one method, on named or own data"),

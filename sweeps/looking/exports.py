@@ -33,6 +33,8 @@ def _parser() -> Parser:
     parser.add_argument("folder", metavar="DIR", help="the study's folder")
     parser.add_argument("form", choices=("optuna", "tensorboard", *_ENDINGS))
     parser.add_argument("what", metavar="FILE|FOLDER|CELL")
+    imported = "import a module first, which registers the student's model; its file lies here"
+    parser.add_argument("--import", metavar="MODULE", action="append", default=[], dest="imports", help=imported)
     to = "where a student goes [export/STUDENT-METHOD-RUN, with the ending of its form]"
     parser.add_argument("--to", metavar="PLACE", type=Path, help=to)
     return parser
@@ -55,9 +57,13 @@ def _export(flags: argparse.Namespace) -> int:
 
 
 def _export_student(flags: argparse.Namespace) -> int:
+    from pat.plugins import announce, load_plugins
     from sweeps.looking import export_student
     from sweeps.looking.chosen import chosen
 
+    load_plugins()
+    for name in flags.imports:
+        announce(name, str(Path.cwd()))
     folder = Path(flags.folder)
     row = chosen(folder, flags.what)
     named = Path("export") / f"{row['student']}-{row['method']}-{row['run_id']}{_ENDINGS[flags.form]}"
