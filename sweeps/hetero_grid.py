@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "f4f886f4741b"
+CODE = "42275a121f09"
 COPY = Path.home() / "pat-sweeps"
 
 
