@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "42275a121f09"
+CODE = "9767e47bc456"
 COPY = Path.home() / "pat-sweeps"
 
 
