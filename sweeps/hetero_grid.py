@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "9767e47bc456"
+CODE = "f2939be0a88b"
 COPY = Path.home() / "pat-sweeps"
 
 
