@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "c86eff62bad8"
+CODE = "a7b5a19626a0"
 COPY = Path.home() / "pat-sweeps"
 
 
