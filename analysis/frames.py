@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.account import read_account
 from analysis.cells import cells, seed_gains
 from analysis.cost import gpu_share
 from analysis.definition import read_definition
@@ -29,8 +30,9 @@ class Frames:
     weights that the matrix shows. `definition`: study.json. `driver`: its last sign of life, None where it left none.
     `gpu_share` of a GPU was given to a run of one worker. `place`: the study's folder, as it was given.
     `damaged`: files that could not be read and were left out, each with its reason. `predictors`: what was measured of
-    the teachers (`analysis.predictors`). `exchange`: the rows of the ledger's matrix that are no cell's own, settings
-    of other cells that were tried in one (`analysis.travel`); `matrix` is without them.
+    the teachers (`analysis.predictors`). `account`: what the data set holds (`analysis.account`). `exchange`: the rows
+    of the ledger's matrix that are no cell's own, settings of other cells that were tried in one (`analysis.travel`);
+    `matrix` is without them.
     """
 
     matrix: pd.DataFrame
@@ -43,6 +45,7 @@ class Frames:
     place: str = ""
     damaged: Sequence[str] = ()
     predictors: Mapping[str, Any] = field(default_factory=lambda: {"teachers": {}, "pairs": []})
+    account: Mapping[str, Any] = field(default_factory=dict)
     exchange: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=MATRIX_SCHEMA.names, dtype=object))
 
     @cached_property
@@ -107,6 +110,7 @@ def load(folder: str | Path, skip_damaged: bool = False) -> Frames:
         str(folder),
         sorted(set(damaged or ())),
         read_predictors(folder),
+        read_account(folder),
         whole[tried].reset_index(drop=True),
     )
 

@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "a7b5a19626a0"
+CODE = "31ff6a18ace4"
 COPY = Path.home() / "pat-sweeps"
 
 

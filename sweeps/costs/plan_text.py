@@ -4,56 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from analysis.live import read_driver
 from sweeps.costs.disk import Disk
-from sweeps.costs.expect import Expected, expect
-from sweeps.costs.forecast import Forecast, forecast
+from sweeps.costs.expect import Expected
+from sweeps.costs.forecast import Forecast
+from sweeps.costs.planned import planned
 from sweeps.engine.kept import KEEP, Keep
-from sweeps.engine.siblings import Found, adoptable
+from sweeps.engine.siblings import Found
 from sweeps.looking.words import number, size, span
-from sweeps.planning.planner import Planner, rungs_of
+from sweeps.planning.planner import Planner
 from sweeps.planning.units import ENDED, Key, keys, trained_teachers
-from sweeps.planning.unsynced import unsynced_models
-from sweeps.planning.view import read_state, read_view
 from sweeps.study import CLASSIFICATION, SCRATCH, Cell, Study
 from sweeps.teacher_file import restriction
-from sweeps.waves import read_waves
 
 CLUSTERS = (1, 8, 64)
 """Numbers of devices for which the days are said where there is no cluster yet."""
 
 
 def plan_text(
-    study: Study,
-    asked: Study,
-    folder: Path,
-    *,
-    device: str = "",
-    gpus: bool = False,
-    slots: int = 0,
-    share: float = 1.0,
-    memory: int = 0,
-    most: int | None = None,
-    price: float | None = None,
-    keep: Keep = "all",
-    data_root: Path = Path("data"),
+    study: Study, asked: Study, folder: Path, *, price: float | None = None, keep: Keep = "all", **given: Any
 ) -> str:
-    """The plan of the part `asked` of `study`, given what its folder holds: runs, times, probes. Changes nothing.
-
-    `device`: the kind of device whose times are wanted (`probe.device_name`; empty: none is there). `gpus`: whether
-    it is, or would be, a GPU. `slots`: runs of one worker at a time (0: unknown), each on `share` of a device, with
-    `memory` bytes (0: unknown). `most`: so many runs at most share a process, where that is not left to the memory.
-    `price`: money for a device-hour.
-    """
-    view, waves = read_view(folder, rungs_of(study)), read_waves(folder)
-    planner = Planner(study, view, unsynced_models(study, gpus), asked, waves=waves)
-    adopted = list(adoptable(folder, planner))
-    for _, run in adopted:
-        planner.update(run.run_id, read_state(run.folder, run.run_id))
-    expected = expect(planner.scope, folder, device, gpus, share, data_root, slots, most, memory)
-    found = forecast(planner, expected, slots, share)
-    word = device_word(study, gpus)
+    """`planned` as text. `price`: money for a device-hour."""
+    planner, expected, found, adopted = planned(study, asked, folder, **given)
+    share, word = given.get("share", 1.0), device_word(study, given.get("gpus", False))
     parts = [
         _head(planner.scope),
         _phases(found),

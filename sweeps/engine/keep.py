@@ -13,7 +13,7 @@ from analysis import ledger, storage
 from analysis.points import reached
 from analysis.schema import FROM
 from pat.config import ConfigError
-from pat.io import CHECKPOINT, PREVIOUS, STUDENT, UNREADABLE
+from pat.io import CHECKPOINT, CONFIG, PREVIOUS, STUDENT, UNREADABLE
 from sweeps.engine.jobs import run_folder
 from sweeps.engine.kept import Keep
 from sweeps.engine.records import tidy
@@ -73,7 +73,7 @@ def set_aside(folder: Path, run_id: str) -> None:
     storage.move_file(own, "run.parquet", place, "run.parquet")
     reached("half set aside")
     if not any(storage.exists(own, name) for name in (CHECKPOINT, PREVIOUS)):
-        for name in ("epochs.parquet", STUDENT):
+        for name in ("epochs.parquet", STUDENT, CONFIG):
             if storage.exists(own, name):
                 storage.move_file(own, name, place, name)
 

@@ -82,7 +82,7 @@ MUTANTS = [
     *of(
         "sweeps/spaces.py",
         ("kind.low <= value <= kind.high", "kind.low < value"),
-        ("(kind.high / kind.low) ** part", "(kind.high / kind.low) * part"),
+        ("(self.high / self.low) ** part", "(self.high / self.low) * part"),
     ),
     *of(
         "sweeps/planning/units.py",
