@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "31ff6a18ace4"
+CODE = "9005d33ac2b0"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -58,10 +58,10 @@ def draw(frame: pd.DataFrame, ax: Axes, wave: int = 0) -> Axes:
                 x, y, marker, transform=ax.get_xaxis_transform(), color=look.colour, markersize=2.6, markeredgewidth=0.7
             )
     floor = _scale(frame, ax, 0.08 + lane * len(methods))
-    for method, end in _ends(frame).items():
+    for name, end in _ends(frame).items():
         if end < floor:
             ax.plot([last + 1], [0.06 + lane * len(methods)], "v", transform=ax.get_xaxis_transform(), markersize=3.5,
-                    color=styles[str(method)].colour)  # fmt: skip
+                    color=styles[str(name)].colour)  # fmt: skip
     ax.set_xlim(0.5, last + 1.5)
     ax.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
     ax.yaxis.set_major_locator(MaxNLocator(4))

@@ -12,7 +12,7 @@ from typing import Any
 from analysis.storage import write_file
 from pat.config import ConfigError
 from sweeps.looking.export_optuna import Trial, trials_of
-from sweeps.spaces import Log
+from sweeps.spaces import Log, Range
 from sweeps.store import read_study
 from sweeps.study import Cell, Study
 from sweeps.teachers import recorded
@@ -48,10 +48,17 @@ def _space(study: Study, cell: Cell, trials: Sequence[Trial]) -> list[dict[str, 
     rows, default = list[dict[str, Any]](), trials[0].options
     for name, kind in study.space(cell.method).items():
         tried = [trial.options[name] for trial in trials]
-        if isinstance(kind, Log):
+        if isinstance(kind, Range):
             low, high = min([kind.low, *tried]), max([kind.high, *tried])
             rows.append(
-                {"name": name, "type": "float", "log": low > 0, "lower": low, "upper": high, "default": default[name]}
+                {
+                    "name": name,
+                    "type": "float",
+                    "log": isinstance(kind, Log) and low > 0,
+                    "lower": low,
+                    "upper": high,
+                    "default": default[name],
+                }
             )
             rows[-1]["distribution"] = "uniform"
         else:
@@ -73,7 +80,7 @@ def _rows(study: Study, cell: Cell, place: int, trial: Trial) -> Iterator[dict[s
     """A trial at each rung that it has reached."""
     space, weights, full = study.space(cell.method), study.weights(cell.student), study.epochs(cell)
     options = {
-        name: trial.options[name] if isinstance(kind, Log) else _word(name, trial.options[name])
+        name: trial.options[name] if isinstance(kind, Range) else _word(name, trial.options[name])
         for name, kind in space.items()
     }
     began = trial.started.timestamp() if trial.started else 0.0
