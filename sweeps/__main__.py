@@ -15,7 +15,10 @@ COMMANDS = {
     "stop": ("sweeps.stop", "pause a running study after the epochs in flight"),
     "pull": ("sweeps.cluster.pull", "the results of a cluster or a bucket, home"),
     "doctor": ("sweeps.cluster.doctor", "whether every machine of a cluster can run a study"),
-    "export": ("sweeps.looking.exports", "a study's searches for optuna-dashboard, its curves for TensorBoard"),
+    "export": (
+        "sweeps.looking.exports",
+        "a study's searches for optuna-dashboard or DeepCAVE, its curves for TensorBoard",
+    ),
 }
 
 

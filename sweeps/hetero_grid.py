@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "8a7a1b80f8b4"
+CODE = "8a79aa2b0583"
 COPY = Path.home() / "pat-sweeps"
 
 
