@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "8a79aa2b0583"
+CODE = "097588d6b9a7"
 COPY = Path.home() / "pat-sweeps"
 
 
