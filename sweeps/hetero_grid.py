@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "8a79aa2b0583"
+CODE = "e97133b87ca4"
 COPY = Path.home() / "pat-sweeps"
 
 
