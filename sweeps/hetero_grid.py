@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "097588d6b9a7"
+CODE = "52d8715f81f4"
 COPY = Path.home() / "pat-sweeps"
 
 
