@@ -139,8 +139,8 @@ def check_batches(study: Study, images: int) -> None:
     for name, recipe in {**trained, **study.students}.items():
         if recipe.batch_size > images:
             raise ConfigError(
-                f"recipe.batch_size = {recipe.batch_size} of {name!r}: {study.data.name!r} has {images} images to train "
-                f"on; --set recipe.batch_size={images} or less"
+                f"recipe.batch_size = {recipe.batch_size} of {name!r}: {images} images are there to train on; "
+                f"--set recipe.batch_size={images} or less"
             )
 
 

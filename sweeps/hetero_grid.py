@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "52d8715f81f4"
+CODE = "5e0279fdec06"
 COPY = Path.home() / "pat-sweeps"
 
 

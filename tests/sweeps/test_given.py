@@ -60,7 +60,7 @@ def test_a_batch_that_is_larger_than_the_data_is_refused_before_any_work() -> No
     largest = max(recipe.batch_size for recipe in (*study.teachers.values(), *study.students.values()))
     check_batches(study, largest)
     with pytest.raises(
-        ConfigError, match=r"recipe.batch_size = \d+ of '.*': '.*' has 15 images to train on; --set .*=15 or"
+        ConfigError, match=r"recipe.batch_size = \d+ of '.*': 15 images are there to train on; --set .*=15 or"
     ):
         check_batches(study, 15)
 
