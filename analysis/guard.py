@@ -29,6 +29,14 @@ class Parser(argparse.ArgumentParser):
         super().__init__(*args, **{"allow_abbrev": False, **kwargs, **named})
         self.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
 
+    def parse_args(self, *args: Any, **kwargs: Any) -> Any:
+        """As argparse; where a shell asks what a line could go on with, that is its answer."""
+        if "_ARGCOMPLETE" in os.environ:
+            import argcomplete
+
+            argcomplete.autocomplete(self)
+        return super().parse_args(*args, **kwargs)
+
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message} (see {self.prog} --help)")
 

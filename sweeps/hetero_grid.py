@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "5e0279fdec06"
+CODE = "63191c96c0c5"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
@@ -44,6 +46,25 @@ def test_a_script_is_a_command(name: str, monkeypatch: pytest.MonkeyPatch, capsy
     assert script(name)(["--frobnicate"]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.endswith(f"(see {name} --help)\n") and error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("pat-sweep --tri", {"--trials"}),
+        ("pat-sweep --keep n", {"none"}),
+        ("pat-train --basel", {"--baselines"}),
+    ],
+)
+def test_a_shell_completes_a_line(line: str, offered: set[str], tmp_path: Path) -> None:
+    """As bash asks, through a file in place of its descriptor 8."""
+    name, answer = line.split()[0], tmp_path / "answer"
+    asked = {"_ARGCOMPLETE": "1", "_ARGCOMPLETE_STDOUT_FILENAME": str(answer), "_ARGCOMPLETE_IFS": "\n"}
+    asked |= {"COMP_LINE": line, "COMP_POINT": str(len(line)), "COMP_TYPE": "9"}
+    module, _, function = SCRIPTS[name].partition(":")
+    code = f"import sys; sys.argv = [{name!r}]; from {module} import {function} as run; run()"
+    subprocess.run([sys.executable, "-c", code], env={**os.environ, **asked}, timeout=120, capture_output=True)
+    assert {found.strip() for found in answer.read_text().split("\n") if found.strip()} == offered
 
 
 def test_they_do_what_the_commands_do(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
