@@ -34,6 +34,8 @@ from sweeps.fitting import check_settings, settings_to_try
 from sweeps.flags import asked, limits, needs_gpu, parser
 from sweeps.lists import listed
 from sweeps.places import DataPlace, data_place, storage_place
+from sweeps.planning.planner import rungs_of
+from sweeps.planning.view import read_view
 from sweeps.predictors import write_predictors
 from sweeps.presets import DIGITS
 from sweeps.started import address, in_job
@@ -88,6 +90,7 @@ def _plan(asked: Study, flags: argparse.Namespace) -> int:
     folder = study_folder(storage_place(flags.storage, where != "local"), asked)
     grown = grown_study(folder, asked)
     study = recorded(grown, folder)
+    view = read_view(folder, rungs_of(study))  # what is damaged is said before anything is probed
     root = data_place(flags.data_root, flags.stage, where != "local").unstaged()
     if images := images_of(study.data, root):
         _check_fit(grown, asked, folder, images.classes, _whisper)
@@ -100,7 +103,7 @@ def _plan(asked: Study, flags: argparse.Namespace) -> int:
         elif (torch.cuda.is_available() or not for_gpus) and _is_here(study, root):
             devices = local_devices(study, folder, root, _whisper)
     place, said = vars(devices), {"price": flags.price, "keep": flags.keep, "most": _most(flags)}
-    print(plan_text(study, asked, folder, **place, **said, data_root=root))
+    print(plan_text(study, asked, folder, view, **place, **said, data_root=root))
     return 0
 
 

@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "4ae4f71c6a99"
+CODE = "3d765821769b"
 COPY = Path.home() / "pat-sweeps"
 
 

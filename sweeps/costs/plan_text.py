@@ -15,7 +15,7 @@ from sweeps.looking.words import number, size, span
 from sweeps.planning.planner import Planner, rungs_of
 from sweeps.planning.units import ENDED, Key, keys, trained_teachers
 from sweeps.planning.unsynced import unsynced_models
-from sweeps.planning.view import read_state, read_view
+from sweeps.planning.view import View, read_state, read_view
 from sweeps.study import CLASSIFICATION, SCRATCH, Cell, Study
 from sweeps.teacher_file import restriction
 from sweeps.waves import read_waves
@@ -28,6 +28,7 @@ def plan_text(
     study: Study,
     asked: Study,
     folder: Path,
+    view: View | None = None,
     *,
     device: str = "",
     gpus: bool = False,
@@ -41,13 +42,14 @@ def plan_text(
 ) -> str:
     """The plan of the part `asked` of `study`, given what its folder holds: runs, times, probes. Changes nothing.
 
-    `device`: the kind of device whose times are wanted (`probe.device_name`; empty: none is there). `gpus`: whether
-    it is, or would be, a GPU. `slots`: runs of one worker at a time (0: unknown), each on `share` of a device, with
-    `memory` bytes (0: unknown). `most`: so many runs at most share a process, where that is not left to the memory.
+    `view`: the runs, if they have been read. `device`: the kind of device whose times are wanted
+    (`probe.device_name`; empty: none is there). `gpus`: whether it is, or would be, a GPU. `slots`: runs of one worker
+    at a time (0: unknown), each on `share` of a device, with `memory` bytes (0: unknown). `most`: so many runs at most
+    share a process, where that is not left to the memory.
     `price`: money for a device-hour.
     """
-    view, waves = read_view(folder, rungs_of(study)), read_waves(folder)
-    planner = Planner(study, view, unsynced_models(study, gpus), asked, waves=waves)
+    view = read_view(folder, rungs_of(study)) if view is None else view
+    planner = Planner(study, view, unsynced_models(study, gpus), asked, waves=read_waves(folder))
     adopted = list(adoptable(folder, planner))
     for _, run in adopted:
         planner.update(run.run_id, read_state(run.folder, run.run_id))
