@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from analysis.environment import bear_surroundings
 from analysis.guard import version_line
 
 COMMANDS = {
@@ -14,7 +15,10 @@ COMMANDS = {
     "stop": ("sweeps.stop", "pause a running study after the epochs in flight"),
     "pull": ("sweeps.cluster.pull", "the results of a cluster or a bucket, home"),
     "doctor": ("sweeps.cluster.doctor", "whether every machine of a cluster can run a study"),
-    "export": ("sweeps.looking.exports", "a study's searches for optuna-dashboard, its curves for TensorBoard"),
+    "export": (
+        "sweeps.looking.exports",
+        "a study's searches for optuna-dashboard or DeepCAVE, its curves for TensorBoard",
+    ),
 }
 
 
@@ -22,6 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code: 0 done, 1 something failed, 2 bad input."""
     argv = list(sys.argv[1:] if argv is None else argv)
     if argv and argv[0] in COMMANDS:
+        bear_surroundings()
         module, _ = COMMANDS[argv[0]]
         code: int = import_module(module).main(argv[1:])
         return code

@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "3d765821769b"
+CODE = "28eab3892f7e"
 COPY = Path.home() / "pat-sweeps"
 
 
