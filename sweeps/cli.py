@@ -38,7 +38,6 @@ from sweeps.lists import listed
 from sweeps.looking.ending import short
 from sweeps.looking.region import is_terminal
 from sweeps.places import DataPlace, data_place, storage_place
-from sweeps.planning.planner import rungs_of
 from sweeps.planning.view import read_view
 from sweeps.predictors import write_predictors
 from sweeps.presets import DIGITS
@@ -96,7 +95,7 @@ def _plan(asked: Study, flags: argparse.Namespace) -> int:
     folder = study_folder(storage_place(flags.storage, where != "local"), asked)
     grown = grown_study(folder, asked)
     study = recorded(grown, folder)
-    view = read_view(folder, rungs_of(study))  # what is damaged is said before anything is probed
+    read_view(folder, ())  # what is damaged is said before anything is probed
     root = data_place(flags.data_root, flags.stage, where != "local").unstaged()
     if images := images_of(study.data, root):
         _check_fit(grown, asked, folder, images.classes, _whisper)
@@ -110,17 +109,12 @@ def _plan(asked: Study, flags: argparse.Namespace) -> int:
             devices = cluster_devices(study, folder, root, _whisper)
         elif (torch.cuda.is_available() or not for_gpus) and _is_here(study, root):
             devices = local_devices(study, folder, root, _whisper)
-<<<<<<< HEAD
-    place, said = vars(devices), {"price": flags.price, "keep": flags.keep, "most": _most(flags)}
-    print(plan_text(study, asked, folder, view, **place, **said, data_root=root))
-=======
     given = {**vars(devices), "price": flags.price, "keep": flags.keep, "most": _most(flags), "data_root": root}
     print(
         json.dumps(plan_facts(study, asked, folder, **given), indent=1)
         if flags.json
         else plan_text(study, asked, folder, **given)
     )
->>>>>>> main
     return 0
 
 

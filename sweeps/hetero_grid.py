@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "28eab3892f7e"
+CODE = "0572ab45b1c1"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -16,11 +16,6 @@ from sweeps.engine.siblings import Found
 from sweeps.looking.words import number, size, span
 from sweeps.planning.planner import Planner
 from sweeps.planning.units import ENDED, Key, keys, trained_teachers
-<<<<<<< HEAD
-from sweeps.planning.unsynced import unsynced_models
-from sweeps.planning.view import View, read_state, read_view
-=======
->>>>>>> main
 from sweeps.study import CLASSIFICATION, SCRATCH, Cell, Study
 from sweeps.teacher_file import restriction
 
@@ -29,45 +24,11 @@ CLUSTERS = (1, 8, 64)
 
 
 def plan_text(
-<<<<<<< HEAD
-    study: Study,
-    asked: Study,
-    folder: Path,
-    view: View | None = None,
-    *,
-    device: str = "",
-    gpus: bool = False,
-    slots: int = 0,
-    share: float = 1.0,
-    memory: int = 0,
-    most: int | None = None,
-    price: float | None = None,
-    keep: Keep = "all",
-    data_root: Path = Path("data"),
-) -> str:
-    """The plan of the part `asked` of `study`, given what its folder holds: runs, times, probes. Changes nothing.
-
-    `view`: the runs, if they have been read. `device`: the kind of device whose times are wanted
-    (`probe.device_name`; empty: none is there). `gpus`: whether it is, or would be, a GPU. `slots`: runs of one worker
-    at a time (0: unknown), each on `share` of a device, with `memory` bytes (0: unknown). `most`: so many runs at most
-    share a process, where that is not left to the memory.
-    `price`: money for a device-hour.
-    """
-    view = read_view(folder, rungs_of(study)) if view is None else view
-    planner = Planner(study, view, unsynced_models(study, gpus), asked, waves=read_waves(folder))
-    adopted = list(adoptable(folder, planner))
-    for _, run in adopted:
-        planner.update(run.run_id, read_state(run.folder, run.run_id))
-    expected = expect(planner.scope, folder, device, gpus, share, data_root, slots, most, memory)
-    found = forecast(planner, expected, slots, share)
-    word = device_word(study, gpus)
-=======
     study: Study, asked: Study, folder: Path, *, price: float | None = None, keep: Keep = "all", **given: Any
 ) -> str:
     """`planned` as text. `price`: money for a device-hour."""
     planner, expected, found, adopted = planned(study, asked, folder, **given)
     share, word = given.get("share", 1.0), device_word(study, given.get("gpus", False))
->>>>>>> main
     parts = [
         _head(planner.scope),
         _phases(found),
