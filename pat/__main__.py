@@ -19,10 +19,9 @@ HEAD = ("stage", "module", "stride", "channels", "size", "prefix tokens", "promp
 
 def taps(name: str, image_size: int | None) -> str:
     """The table of the stages of `name`, built without weights or memory for them. Raises ConfigError."""
-    import timm
     import torch
 
-    from pat.models import create_model
+    from pat.models import create_model, native_size
     from pat.resolve import resolve
     from pat.taps import StageTaps
 
@@ -30,8 +29,7 @@ def taps(name: str, image_size: int | None) -> str:
     name = found.tag or found.name
     if image_size is not None and image_size <= 0:
         raise ConfigError(f"--image-size = {image_size}: a positive number of pixels")
-    cfg = timm.get_pretrained_cfg(name)
-    size = (image_size, image_size) if image_size else cfg.input_size[1:] if cfg and cfg.input_size else (224, 224)
+    size = (image_size, image_size) if image_size else native_size(name)
     with torch.device("meta"):
         model = create_model(name, num_classes=10, image_size=size)
     try:

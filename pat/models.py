@@ -194,6 +194,12 @@ def _classes(build: Callable[[int], nn.Module], num_classes: int, state: Mapping
     return None
 
 
+def native_size(name: str) -> tuple[int, int]:
+    """Height and width in pixels that timm has on record for a model; 224 x 224 where it has nothing."""
+    cfg = timm.get_pretrained_cfg(name)
+    return tuple(cfg.input_size[1:]) if cfg and cfg.input_size else (224, 224)
+
+
 def normalisation(model: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation per channel of the inputs (pixels in [0, 1]) that `model` was made for."""
     cfg = getattr(model, "pretrained_cfg", {})

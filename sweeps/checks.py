@@ -133,6 +133,17 @@ def _check_initial(study: Study, key: str, weights: str) -> None:
     check_pretrained(name, weights.removeprefix(TIMM), "student" if colon else "teacher")
 
 
+def check_batches(study: Study, images: int) -> None:
+    """Raises ConfigError for a recipe whose batch is larger than the part that is trained on."""
+    trained = {name: recipe for name, recipe in study.teachers.items() if isinstance(recipe, Recipe)}
+    for name, recipe in {**trained, **study.students}.items():
+        if recipe.batch_size > images:
+            raise ConfigError(
+                f"recipe.batch_size = {recipe.batch_size} of {name!r}: {images} images are there to train on; "
+                f"--set recipe.batch_size={images} or less"
+            )
+
+
 def check_numbers(study: Study) -> None:
     if not 0 < study.threads <= 1024:
         raise ConfigError(f"threads = {study.threads}: a positive number, at most 1024")

@@ -19,6 +19,7 @@ from analysis.schema import LedgerError
 from pat.config import ConfigError
 from pat.data import Dataset, load
 from pat.plugins import load_plugins
+from sweeps.checks import check_batches
 from sweeps.cluster.bootstrap import farewell, read_cluster
 from sweeps.command import guarded, interrupt, on_signal
 from sweeps.costs.devices import Devices, agree, cluster_devices, local_devices
@@ -259,6 +260,7 @@ def _check_data(study: Study, place: DataPlace) -> Dataset:
         hint = f"; {WORKS_HERE}" if study.data.name != "digits" else ""
         raise ConfigError(f"{error}{hint}") from error
     _tell(f"data {study.data.name}: {dataset.account}")
+    check_batches(study, len(dataset.train))
     return dataset
 
 

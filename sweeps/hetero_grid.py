@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "0572ab45b1c1"
+CODE = "9cef6695d8cb"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -16,7 +16,7 @@ from pat import config
 from pat.config import ConfigError, Data, Recipe, unknown
 from pat.data import list_datasets, own_data
 from pat.methods import list_methods
-from pat.models import check_pretrained
+from pat.models import check_pretrained, native_size
 from pat.options import teacherless
 from pat.resolve import check_model, resolve
 from pat.starting import FILE
@@ -200,7 +200,7 @@ def _side(given: str, initial: str | None, role: str) -> Side:
 def data_and_recipe(flags: argparse.Namespace, student: Side) -> tuple[Data, Path, Recipe]:
     """The data set, the folder in which its files lie, and the recipe."""
     tagged = student.initial.removeprefix(TIMM) if student.initial.startswith(TIMM) else student.name
-    size = timm.get_pretrained_cfg(tagged).input_size[-1]
+    size = native_size(tagged)[1]
     root = Path(flags.data_root).expanduser().absolute()
     if flags.data in list_datasets():
         data = Data(flags.data, size)

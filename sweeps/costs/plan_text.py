@@ -76,7 +76,7 @@ def _head(study: Study) -> list[str]:
         f"confirmation: {'best and default setting' if search.trials else 'default setting'} on "
         f"{len(study.confirming)} fresh seeds; workers per run: {study.workers}",
         *(
-            [f"exchange: each best setting also in {study.exchange} other cells of its method"]
+            [f"exchange: each best setting also in {study.exchange} more of its method's cells"]
             if study.exchange
             else []
         ),

@@ -15,8 +15,10 @@ from analysis.account import guessing, read_account
 from analysis.chance import at_chance
 from analysis.frames import load as load_frames
 from analysis.report import write_tables_only
+from pat.config import ConfigError
 from pat.data import load
 from pat.weights import sha256
+from sweeps.checks import check_batches
 from sweeps.given import chance_of, keep_account, say_scores
 from sweeps.study import Study, TeacherFile
 
@@ -51,6 +53,16 @@ def test_at_chance(score: float, images: int, guesses: bool) -> None:
     assert at_chance(score, 10.0, images) is guesses
     for unknown in ((None, 10.0, images), (score, None, images), (score, 10.0, None), (float("nan"), 10.0, images)):
         assert not at_chance(*unknown)
+
+
+def test_a_batch_that_is_larger_than_the_data_is_refused_before_any_work() -> None:
+    study = small_study(pairs=PAIR)
+    largest = max(recipe.batch_size for recipe in (*study.teachers.values(), *study.students.values()))
+    check_batches(study, largest)
+    with pytest.raises(
+        ConfigError, match=r"recipe.batch_size = \d+ of '.*': 15 images are there to train on; --set .*=15 or"
+    ):
+        check_batches(study, 15)
 
 
 def test_a_given_teacher_is_scored_before_anything_else(tmp_path: Path) -> None:

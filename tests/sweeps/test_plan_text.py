@@ -99,6 +99,16 @@ def test_hours_count_on_runs_that_share_a_process(tmp_path: Path) -> None:
     assert expect(small_study(), tmp_path, GPU, slots=1000, memory=10**11).speeds.seconds(replayed) == 600.0
 
 
+def test_an_exchange_is_named_and_priced(tmp_path: Path) -> None:
+    probe_all(tmp_path)
+    study = replace(small_study(), exchange=1)
+    text = plan_text(study, study, tmp_path, device=GPU, gpus=True, slots=4, share=0.5)
+    assert "exchange: each best setting also in 1 more of its method's cells" in text
+    line = next(line for line in text.splitlines() if line.startswith("exchange "))
+    assert line.split()[1:4] == ["8", "0", "48"], "of four cells one each, on two seeds, six epochs a run"
+    assert "exchange" not in plan(tmp_path, device=GPU, gpus=True)
+
+
 def test_probes_of_another_device_say_no_time(tmp_path: Path) -> None:
     probe_all(tmp_path)
     assert "8 of 8 from FLOPs" in plan(tmp_path, device="Other GPU", gpus=True)
