@@ -166,7 +166,7 @@ class LocalIO:
 
     def keep(self, state: dict[str, Any]) -> None:
         if self.rank == 0:
-            self.files.save(CHECKPOINT, lambda file: torch.save(state, file), PREVIOUS)
+            self.files.save(CHECKPOINT, lambda file: _write(state, file), PREVIOUS)
         self._kept = time.monotonic()
 
     def asked_to_stop(self) -> bool:
@@ -189,6 +189,16 @@ class LocalIO:
 
 class _Unreadable(Exception):
     """A checkpoint's file that is there and holds none."""
+
+
+def _write(state: dict[str, Any], file: BinaryIO) -> None:
+    """Raises OSError where the disk refuses: torch then closes its archive and fails at that, with words of its own."""
+    try:
+        torch.save(state, file)
+    except RuntimeError as error:
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise
 
 
 def _read(file: BinaryIO) -> dict[str, Any]:

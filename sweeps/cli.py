@@ -39,6 +39,7 @@ from sweeps.lists import listed
 from sweeps.looking.ending import short
 from sweeps.looking.region import is_terminal
 from sweeps.places import DataPlace, data_place, storage_place
+from sweeps.planning.view import read_view
 from sweeps.predictors import write_predictors
 from sweeps.presets import DIGITS
 from sweeps.started import address, in_job
@@ -95,6 +96,7 @@ def _plan(asked: Study, flags: argparse.Namespace) -> int:
     folder = study_folder(storage_place(flags.storage, where != "local"), asked)
     grown = grown_study(folder, asked)
     study = recorded(grown, folder)
+    read_view(folder, ())  # what is damaged is said before anything is probed
     root = data_place(flags.data_root, flags.stage, where != "local").unstaged()
     if images := images_of(study.data, root):
         _check_fit(grown, asked, folder, images.classes, _whisper)

@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "63191c96c0c5"
+CODE = "f488b21669a9"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -64,6 +64,8 @@ def read_study(folder: Path) -> Study | None:
         return None
     try:
         values = json.loads(text)
+        if not isinstance(values, dict):
+            raise ValueError("not the definition of a study")
         study = Study.from_dict(values)
     except (ValueError, UnicodeDecodeError) as error:
         raise ConfigError(f"{str(folder / FILE)!r} cannot be read as a study: {str(error).splitlines()[0]}") from error

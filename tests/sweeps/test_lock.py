@@ -198,3 +198,6 @@ def test_a_damaged_record_is_named_and_the_sign_of_life_says_it(
     error = capsys.readouterr().err
     assert code == 2 and "ab/run.parquet" in error and "internal" not in error
     assert "ab/run.parquet" in read_pulse(folder)["ended"]
+    assert main(["--preset", "digits", "--storage", str(tmp_path), "--data-root", str(tmp_path), "--plan"]) == 2
+    error = capsys.readouterr().err
+    assert "ab/run.parquet" in error and error.count("\n") == 1, "before anything is probed"
