@@ -27,7 +27,9 @@ class Parser(argparse.ArgumentParser):
         called = os.path.basename(sys.argv[0])
         named = {"prog": called} if called.startswith("pat-") else {}
         super().__init__(*args, **{"allow_abbrev": False, **kwargs, **named})
-        self.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
+        self.add_argument(
+            "--version", action=_Version, nargs=0, default=argparse.SUPPRESS, help="show the version and exit"
+        )
 
     def parse_args(self, *args: Any, **kwargs: Any) -> Any:
         """As argparse; where a shell asks what a line could go on with, that is its answer."""

@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "f488b21669a9"
+CODE = "918e1c475489"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -43,7 +43,7 @@ def folder(tmp_path: Path, make_square: Make) -> Path:
 def several(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every study is a large one, on a machine of two."""
     monkeypatch.setattr(figures, "MANY_RUNS", 1)
-    monkeypatch.setattr(figures, "_cpus", lambda: 2)
+    monkeypatch.setattr(figures, "cpu_count", lambda: 2)
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -55,7 +55,7 @@ def test_several_processes_write_the_same_bytes(folder: Path, monkeypatch: pytes
     write_report(folder)
     before = files(folder)
     monkeypatch.setattr(figures, "MANY_RUNS", 1)
-    monkeypatch.setattr(figures, "_cpus", lambda: 3)
+    monkeypatch.setattr(figures, "cpu_count", lambda: 3)
     monkeypatch.setattr(figures.Hand, "draw", None)  # not in this process
     for path in (folder / "report").rglob("*.*"):
         path.unlink()
@@ -70,7 +70,7 @@ def test_several_processes_write_the_same_bytes(folder: Path, monkeypatch: pytes
 def test_the_page_is_there_before_svg_and_pdf(
     processes: int, folder: Path, several: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(figures, "_cpus", lambda: processes)
+    monkeypatch.setattr(figures, "cpu_count", lambda: processes)
     seen: list[set[str]] = []
 
     def show(pictures: list[Any], left_out: dict[str, str]) -> None:
@@ -116,7 +116,7 @@ import sys
 from analysis import figures
 from analysis.report import write_report
 
-figures.MANY_RUNS, figures._cpus = 1, lambda: 2
+figures.MANY_RUNS, figures.cpu_count = 1, lambda: 2
 figures.list_plots = lambda: FEW
 
 def main():

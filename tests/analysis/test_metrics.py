@@ -67,7 +67,9 @@ def drawings(frames: Frames) -> list[Drawing]:
         try:
             found += compose_plot(name, frames)
         except NothingToShow:
-            assert name in ("prompts", "predictors") or (name == "published_scatter" and frames.data != "coco"), name
+            assert name in ("prompts", "predictors", "travel") or (
+                name == "published_scatter" and frames.data != "coco"
+            ), name
     return found
 
 

@@ -242,7 +242,7 @@ def test_one_pair_with_a_teacher_from_anywhere(
     teacher = ["--teacher", CNN_TEACHER, "--teacher-file"]
     assert train_main(arguments(tmp_path, *teacher, str(weights))) == 0
     said = capsys.readouterr().out
-    assert re.search(r"epoch 1: loss [\d.]+, validation accuracy [\d.]+ %, ", said)
+    assert re.search(r"epoch 1 of \d+: loss [\d.]+, validation accuracy [\d.]+ %, ", said)
     assert re.search(rf"^{CNN_TEACHER}: accuracy [\d.]+ % on test, the teacher$", said, re.M)
     url = [*teacher, weights.as_uri(), "--teacher-sha256", sha256(weights).upper()]
     assert train_main(arguments(tmp_path, *url)) == 0
