@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from pat import __version__
 from pat.config import ConfigError
+from pat.plugins import import_own
 
 if TYPE_CHECKING:
     from pat.taps import Stage
@@ -65,8 +66,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = commands.add_parser("taps", help="the stages of a model, or why it has none")
     command.add_argument("name", metavar="NAME", help="a timm model")
     command.add_argument("--image-size", type=int, metavar="N", help="height and width in pixels [the model's own]")
+    command.add_argument(
+        "--import",
+        metavar="MODULE",
+        action="append",
+        default=[],
+        dest="imports",
+        help="that registers the model",
+    )
     try:
         given = parser.parse_args(arguments)
+        for module in given.imports:
+            import_own(module, os.getcwd())
         print(taps(given.name, given.image_size))
         return 0
     except ConfigError as error:

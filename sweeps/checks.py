@@ -137,11 +137,16 @@ def check_batches(study: Study, images: int) -> None:
     """Raises ConfigError for a recipe whose batch is larger than the part that is trained on."""
     trained = {name: recipe for name, recipe in study.teachers.items() if isinstance(recipe, Recipe)}
     for name, recipe in {**trained, **study.students}.items():
-        if recipe.batch_size > images:
-            raise ConfigError(
-                f"recipe.batch_size = {recipe.batch_size} of {name!r}: {images} images are there to train on; "
-                f"--set recipe.batch_size={images} or less"
-            )
+        check_batch(name, recipe, images)
+
+
+def check_batch(name: str, recipe: Recipe, images: int) -> None:
+    """The same for one model."""
+    if recipe.batch_size > images:
+        raise ConfigError(
+            f"recipe.batch_size = {recipe.batch_size} of {name!r}: {images} images are there to train on; "
+            f"--set recipe.batch_size={images} or less"
+        )
 
 
 def check_numbers(study: Study) -> None:

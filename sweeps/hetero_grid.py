@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "918e1c475489"
+CODE = "1bebb1f7c5fe"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -27,6 +27,7 @@ from pat.plugins import announce, load_plugins
 from pat.starting import FILE, RUN
 from pat.tasks import Task, task_class, task_on
 from pat.weights import is_url, sha256
+from sweeps.checks import check_batch
 from sweeps.command import guarded
 from sweeps.costs.flops import method_on_meta
 from sweeps.engine.keep import RETRIED, set_aside
@@ -85,6 +86,7 @@ def _train(argv: Sequence[str]) -> int:
     methods = _methods(flags, learnt.name)
     dataset = load(data, root)
     print(f"data {data.name}: {dataset.account}", flush=True)
+    check_batch(student.name, recipe, len(dataset.train))
     task = task_on(learnt, data, dataset, flags.teacher_size)
     task.check(student.name, recipe, student.initial)
     if teacher and not flags.teacher_file:

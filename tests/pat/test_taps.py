@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import timm
@@ -233,6 +234,18 @@ def test_the_command_shows_the_stages_or_says_why_not(capsys: pytest.CaptureFixt
         assert main(["taps", wrong]) == 2
         told = capsys.readouterr().err
         assert why in told and told.count("\n") == 1
+
+
+def test_the_command_knows_a_model_of_ones_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "net_of_mine.py").write_text(
+        "import timm\n@timm.models.register_model\ndef net_of_mine(pretrained=False, **given):\n"
+        "    return timm.create_model('resnet10t', **given)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    assert main(["taps", "net_of_mine", "--import", "net_of_mine"]) == 0
+    assert "layer4" in capsys.readouterr().out
 
 
 class Unannounced(nn.Module):
