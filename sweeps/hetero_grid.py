@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "1bebb1f7c5fe"
+CODE = "4cb7d6fa7d89"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shlex
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -63,7 +65,9 @@ def _shipped(where: str) -> Iterator[dict[str, Any]]:
     may hold an older copy.
     """
     if where == "local" or in_job():  # own modules: the one hands its environment on, the other's lie in its folder
-        own = {"env_vars": {VARIABLE: os.environ[VARIABLE]}} if in_job() and announced() else {}
+        own: dict[str, Any] = {"env_vars": {VARIABLE: os.environ[VARIABLE]}} if in_job() and announced() else {}
+        if where == "local" and (quoted := shlex.quote(sys.executable)) != sys.executable:
+            own["py_executable"] = quoted  # Ray hands it to a shell: with a blank in it no process would ever start
         yield {"runtime_env": own} if own else {}
         return
     with TemporaryDirectory(prefix="sweeps-code-") as place:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from pat.config import ConfigError
-from sweeps.engine.cluster import ray_running
+from sweeps.engine.cluster import _shipped, ray_running
 from sweeps.engine.leftovers import RECORDS, _running, record, sweep
 from sweeps.started import MODE, TOKEN, VARIABLE, address
 
@@ -141,6 +141,17 @@ def test_an_embedded_ray_offers_the_cpus_that_its_driver_may_use(monkeypatch: py
         with pytest.raises(ConfigError, match="enough"), ray_running(where):
             pass
         assert asked.get("num_cpus") == cpus
+
+
+@pytest.mark.parametrize(("python", "named"), [("/a b/python", "'/a b/python'"), ("/ab/python", None)])
+def test_a_blank_in_the_path_of_python_is_borne(
+    python: str, named: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray starts its processes through a shell, which would look for half of the path and wait without an end."""
+    monkeypatch.setattr("sweeps.engine.cluster.sys.executable", python)
+    monkeypatch.delenv(VARIABLE, raising=False)
+    with _shipped("local") as options:
+        assert options.get("runtime_env", {}).get("py_executable") == named
 
 
 HOST = """
