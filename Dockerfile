@@ -1,6 +1,6 @@
 # A study in a container, on GPUs where the host has NVIDIA's container toolkit:
 #   docker build -t pat-sweeps .
-#   docker run --rm --gpus all --shm-size 8g -v "$PWD/runs:/work/runs" -v "$PWD/data:/work/data" pat-sweeps --preset digits
+#   docker run --rm --gpus all --shm-size 8g -v "$PWD/runs:/study/runs" -v "$PWD/data:/study/data" pat-sweeps --preset digits
 # Other commands: --entrypoint pat-train, pat-report, python.
 FROM python:3.11-slim
 
@@ -18,8 +18,8 @@ COPY sweeps sweeps
 COPY analysis analysis
 RUN uv pip install --system --no-cache --no-deps .
 
-RUN useradd --create-home pat && mkdir -p /work/runs /work/data && chown -R pat /work
+RUN useradd --create-home pat && mkdir -p /study/runs /study/data && chown -R pat /study
 USER pat
-WORKDIR /work
+WORKDIR /study
 ENTRYPOINT ["pat-sweep"]
 CMD ["--help"]

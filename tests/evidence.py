@@ -54,8 +54,10 @@ def main(arguments: list[str]) -> int:
     if arguments[:1] == ["add"]:
         print(add(Path(arguments[1])))
         return 0
-    different = []
-    for study in sorted(path for path in EVIDENCE.glob("*") if path.is_dir()):
+    different, studies = [], sorted(path for path in EVIDENCE.glob("*") if path.is_dir())
+    if not studies:
+        print("no study lies in evidence/ yet: nothing was compared")
+    for study in studies:
         different += rebuild(study, BUILT / study.name, figures=True)
         print(f"{study.name}: report in {(BUILT / study.name / 'report').relative_to(ROOT)}/index.html")
     for name in different:
