@@ -32,6 +32,7 @@ from sweeps.engine.keep import retry
 from sweeps.engine.limits import Limits
 from sweeps.engine.lock import locked
 from sweeps.engine.siblings import provide_initial_runs
+from sweeps.engine.texts import changed, changed_lines
 from sweeps.fitting import check_settings, settings_to_try
 from sweeps.flags import asked, limits, needs_gpu, parser
 from sweeps.given import chance_of, keep_account, say_scores
@@ -48,6 +49,7 @@ from sweeps.study import Study
 from sweeps.teachers import provide_used, recorded, resolve_used
 from sweeps.version import ROOT
 
+SHOWN = 20
 WORKS_HERE = f"what works here: python sweeps/hetero_grid.py --preset {DIGITS}"
 
 
@@ -97,6 +99,8 @@ def _plan(asked: Study, flags: argparse.Namespace) -> int:
     grown = grown_study(folder, asked)
     study = recorded(grown, folder)
     read_view(folder, ())  # what is damaged is said before anything is probed
+    for line in changed_lines(folder, changed(folder)):
+        _whisper(line)
     root = data_place(flags.data_root, flags.stage, where != "local").unstaged()
     if images := images_of(study.data, root):
         _check_fit(grown, asked, folder, images.classes, _whisper)
@@ -175,6 +179,9 @@ def _run(asked: Study, flags: argparse.Namespace, at_most: Limits) -> int:
         driver.price, driver.limits = flags.price, at_most
         driver.progress.chance = chance_of(asked, dataset)
         driver.foresee()
+        driver.changed = changed_lines(folder, changed(folder))
+        for line in driver.changed:
+            driver.progress.say(line)
         driver.progress.say(f"study {study.name} in {folder}: {driver.progress.status()}")
         if driver.kind() is None and not driver.elsewhere:
             write_study(folder, definition)
@@ -240,8 +247,10 @@ def _launch(driver: Driver, definition: Study, asked: Study, flags: argparse.Nam
 
 def _retry(folder: Path, what: str) -> None:
     """Set the records aside that are to be made again, and say which."""
-    for run_id in (found := retry(folder, what)):
+    for run_id in (found := retry(folder, what))[:SHOWN]:
         print(f"run {run_id} is set aside and runs again")
+    if len(found) > SHOWN:
+        print(f"and {len(found) - SHOWN} more")
     if not found:
         print(f"no run is {what}; nothing is set aside")
 

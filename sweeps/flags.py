@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sweeps.study import Study
 
 LISTS = ("presets", "methods", "data", "models", "tasks")
+RETRY = "failed, diverged, changed (own files, since) or a run's id: set these records aside, run again"
 IMPORT = "import a module first, which registers methods, models or data sets; its file lies here"
 
 
@@ -102,7 +103,7 @@ def _run_flags(flags: argparse.ArgumentParser) -> None:
     run.add_argument("--max-hours", type=float, metavar="H", help="pause after so many hours of this call")
     run.add_argument("--max-cost", type=float, metavar="X", help="pause once it has spent so much, at --price an hour")
     run.add_argument("--yes", action="store_true", help=f"do not ask, also above {ASK_ABOVE:.0f} device-hours")
-    run.add_argument("--retry", metavar="WHAT", help="failed, diverged or a run's id: set that record aside, run again")
+    run.add_argument("--retry", metavar="WHAT", help=RETRY)
     run.add_argument("--log", metavar="WHERE", help="also log each epoch to wandb:PROJECT or mlflow:TRACKING_URI")
     run.add_argument("--verbose", action="store_true", help="tracebacks, and the output of the workers")
 

@@ -105,7 +105,9 @@ def parser() -> Parser:
     where.add_argument("--storage", default="runs", metavar="DIR", help="the run is kept in DIR/train [runs]")
     where.add_argument("--data-root", default="data", metavar="DIR", help="folder of the named data sets [data]")
     where.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps [a GPU, if there is one]")
-    where.add_argument("--retry", action="store_true", help="train a run that diverged once more, from the start")
+    where.add_argument(
+        "--retry", action="store_true", help="train again what diverged, or what own files of now have not trained"
+    )
     where.add_argument("--verbose", action="store_true", help="tracebacks")
     return flags
 

@@ -21,6 +21,8 @@ from pat.starting import RUN
 from pat.tasks import create_task
 from sweeps.engine.jobs import run_folder, student_path
 from sweeps.engine.keep import SET_ASIDE
+from sweeps.engine.texts import FILE as TEXTS
+from sweeps.engine.texts import changed_run
 from sweeps.planning.planner import Planner
 from sweeps.planning.units import Key, trained_on
 from sweeps.planning.view import NOT_STARTED
@@ -75,8 +77,9 @@ def adopt(folder: Path, study: str, found: Found) -> str:
     except LedgerError as error:
         return str(error)
     storage.write_file(own, STUDENT, student)
-    if (about := storage.read_file(run_folder(found.folder, found.run_id), CONFIG)) is not None:
-        storage.write_file(own, CONFIG, about)
+    for name in (CONFIG, TEXTS):
+        if (about := storage.read_file(run_folder(found.folder, found.run_id), name)) is not None:
+            storage.write_file(own, name, about)
     ledger.write_epochs(folder, found.run_id, epochs)
     ledger.write_run(folder, {**found.row, "study": study})
     for name in (CHECKPOINT, PREVIOUS):
@@ -154,4 +157,6 @@ def _look(folder: Path, run_id: str) -> tuple[Found | None, str]:
         return None, f"{where} it as {row['status']}"
     if not (own / STUDENT).exists():
         return None, f"{where} not kept its student's file"
+    if other := changed_run(folder, run_id):
+        return None, f"{where} trained it by another text of {', '.join(other.files)}"
     return Found(folder, row), ""
