@@ -14,8 +14,8 @@ from analysis.report import place
 from pat.config import ConfigError
 from pat.methods import method_options
 from pat.plugins import announce, load_plugins
-from sweeps.cli import begin
-from sweeps.flags import parser
+from sweeps.commands.flags import parser
+from sweeps.commands.grid import begin
 from sweeps.looking.chosen import best
 from sweeps.spaces import Range, Space
 from sweeps.store import study_folder

@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "2e30fa242364"
+CODE = "7c1cf0ab4b94"
 COPY = Path.home() / "pat-sweeps"
 
 
@@ -24,7 +24,7 @@ def run() -> int:
 
         if submitted(script):
             return hand_over(script, sys.argv[1:], COPY)
-        from sweeps.entry import main
+        from sweeps.commands.entry import main
     except ModuleNotFoundError as error:
         print(f"error: {error}; install the project in this Python ({sys.executable}) first", file=sys.stderr)
         return 2

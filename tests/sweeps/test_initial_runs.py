@@ -26,7 +26,7 @@ from analysis.schema import LedgerError
 from pat.config import ConfigError, Data
 from pat.io import STUDENT
 from pat.models import sha256
-from sweeps.cli import main
+from sweeps.commands.grid import main
 from sweeps.engine.driver import Driver
 from sweeps.engine.jobs import run_folder
 from sweeps.engine.siblings import provide_initial_runs

@@ -17,6 +17,7 @@ from pat.config import RunConfig
 from pat.io import IO
 from pat.plugins import announce
 from pat.train import Outcome
+from sweeps.commands.train import main
 from sweeps.engine.keep import SET_ASIDE, retry
 from sweeps.engine.live import live
 from sweeps.engine.lock import Pulse
@@ -27,7 +28,6 @@ from sweeps.looking.status_text import status_text
 from sweeps.planning.search import Waves
 from sweeps.search import Search
 from sweeps.spaces import Linear
-from sweeps.train_one import main
 from sweeps.waves import read_waves
 from tests.pat.folders import make
 

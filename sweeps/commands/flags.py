@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from pat.config import ConfigError
 from pat.plugins import announce
-from sweeps.command import Parser
 from sweeps.engine.kept import KEEP
 from sweeps.engine.limits import ASK_ABOVE, Limits
+from sweeps.guard import Parser
 from sweeps.places import IN_PLACE, SHARED, STAGE
 from sweeps.presets import CIFAR100, GPU_PRESETS, PRESETS, preset
 
@@ -177,6 +177,11 @@ def asked(flags: argparse.Namespace) -> tuple[Study, Path | None]:
     if flags.data is not None:
         study, root = with_data(study, flags.data)
     return select(with_settings(study, flags.settings), flags), root
+
+
+def most(flags: argparse.Namespace) -> int | None:
+    """How many runs may share a process; None: as many as there is room for."""
+    return 1 if flags.log else flags.together
 
 
 def needs_gpu(flags: argparse.Namespace) -> bool:

@@ -28,17 +28,7 @@ from pat.starting import FILE, RUN
 from pat.tasks import Task, task_class, task_on
 from pat.weights import is_url, sha256
 from sweeps.checks import check_batch
-from sweeps.command import guarded
-from sweeps.costs.flops import method_on_meta
-from sweeps.engine.keep import RETRIED, set_aside, set_aside_changed
-from sweeps.engine.lock import locked
-from sweeps.engine.runs import Job, execute, run_folder
-from sweeps.engine.telling import TellingIO
-from sweeps.engine.texts import Changed, changed_lines, changed_run
-from sweeps.given import say_score
-from sweeps.study import CLASSIFICATION, SCRATCH, TIMM, TeacherFile, check_tag
-from sweeps.teachers import initial_file, initial_sha256, provide, provide_initial, resolve
-from sweeps.train_flags import (
+from sweeps.commands.train_flags import (
     Side,
     check_flags,
     chosen_device,
@@ -49,6 +39,16 @@ from sweeps.train_flags import (
     student_side,
     teacher_side,
 )
+from sweeps.costs.flops import method_on_meta
+from sweeps.engine.keep import RETRIED, set_aside, set_aside_changed
+from sweeps.engine.lock import locked
+from sweeps.engine.runs import Job, execute, run_folder
+from sweeps.engine.telling import TellingIO
+from sweeps.engine.texts import Changed, changed_lines, changed_run
+from sweeps.given import say_score
+from sweeps.guard import guarded
+from sweeps.study import CLASSIFICATION, SCRATCH, TIMM, TeacherFile, check_tag
+from sweeps.teachers import initial_file, initial_sha256, provide, provide_initial, resolve
 
 FOLDER = "train"
 BASELINES = (SCRATCH, "kd")

@@ -22,7 +22,7 @@ from pat.resolve import check_model, resolve
 from pat.starting import FILE
 from pat.tasks import default_task
 from pat.weights import sha256
-from sweeps.command import Parser
+from sweeps.guard import Parser
 from sweeps.own import with_fields
 from sweeps.study import CLASSIFICATION, TIMM
 
