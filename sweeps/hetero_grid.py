@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "6c4de0524990"
+CODE = "c4e71cabb3ff"
 COPY = Path.home() / "pat-sweeps"
 
 
