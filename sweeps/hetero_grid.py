@@ -9,7 +9,11 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "7c1cf0ab4b94"
+<<<<<<< HEAD
+CODE = "31a454a8ac9b"
+=======
+CODE = "31a454a8ac9b"
+>>>>>>> main
 COPY = Path.home() / "pat-sweeps"
 
 
