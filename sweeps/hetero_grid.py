@@ -9,11 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-<<<<<<< HEAD
-CODE = "31a454a8ac9b"
-=======
-CODE = "31a454a8ac9b"
->>>>>>> main
+CODE = "e17148e06b85"
 COPY = Path.home() / "pat-sweeps"
 
 
