@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "e17148e06b85"
+CODE = "0b24022649ae"
 COPY = Path.home() / "pat-sweeps"
 
 
