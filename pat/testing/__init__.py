@@ -16,21 +16,62 @@
 A check raises AssertionError where the contract is broken. Small models, on the CPU.
 """
 
-from pat.testing.methods import BATCHNORM, CHECKS, CLASSES, CNN, IMAGES, MLP, PAIRS, SIZE, VIT, Case, batch
-from pat.testing.tasks import TASK_CHECKS, TaskCase
+from pat.testing.methods import (
+    BATCHNORM,
+    CHECKS,
+    CLASSES,
+    CNN,
+    IMAGES,
+    MLP,
+    PAIRS,
+    SIZE,
+    VIT,
+    Case,
+    batch,
+    can_be_copied,
+    couples_as_it_says,
+    learns,
+    leaves_no_trace_in_eval,
+    options_are_plain,
+    takes_classes,
+)
+from pat.testing.tasks import (
+    TASK_CHECKS,
+    TaskCase,
+    a_batch_is_learnt_from,
+    a_teacher_judges_the_same_samples,
+    bad_input_is_refused,
+    scores_change_nothing,
+    shapes_are_known_before,
+    students_come_of_their_seed,
+    views_come_of_their_place,
+)
 
 __all__ = [
     "BATCHNORM",
     "CHECKS",
     "CLASSES",
     "CNN",
+    "Case",
     "IMAGES",
     "MLP",
     "PAIRS",
     "SIZE",
     "TASK_CHECKS",
-    "VIT",
-    "Case",
     "TaskCase",
+    "VIT",
+    "a_batch_is_learnt_from",
+    "a_teacher_judges_the_same_samples",
+    "bad_input_is_refused",
     "batch",
+    "can_be_copied",
+    "couples_as_it_says",
+    "learns",
+    "leaves_no_trace_in_eval",
+    "options_are_plain",
+    "scores_change_nothing",
+    "shapes_are_known_before",
+    "students_come_of_their_seed",
+    "takes_classes",
+    "views_come_of_their_place",
 ]

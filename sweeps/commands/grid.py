@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from analysis.current import current, note
 from analysis.report import PLACE as REPORT
 from analysis.report import place, write_report
 from analysis.schema import LedgerError
@@ -44,7 +45,7 @@ from sweeps.started import address, in_job
 from sweeps.store import grown_study, study_folder, write_study
 from sweeps.study import Study
 from sweeps.teachers import provide_used, recorded, resolve_used
-from sweeps.version import ROOT
+from sweeps.version import ROOT, digest
 
 SHOWN = 20
 WORKS_HERE = f"what works here: python sweeps/hetero_grid.py --preset {DIGITS}"
@@ -90,9 +91,6 @@ def begin(asked: Study, flags: argparse.Namespace) -> int:
 def _run(asked: Study, flags: argparse.Namespace, at_most: Limits) -> int:
     """Bring the study to its end, then its report."""
     where = address(flags.address)
-    from sweeps.cluster.waiting import wait_for_machines
-    from sweeps.engine.cluster import nodes, ray_running  # Ray is imported only where a study may run
-
     away = where != "local"
     place = data_place(flags.data_root, flags.stage, away)
     gpu_needed = needs_gpu(flags)
@@ -111,6 +109,9 @@ def _run(asked: Study, flags: argparse.Namespace, at_most: Limits) -> int:
         study = recorded(definition, folder)
         gpus = torch.cuda.is_available()
         if away:
+            from sweeps.cluster.waiting import wait_for_machines
+            from sweeps.engine.cluster import nodes, ray_running  # Ray is imported only where something may run
+
             stack.enter_context(ray_running(where, flags.verbose))
             on_signal(signal.SIGTERM, interrupt)  # Ray has put its own handler there
             wait_for_machines(asked, read_cluster(), flags.devices, flags.wait, gpu_needed, tell)
@@ -136,6 +137,8 @@ def _run(asked: Study, flags: argparse.Namespace, at_most: Limits) -> int:
             provide_used(asked, folder, num_classes, [found.run_id for _, found in driver.elsewhere])
             provide_initial_runs(folder, driver.planner)
             say_scores(asked, folder, lambda: dataset, driver.progress.say)
+            from sweeps.engine.cluster import ray_running
+
             stack.enter_context(ray_running(where, flags.verbose))
             on_signal(signal.SIGTERM, interrupt)
             _launch(driver, definition, asked, flags, dataset)
@@ -215,9 +218,12 @@ def _measure_teachers(driver: Driver, folder: Path) -> None:
 
 def _close(driver: Driver, folder: Path) -> int:
     """The report, and what could not be completed."""
-    if driver.planner.complete:
-        _measure_teachers(driver, folder)
-    text = write_report(folder)
+    made = (digest(), *driver.changed)
+    if not (text := current(folder, made)):
+        if driver.planner.complete:
+            _measure_teachers(driver, folder)
+        text = write_report(folder)
+        note(folder, made)
     print(short(folder, text) if is_terminal(sys.stdout) else text)
     print(f"report in {folder / REPORT if in_job() else place(folder)}")
     planner = driver.planner
