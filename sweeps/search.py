@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import isclose
 
+from analysis.words import counted
 from pat.config import ConfigError, Part, Recipe, later
 from pat.errors import check_choice
 
@@ -93,8 +94,8 @@ class Search(Part):
         first = self.epochs(recipe.epochs)[0]
         if self.trials and first <= recipe.warmup_epochs:
             raise ConfigError(
-                f"search.rungs = {self.rungs}: the first one is at epoch {first} of {student!r}, inside its warm-up of "
-                f"{recipe.warmup_epochs} epochs; more than {recipe.warmup_epochs / recipe.epochs:.3g} is needed"
+                f"search.rungs = {self.rungs}: the first one is at epoch {first} of {student!r}, inside its "
+                f"warm-up of {counted(recipe.warmup_epochs, 'epoch')}; more than {recipe.warmup_epochs / recipe.epochs:.3g} is needed"
             )
 
 

@@ -56,13 +56,13 @@ NAMED = {
 EXAMPLES = """\
 examples
   a first run, on images that come with the package:
-    python -m sweeps train --student vit_nano_patch8_32 --teacher convnext_micro_32 --method rsd \\
+    %(prog)s --student vit_nano_patch8_32 --teacher convnext_micro_32 --method rsd \\
         --data digits --epochs 5
   own images, a teacher of one's own, what scratch and KD give beside it:
-    python -m sweeps train --student mobilenetv3_small_100 --teacher resnet50 --teacher-file teacher.pth \\
+    %(prog)s --student mobilenetv3_small_100 --teacher resnet50 --teacher-file teacher.pth \\
         --data path/to/flowers --method pat --baselines
   both sides begin with timm's weights, another optimiser, augmentation, an average of the weights, bfloat16:
-    python -m sweeps train --student resnet18 --initial timm --teacher resnet50 --teacher-initial timm --method kd \\
+    %(prog)s --student resnet18 --initial timm --teacher resnet50 --teacher-initial timm --method kd \\
         --data path/to/flowers --set recipe.optimizer=lamb --set recipe.auto_augment=rand-m9-mstd0.5-inc1 \\
         --set recipe.ema_decay=0.999 --set recipe.precision=bf16 --device cuda:1
 """

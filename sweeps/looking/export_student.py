@@ -16,6 +16,7 @@ from torch import nn
 
 from analysis.metrics import METRICS
 from analysis.schema import LedgerError
+from analysis.words import counted
 from pat.kept import CONFIG
 from pat.resolve import list_models
 
@@ -43,7 +44,7 @@ transform = timm.data.create_transform(**data)  # a PIL image -> what the model 
 - Images: {data}.
 - Input: {size} px, mean {mean}, standard deviation {std}, {crop:.0%} of the middle, {interpolation}.
 - Classes: {classes}.
-- Run {run_id}, seed {seed}, {epochs} epochs; `config.json` holds its whole configuration.
+- Run {run_id}, seed {seed}, {epochs}; `config.json` holds its whole configuration.
 """
 
 
@@ -145,7 +146,7 @@ def card(about: Mapping[str, Any], row: Mapping[str, Any], target: Path) -> str:
         classes=", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "") or "by number",
         run_id=run["run_id"],
         seed=config["seed"],
-        epochs=config["recipe"]["epochs"],
+        epochs=counted(config["recipe"]["epochs"], "epoch"),
     )
 
 

@@ -71,7 +71,7 @@ def test_it_is_said_before_anything_is_written(
     monkeypatch.setattr("sweeps.commands.flags.preset", lambda name: small_study(options=BAD))
     assert main(["--preset", "digits", "--storage", str(tmp_path), *flags]) == 2
     out, err = capsys.readouterr()
-    assert "trying 2 settings on their models\n" in (err if flags else out)
+    assert "trying 2 settings on the models\n" in (err if flags else out)
     assert err.endswith(f"error: {PAT_CELLS[0]}: prompt_depth = (0, 3): different stages from 1 to 4\n")
     assert err.count("\n") == 1 + len(flags) and not list(tmp_path.iterdir())
 
