@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "c4e71cabb3ff"
+CODE = "ba049ffa3e22"
 COPY = Path.home() / "pat-sweeps"
 
 
