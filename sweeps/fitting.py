@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 from pat.config import ConfigError, Method, RunConfig
 from pat.methods import method_options
 from sweeps.configs import default_options, pretrain_run, student_run
 from sweeps.costs.flops import method_on_meta
 from sweeps.settings import parts
+from sweeps.store import read_study
 from sweeps.study import SEARCH_SEED, Cell, Study
 
 
@@ -42,3 +45,12 @@ def check_settings(settings: list[tuple[Cell, RunConfig]], num_classes: int) -> 
             method_on_meta(run, num_classes)
         except ConfigError as error:
             raise ConfigError(f"{cell}: {error}") from error
+
+
+def check_fit(grown: Study, asked: Study, folder: Path, num_classes: int, say: Callable[[str], None]) -> None:
+    """Raises ConfigError where options that are new to a study's folder do not suit their models."""
+    if grown == read_study(folder):
+        return
+    if settings := settings_to_try(asked):
+        say(f"trying {len(settings)} settings on their models")
+        check_settings(settings, num_classes)

@@ -186,6 +186,13 @@ def register_method(cls: M) -> M:
     return cls
 
 
+def method_class(name: str) -> type[Method]:
+    """Raises ConfigError for a method that does not exist."""
+    if name not in _methods:
+        raise unknown("method", name, _methods)
+    return _methods[name]
+
+
 def list_methods(task: str = "") -> list[str]:
     """Names of all methods, or of those that a task has."""
     own = bool(task) and task_class(task).own_methods

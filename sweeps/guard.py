@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -13,7 +14,7 @@ from pat.config import ConfigError
 from pat.sockets import room_for_sockets
 from sweeps.engine.endings import Fatal, Paused, Unasked
 
-__all__ = ["UNASKED", "Parser", "guarded", "interrupt", "on_signal"]
+__all__ = ["UNASKED", "Parser", "guarded", "interrupt", "on_signal", "tell", "whisper"]
 
 UNASKED = 4
 """The exit code of a dear study where nobody could be asked; who handed it over may ask instead."""
@@ -47,3 +48,13 @@ def on_signal(number: int, handler: Callable[[int, Any], Any]) -> None:
 def interrupt(number: int, frame: Any) -> NoReturn:
     """What SIGTERM does: the same as Ctrl-C."""
     raise KeyboardInterrupt
+
+
+def tell(line: str) -> None:
+    """One line, at once, also into a pipe."""
+    print(line, flush=True)
+
+
+def whisper(line: str) -> None:
+    """The same beside what is printed for other programs."""
+    print(line, file=sys.stderr, flush=True)
