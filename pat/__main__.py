@@ -78,6 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given = parser.parse_args(arguments)
         for module in given.imports:
             import_own(module, os.getcwd())
+        print(f"looking at {given.name}", file=sys.stderr, flush=True)
         print(taps(given.name, given.image_size))
         return 0
     except ConfigError as error:

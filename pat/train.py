@@ -15,6 +15,7 @@ import torch
 
 from pat.config import ConfigError, RunConfig
 from pat.data import Dataset, load
+from pat.epochs import train_epoch
 from pat.evaluate import WEIGHTS, chosen_epoch, results
 from pat.io import IO
 from pat.lockstep import Walk, lockstep
@@ -29,7 +30,7 @@ from pat.memory import (
     workers_that_fit,
 )
 from pat.plain import Teachers
-from pat.steps import train_epoch, trial_step
+from pat.steps import trial_step
 from pat.tasks import NO_SCORE
 from pat.training import Training
 
@@ -77,6 +78,7 @@ class Member:
 
     `teacher_file` holds its teacher's weights. `initial_file` holds the weights that `config.initial` names
     (`models.native_file`, or another run's student), with that SHA-256; without it timm is asked for them.
+    `captured`: its steps are those of `pat.captured`.
     """
 
     config: RunConfig
@@ -87,6 +89,7 @@ class Member:
     measures: Measures = NO_MEASURES
     initial_file: Path | None = None
     initial_sha256: str | None = None
+    captured: bool = False
 
     def training(self, dataset: Dataset, teachers: Teachers) -> Training:
         return Training(
@@ -99,6 +102,7 @@ class Member:
             self.initial_file,
             self.initial_sha256,
             teachers,
+            self.captured,
         )
 
 

@@ -50,6 +50,7 @@ class Training:
         initial_file: Path | None = None,
         initial_sha256: str | None = None,
         teachers: Teachers | None = None,
+        captured: bool = False,
     ) -> None:
         recipe, method = config.recipe, config.method
         if io.device.type == "cuda":
@@ -95,7 +96,7 @@ class Training:
             self.step_module = DistributedDataParallel(
                 self.method, broadcast_buffers=False, find_unused_parameters=unused
             )
-        self.io, self.epoch = io, 0
+        self.io, self.epoch, self.captured = io, 0, captured
         self.history: list[dict[str, Any]] = []
         self.best_bits: dict[str, Tensor] = {}
         self.best_details: dict[str, dict[str, float]] = {}

@@ -13,8 +13,6 @@ from pathlib import Path
 
 import torch
 
-from analysis.report import PLACE as REPORT
-from analysis.report import place, write_report
 from analysis.schema import LedgerError
 from pat.config import ConfigError
 from pat.data import Dataset, load
@@ -25,7 +23,7 @@ from sweeps.command import guarded, interrupt, on_signal
 from sweeps.costs.devices import Devices, agree, cluster_devices, local_devices
 from sweeps.costs.expect import images_of
 from sweeps.costs.plan_text import plan_text
-from sweeps.costs.planned import plan_facts
+from sweeps.costs.planned import plan_facts, planner_of
 from sweeps.costs.predicted import predicted_against_actual
 from sweeps.engine.driver import Driver
 from sweeps.engine.keep import retry
@@ -36,8 +34,8 @@ from sweeps.fitting import check_settings, settings_to_try
 from sweeps.flags import asked, limits, needs_gpu, parser
 from sweeps.given import chance_of, keep_account, say_scores
 from sweeps.lists import listed
-from sweeps.looking.ending import short
 from sweeps.looking.region import is_terminal
+from sweeps.meanwhile import still, whisper
 from sweeps.places import DataPlace, data_place, storage_place
 from sweeps.planning.view import read_view
 from sweeps.predictors import write_predictors
@@ -99,17 +97,18 @@ def _plan(asked: Study, flags: argparse.Namespace) -> int:
     read_view(folder, ())  # what is damaged is said before anything is probed
     root = data_place(flags.data_root, flags.stage, where != "local").unstaged()
     if images := images_of(study.data, root):
-        _check_fit(grown, asked, folder, images.classes, _whisper)
+        _check_fit(grown, asked, folder, images.classes, whisper)
     for_gpus = needs_gpu(flags)
     devices = Devices("", for_gpus, 0, study.gpu_share or 1.0)
     with suppress(ConfigError):  # without its data a plan makes do
-        say_scores(asked, folder, lambda: load(study.data, root), _whisper if flags.json else _tell)
+        say_scores(asked, folder, lambda: load(study.data, root), whisper if flags.json else _tell)
+    complete = planner_of(study, asked, folder, for_gpus)[0].complete  # then nothing is probed
     with ExitStack() as stack:
-        if where != "local":
+        if where != "local" and not complete:
             stack.enter_context(ray_running(where, flags.verbose))
-            devices = cluster_devices(study, folder, root, _whisper)
-        elif (torch.cuda.is_available() or not for_gpus) and _is_here(study, root):
-            devices = local_devices(study, folder, root, _whisper)
+            devices = cluster_devices(study, folder, root, whisper)
+        elif not complete and (torch.cuda.is_available() or not for_gpus) and _is_here(study, root):
+            devices = local_devices(study, folder, root, whisper)
     given = {**vars(devices), "price": flags.price, "keep": flags.keep, "most": _most(flags), "data_root": root}
     print(
         json.dumps(plan_facts(study, asked, folder, **given), indent=1)
@@ -129,13 +128,9 @@ def _is_here(study: Study, root: Path) -> bool:
     try:
         load(study.data, root)
     except ConfigError as error:
-        _whisper(f"no probes: {error}")
+        whisper(f"no probes: {error}")
         return False
     return True
-
-
-def _whisper(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 def _run(asked: Study, flags: argparse.Namespace, at_most: Limits) -> int:
@@ -272,13 +267,29 @@ def _measure_teachers(driver: Driver, folder: Path) -> None:
         print(f"the teachers are not measured: {str(error).splitlines()[0]}", file=sys.stderr)
 
 
+def write_report(folder: Path) -> str:
+    """The report, as text. What draws it is imported only now."""
+    from analysis.report import write_report as write
+
+    return write(folder)
+
+
+def report_place(folder: Path) -> str:
+    """Where a person finds it."""
+    from analysis.report import PLACE, place
+
+    return str(folder / PLACE) if in_job() else str(place(folder))
+
+
 def _close(driver: Driver, folder: Path) -> int:
     """The report, and what could not be completed."""
     if driver.planner.complete:
         _measure_teachers(driver, folder)
-    text = write_report(folder)
+    with still("drawing the report"):
+        text = write_report(folder)
+        from sweeps.looking.ending import short
     print(short(folder, text) if is_terminal(sys.stdout) else text)
-    print(f"report in {folder / REPORT if in_job() else place(folder)}")
+    print(f"report in {report_place(folder)}")
     planner = driver.planner
     if planner.complete:
         return 0

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from pat.config import ConfigError, Method, RunConfig
 from pat.methods import method_options
 from sweeps.configs import default_options, pretrain_run, student_run
 from sweeps.costs.flops import method_on_meta
+from sweeps.meanwhile import one_by_one, whisper
 from sweeps.settings import parts
 from sweeps.study import SEARCH_SEED, Cell, Study
 
@@ -35,9 +37,11 @@ def settings_to_try(study: Study) -> list[tuple[Cell, RunConfig]]:
     return found
 
 
-def check_settings(settings: list[tuple[Cell, RunConfig]], num_classes: int) -> None:
+def check_settings(
+    settings: list[tuple[Cell, RunConfig]], num_classes: int, say: Callable[[str], None] = whisper
+) -> None:
     """Raises ConfigError, naming the cell, for options that do not suit its models. Takes half a second a setting."""
-    for cell, run in settings:
+    for cell, run in one_by_one(settings, "settings tried", say):
         try:
             method_on_meta(run, num_classes)
         except ConfigError as error:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pat.counter import hash64
+from pat.counter import hash_numbers
 from pat.dense.valid import valid_area
 from pat.errors import ConfigError, unknown
 from pat.groups import Group
@@ -233,7 +233,7 @@ def create_method(
     complete = {key: value for key, value in method_options(name, options).items() if key != VARIANT}
     build: Callable[..., Method] = _methods[name]
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(hash64(seed, _METHOD_STREAM)))
+        torch.manual_seed(hash_numbers(seed, _METHOD_STREAM))
         return build(student, teacher, task, **complete)
 
 

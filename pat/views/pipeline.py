@@ -115,9 +115,9 @@ def eval_batch(pixels: Pixels, image_size: int, crop_pct: float = 1.0, cubic: bo
 def _crops(pixels: Pixels, indices: Tensor, recipe: Recipe, image_size: int, seed: int, epoch: int) -> Tensor:
     """Random resized crop and flip of the samples `indices`: uint8 [B, 3, S, S]."""
     boxes = crop_boxes(indices, pixels.heights, pixels.widths, recipe, seed, epoch)
-    flip = uniform(seed, epoch, indices, slots.FLIP) < recipe.flip
     share = {"bilinear": 0.0, "bicubic": 1.0, "random": 0.5}[recipe.interpolation]
-    cubic = uniform(seed, epoch, indices, slots.KERNEL) < share
+    drawn = uniform(seed, epoch, indices[:, None], slots.several(slots.FLIP, 2, indices.device))
+    flip, cubic = drawn[:, 0] < recipe.flip, drawn[:, 1] < share
     out = torch.empty(len(indices), 3, image_size, image_size, dtype=torch.uint8, device=indices.device)
     for places, images in pixels.blocks:
         top, left, height, width = (edge[places] for edge in boxes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +20,7 @@ from sweeps.configs import default_options, student_run
 from sweeps.costs.flops import Count, Work, count
 from sweeps.costs.groups import Alone, Shares, shares
 from sweeps.costs.probe_file import Probe, read_probes
+from sweeps.meanwhile import one_by_one, whisper
 from sweeps.planning.speeds import Speeds
 from sweeps.planning.together import MOST
 from sweeps.planning.units import Key, Runs, keys
@@ -98,9 +99,11 @@ def expect(
     slots: int = 0,
     most: int | None = None,
     memory: int = 0,
+    say: Callable[[str], None] = whisper,
+    counts: bool = True,
 ) -> Expected:
     """Everything that is known of the runs of `study`, whose ledger and probes are in `folder`. Counts FLOPs, which
-    takes up to half a second a unit, only where a time or a size is not known otherwise.
+    takes up to half a second a unit, only where a time or a size is not known otherwise and `counts` wants them; `say` hears how far that is.
 
     `device`: the kind of device to say it for (`probe.device_name`; empty: whatever there are times of). `gpus`: what
     is assumed where FLOPs must do. `share` of a GPU that a run of one worker gets. At most `most` runs share a process
@@ -112,24 +115,25 @@ def expect(
     probed = probed_seconds(probes, share)
     ended = _ended(study, folder, device)
     known = {key for key, _, epochs in ended if epochs} | probed.keys()
-    counts: dict[Key, Count] = {}
+    found_counts: dict[Key, Count] = {}
     images: dict[Data, Images | None] = {}
-    if not runs.keys() <= known or not runs.keys() <= sizes.keys():
+    if counts and not (runs.keys() <= known and runs.keys() <= sizes.keys()):
         images = {data: images_of(data, data_root) for data in dict.fromkeys(run.data for run in runs.values())}
-        counts = {key: count(run, found.classes) for key, run in runs.items() if (found := images[run.data])}
-    counted = {
+        units = one_by_one([(key, run) for key, run in runs.items() if images[run.data]], "units counted", say)
+        found_counts = {key: count(run, found.classes) for key, run in units if (found := images[run.data])}
+    by_arithmetic = {
         key: counted_seconds(runs[key], one, found, gpus)
-        for key, one in counts.items()
+        for key, one in found_counts.items()
         if (found := images[runs[key].data])
     }
-    sizes = {key: Size(one.checkpoint_bytes, one.student_bytes) for key, one in counts.items()} | sizes
+    sizes = {key: Size(one.checkpoint_bytes, one.student_bytes) for key, one in found_counts.items()} | sizes
     most = most or together(sizes.values(), probes.values(), memory)
     shared = shares(study, runs, slots, most)
 
     def seconds(alone: Mapping[Key, Alone], share: float) -> dict[Key, float]:
         return {key: one.together(shared.get(key, Shares())) / share for key, one in alone.items()}
 
-    speeds = Speeds(seconds(probed, 1.0), seconds(counted, share))
+    speeds = Speeds(seconds(probed, 1.0), seconds(by_arithmetic, share))
     for key, took, epochs in ended:
         speeds.note(key, took, epochs)
     used = any(speeds.source(key) == "flops" for key in runs)

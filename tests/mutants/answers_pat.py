@@ -155,6 +155,12 @@ PAT: dict[str, tuple[str, ...]] = {
     "pat/methods/cc.py": (*_golden("cc", "cc-kernel vit"), "tests/pat/test_methods.py"),
     "pat/lockstep.py": ("tests/pat/test_lockstep.py",),
     "pat/plain.py": ("tests/pat/test_lockstep.py",),
+    "pat/captured.py": ("tests/pat/test_captured.py",),
+    "pat/epochs.py": (
+        GOLDEN,
+        "tests/pat/test_train.py::test_what_a_step_draws_depends_on_seed_and_step_alone",
+        "tests/pat/test_checkpoints.py::test_interrupted_within_an_epoch_equals_uninterrupted",
+    ),
     "pat/steps.py": (
         GOLDEN,
         "tests/pat/test_train.py::test_what_a_step_draws_depends_on_seed_and_step_alone",
