@@ -100,7 +100,7 @@ def _plan(asked: Study, flags: argparse.Namespace) -> int:
         elif (torch.cuda.is_available() or not for_gpus) and _is_here(study, root):
             devices = local_devices(study, folder, root, _whisper)
     place, said = vars(devices), {"price": flags.price, "keep": flags.keep, "most": _most(flags)}
-    print(plan_text(study, asked, folder, **place, **said, data_root=root))
+    print(plan_text(study, asked, folder, **place, **said, data_root=root, say=_whisper))
     return 0
 
 
@@ -177,7 +177,7 @@ def _check_fit(grown: Study, asked: Study, folder: Path, num_classes: int, say: 
         return
     if settings := settings_to_try(asked):
         say(f"trying {len(settings)} settings on their models")
-        check_settings(settings, num_classes)
+        check_settings(settings, num_classes, say)
 
 
 def _tell(line: str) -> None:

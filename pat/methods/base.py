@@ -198,12 +198,18 @@ def method_options(name: str, given: Mapping[str, Any] | None = None) -> dict[st
     return complete_options("method", name, given or {})
 
 
+def method_class(name: str) -> type[Method]:
+    """Raises ConfigError for a method that does not exist."""
+    if name not in _methods:
+        raise unknown("method", name, _methods)
+    return _methods[name]
+
+
 def check_task(method: str, task: str) -> None:
     """Raises ConfigError for a method that does not exist or cannot be used for a task."""
-    if method not in _methods:
-        raise unknown("method", method, _methods)
+    own = method_class(method).tasks
     if method not in (serving := list_methods(task)):
-        known = ", ".join(_methods[method].tasks) or "tasks that a model can learn by itself"
+        known = ", ".join(own) or "tasks that a model can learn by itself"
         raise ConfigError(f"method {method!r}: only for {known}; for {task} there are {', '.join(serving)}")
 
 

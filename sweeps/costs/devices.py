@@ -91,7 +91,7 @@ def agree(
     is room for. Raises ConfigError for a no, Unasked where nobody can be asked.
     """
     where = devices.device, devices.gpus, devices.share, data_root, devices.slots
-    expected = expect(planner.scope, folder, *where, most, devices.memory)
+    expected = expect(planner.scope, folder, *where, most, devices.memory, say)
     planner.speeds = expected.speeds
     planner.resort()
     found = forecast(planner, expected, devices.slots, devices.share)
