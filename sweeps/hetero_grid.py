@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "f16222a6c332"
+CODE = "e8073a69c540"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -71,10 +71,12 @@ def counts(runs: Mapping[K, tuple[RunConfig, int]], say: Callable[[str], None]) 
     """The same of runs on data sets of so many classes; what has been counted once is known. What takes long is said
     every few seconds."""
     found = known("counts", lambda run, classes: asdict(count(run, classes)), runs, "counting what runs compute", say)
-    return {
-        key: Count(**{name: Work(**part) if isinstance(part, dict) else part for name, part in one.items()})
-        for key, one in found.items()
-    }
+    return {key: _read(one) for key, one in found.items()}
+
+
+def _read(kept: Mapping[str, Any]) -> Count:
+    values: dict[str, Any] = {name: Work(**part) if isinstance(part, dict) else part for name, part in kept.items()}
+    return Count(**values)
 
 
 def forward_flop(task: Task, name: str) -> float:

@@ -68,8 +68,10 @@ class Counter(TorchDispatchMode):
             flop = formula(*args, **kwargs, out_val=out)
         self.flop += flop
         if key is not _UNKNOWN:
-            same = args and out is args[0] and _shapes(out) == key[1][0][0]
-            if (result := _ITSELF if same else _shapes(out)) is not _UNKNOWN:
+            changed = bool(args) and out is args[0]
+            if changed and _shapes(out) == key[1][0][0]:
+                _known[key] = _Known(_ITSELF, flop)
+            elif not changed and (result := _shapes(out)) is not _UNKNOWN:
                 _known[key] = _Known(result, flop)
         return out
 
