@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "e8073a69c540"
+CODE = "989b7d1dcf20"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -121,9 +121,26 @@ MUTANTS = [
     ),
     *of(
         "sweeps/costs/flops.py",
-        ("* sum(output_mask[:2])", "* len(output_mask[:2])"),
         ("if not method.extra_passes and own <", "if own <"),
         ('moments = 2 if "adam"', 'moments = 1 if "adam"'),
+    ),
+    *of(
+        "sweeps/costs/shapes.py",
+        ("* sum(output_mask[:2])", "* len(output_mask[:2])"),
+        ("if changed and _shapes(out) ==", "if changed or _shapes(out) =="),
+        ("return given if given is _UNKNOWN else (func, given, _kinds(given))", "return given if given is _UNKNOWN else (func, given)"),
+    ),
+    *of(
+        "sweeps/costs/groups.py",
+        ("self.views * (1 - shares.views)", "self.views * shares.views"),
+        ("return math.ceil(ready / size) / ready", "return ready / size / ready"),
+        ("waiting[stage.phase, stage.name] += stage.runs * stage.alike", "waiting[stage.phase, stage.name] += stage.runs"),
+        ("waves * alive * (rung - before)", "waves * alive * rung"),
+    ),
+    *of(
+        "sweeps/costs/known.py",
+        ('if found["by"] == _programs():', "if found:"),
+        ("bool(run.recipe.ema_decay), classes]", "classes]"),
     ),
     *of("sweeps/costs/probe_file.py", ("self.workers == self.asked_workers", "self.workers >= self.asked_workers")),
     *of(
