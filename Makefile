@@ -9,15 +9,16 @@ FAST := -n 2 -m "not slow and not ray and not cluster"
 AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2
 PLAIN := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2
 
-.PHONY: setup demo test test-ray test-cpus cluster-test lint bench mutants clean
+.PHONY: setup demo test test-ray test-cpus cluster-test lint docs bench evidence mutants clean
 setup: .venv/.ready
 
 # uv (from the package index, inside the environment) is the fastest ordinary installer; the versions are those of constraints.txt.
 .venv/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "python 3.11 or newer is needed, this is " + sys.version.split()[0])'
+	@$(PYTHON) -c 'import ensurepip, venv' 2> /dev/null || { echo "this Python comes without venv or pip; on Debian and Ubuntu: apt install python3-venv" >&2; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv -c constraints.txt
-	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt -e . --group dev
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt -e '.[docs]' --group dev
 	touch $@
 
 demo: setup
@@ -34,7 +35,7 @@ test: setup
 test-ray: setup
 	test -n "$(RAY)" || { echo "which Ray? make test-ray RAY=2.59.0" >&2; exit 2; }
 	test -d .venv/ray-$(RAY) || $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --target .venv/ray-$(RAY) ray==$(RAY)
-	PYTHONPATH=$(CURDIR)/.venv/ray-$(RAY) $(BIN)/python -m pytest -m "ray and not slow"
+	PYTHONPATH="$(CURDIR)/.venv/ray-$(RAY)" $(BIN)/python -m pytest -m "ray and not slow"
 
 # By hand and nightly: the fast tests as on other kinds of CPU.
 test-cpus: setup
@@ -56,12 +57,20 @@ lint: setup
 	$(BIN)/lint-imports
 	$(BIN)/python -m sweeps.version --check
 
+# The site, in site/: neither a network nor an import of the packages is needed; a link or a reference that leads nowhere is an error.
+docs: setup
+	$(BIN)/zensical build --clean --strict
+
 bench: setup
 	$(BIN)/python -m tests.bench
+
+# The reports of the studies in evidence/, anew from their ledgers; fails where a committed table is not what they give.
+evidence: setup
+	$(BIN)/python -m tests.evidence
 
 # By hand and nightly: small faults, one at a time, that the tests must find.
 mutants: setup
 	$(BIN)/python -m tests.mutants
 
 clean:
-	rm -rf .venv build *.egg-info
+	rm -rf .venv build site *.egg-info

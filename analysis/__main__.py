@@ -1,4 +1,4 @@
-"""Command line of the analysis: `python -m analysis report DIR` and `python -m analysis merge A B --into D`."""
+"""Command line of the analysis: `python -m analysis report`, `merge`, `pack` and `unpack` of the folders of studies."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from datetime import datetime
 
 from analysis.guard import Parser, guarded, ledger_error
 from analysis.merge import merge, merged_text
+from analysis.pack import pack, unpack
 from analysis.report import place, write_report, write_tables_only
 from analysis.watch import watch
 
@@ -28,25 +29,34 @@ of a run that several have, the furthest stays. Where finished runs differ, that
 second one is kept in INTO/conflicts/. Nothing is written where a driver is at work, or where one teacher has
 different weights. Given again after an interruption, it goes on."""
 
+_PACK = """\
+Write the record of a study, without weights and checkpoints, as a few small Parquet files into INTO, to be kept or
+published. `unpack` makes of them a folder that `report` and `merge` read. The same study gives the same bytes."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code: 0, 1 where a merge found conflicts, 2 after one line on stderr where a folder cannot be used."""
     return guarded(lambda: _main(_parser().parse_args(arguments)), ledger_error)
 
 
+def report(arguments: Sequence[str] | None = None) -> int:
+    """The console script `pat-report DIR`: the command `report`."""
+    return main(["report", *(sys.argv[1:] if arguments is None else arguments)])
+
+
 def _parser() -> Parser:
     parser = Parser(prog="python -m analysis", description="What a study found. Needs neither torch nor Ray.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     form = argparse.RawDescriptionHelpFormatter
-    report = commands.add_parser(
+    page = commands.add_parser(
         "report", help="tables and figures of one study", description=_REPORT, formatter_class=form
     )
-    report.add_argument("folder", metavar="DIR", help="the study's folder, the one that holds matrix.parquet")
-    report.add_argument("--tables", action="store_true", help="tables and summary.md alone, without figures and page")
-    report.add_argument(
+    page.add_argument("folder", metavar="DIR", help="the study's folder, the one that holds matrix.parquet")
+    page.add_argument("--tables", action="store_true", help="tables and summary.md alone, without figures and page")
+    page.add_argument(
         "--watch", type=_seconds, metavar="SECONDS", help="write it again when something is new, until the study ends"
     )
-    report.add_argument(
+    page.add_argument(
         "--skip-damaged", action="store_true", help="leave out runs whose files cannot be read, and name them"
     )
     join = commands.add_parser(
@@ -54,12 +64,20 @@ def _parser() -> Parser:
     )
     join.add_argument("folders", metavar="DIR", nargs="+", help="folders of the study; the first one's runs stay")
     join.add_argument("--into", metavar="DIR", required=True, help="where it is joined: one of them, or a new folder")
+    for name, about in (("pack", "a study's record in a few small files"), ("unpack", "a packed study as a folder")):
+        packing = commands.add_parser(name, help=about, description=_PACK, formatter_class=form)
+        packing.add_argument("folder", metavar="DIR", help="a study's folder" if name == "pack" else "a packed study")
+        packing.add_argument("--into", metavar="DIR", required=True, help="a new or empty folder")
     return parser
 
 
 def _main(flags: argparse.Namespace) -> int:
     if flags.command == "report":
         _report(flags)
+        return 0
+    if flags.command in ("pack", "unpack"):
+        (pack if flags.command == "pack" else unpack)(flags.folder, flags.into)
+        print(f"{flags.folder} is {flags.command}ed in {flags.into}")
         return 0
     merged = merge(flags.folders, flags.into)
     print(merged_text(merged, flags.into), end="")

@@ -6,11 +6,15 @@
 from __future__ import annotations
 
 import os
+import re
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO, NamedTuple
 
 ABSENT = (FileNotFoundError, NotADirectoryError)
+MOUNTS = "/proc/self/mountinfo"
+LAG_SECONDS = 90.0
+"""For how long a mounted object store may show what it showed before; caches of names live for a minute."""
 
 
 class Found(NamedTuple):
@@ -91,3 +95,27 @@ class Disk:
         path = f"{folder}/_{uuid.uuid4().hex}"
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
         os.unlink(path)
+
+    def lag(self, folder: str) -> float:
+        """For how many seconds a folder may look as it did before another machine changed it, refreshed or not.
+
+        Object stores are mounted through FUSE; images of containers are as well, and no other machine writes there.
+        """
+        try:
+            with open(MOUNTS, encoding="utf-8") as mounts:
+                kind = _kind(os.path.realpath(folder), mounts)
+        except OSError:
+            return 0.0
+        return LAG_SECONDS if kind.split(".")[0] == "fuse" and "overlay" not in kind else 0.0
+
+
+def _kind(path: str, mounts: Iterable[str]) -> str:
+    """The type of the file system on which a path lies: that of the deepest mount, the last of several in one place
+    (proc(5), "mountinfo")."""
+    best, kind = "", ""
+    for line in mounts:
+        where, _, what = line.partition(" - ")
+        place = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), where.split()[4])
+        if f"{path}/".startswith(f"{place.rstrip('/')}/") and len(place) >= len(best):
+            best, kind = place, what.split()[0]
+    return kind

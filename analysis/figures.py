@@ -10,7 +10,6 @@ from __future__ import annotations
 import gc
 import io
 import multiprocessing
-import os
 import pickle
 import signal
 import traceback
@@ -20,6 +19,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
+from joblib import cpu_count
 from PIL import Image
 
 from analysis.frames import Frames
@@ -44,7 +44,7 @@ def write_figures(folder: Folder, frames: Frames, show: Show) -> None:
     """Write every figure in all forms into `folder`/report/figures. As soon as all are drawn, `show` is called with
     what the page shows of them, in the order of the report, and with the reasons why other plots have nothing to show.
     """
-    processes = min(len(list_plots()), _MOST, _cpus())
+    processes = min(len(list_plots()), _MOST, cpu_count())
     if processes == 1 or len(frames.runs) < MANY_RUNS:
         with _without_collection():
             hand = Hand(folder, frames)
@@ -182,11 +182,6 @@ def _without_collection() -> Iterator[None]:
         gc.unfreeze()
         if enabled:
             gc.enable()
-
-
-def _cpus() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _lighter(png: bytes) -> bytes:

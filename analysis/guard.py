@@ -12,19 +12,43 @@ from typing import Any, NoReturn, TextIO
 
 from analysis.schema import LedgerError
 
+PROJECT = "pat-sweeps"
+
 
 class UsageError(ValueError):
     """A command line that says nothing that can be done."""
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line. Flags are never abbreviated: an abbreviation would change its meaning one day."""
+    """Says what is wrong in one line, knows `--version`, and is named by the console script that called it, if one did.
+    Flags are never abbreviated: an abbreviation would change its meaning one day."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **{"allow_abbrev": False, **kwargs})
+        called = os.path.basename(sys.argv[0])
+        named = {"prog": called} if called.startswith("pat-") else {}
+        super().__init__(*args, **{"allow_abbrev": False, **kwargs, **named})
+        self.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message} (see {self.prog} --help)")
+
+
+class _Version(argparse.Action):
+    """Looks for the version only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        print(version_line())
+        parser.exit()
+
+
+def version_line() -> str:
+    """Name and version of the installed project; of a copy that was never installed, the name alone."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return f"{PROJECT} {version(PROJECT)}"
+    except PackageNotFoundError:
+        return f"{PROJECT} (not installed)"
 
 
 Refusal = Callable[[Exception], tuple[int, str] | None]

@@ -12,7 +12,7 @@ _NUMBERED = ("regnet", "levit")
 """Families whose members are told apart by a number that looks like an input size: regnety_160, levit_256."""
 _METHODS = {
     "scratch": "scratch", "fitnet": "FitNet", "reviewkd": "ReviewKD", "sokd": "SoKD", "longer": "longer",
-    "spark": "SparK", "hgkd": "H-GKD",
+    "spark": "SparK", "hgkd": "H-GKD", "pat_relational": "PAT (relational)",
 }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ _BY_KIND = (
     "kd", "dkd", "nkd", "dist", "wttm", "rld", "ofa", "uskd",
     "fitnet", "reviewkd", "sokd", "vkd", "rsd",
     "cc", "rkd", "crd",
-    "fbt", "pat",
+    "fbt", "pat", "pat_relational",
     "longer", "spark", "hgkd",
 )  # fmt: skip
 

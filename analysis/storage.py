@@ -110,6 +110,13 @@ def refresh(folder: Folder) -> None:
     _patiently(lambda: disk.refresh(path), f"read {path}")
 
 
+def catch_up(folder: Folder) -> None:
+    """See what other machines have written up to now: where the disk may show that late it is waited for, and said."""
+    if seconds := disk.lag(os.path.abspath(folder)):
+        print(f"waiting {seconds:.0f} s: {folder} may show late what others wrote", file=sys.stderr, flush=True)
+        time.sleep(seconds)
+
+
 def remove_file(folder: Folder, name: str) -> None:
     """Remove `folder`/`name`, which may have gone already."""
     filesystem, root = open_folder(folder)

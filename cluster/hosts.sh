@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Machines under the desk by plain `ray start` over ssh: the cluster of onprem.yaml without Ray's cluster launcher and its autoscaler.
+# Your own machines by plain `ray start` over ssh: the cluster of onprem.yaml without Ray's cluster launcher and its autoscaler.
 #   bash cluster/hosts.sh up USER@HEAD [USER@HOST]...      copies the code, sets each machine up, starts Ray: the head first. Given again, it renews all that
 #   bash cluster/hosts.sh run USER@HEAD [ARGUMENTS OF hetero_grid.py]      the study as a Ray job, followed to its end
 #   bash cluster/hosts.sh down USER@HEAD [USER@HOST]...    ends this user's Ray of that cluster
-# From the project's folder. What each machine needs beforehand: cluster/README.md. SSH=... is used instead of `ssh`, as SSH="ssh -i KEY".
+# From the project's folder. What each machine needs beforehand: docs/clusters.md. SSH=... is used instead of `ssh`, as SSH="ssh -i KEY".
 set -euo pipefail
 [ -f cluster/node.py ] && [ $# -ge 2 ] || { sed -n '2,6p' "$0" >&2; exit 2; }
 what=$1 head=$2

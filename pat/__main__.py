@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from pat import __version__
 from pat.config import ConfigError
 
 if TYPE_CHECKING:
@@ -48,6 +50,11 @@ def _row(number: int, stage: Stage) -> tuple[str, ...]:
 
 
 class _Parser(argparse.ArgumentParser):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        called = os.path.basename(sys.argv[0])
+        super().__init__(*args, **{**kwargs, **({"prog": called} if called.startswith("pat-") else {})})
+        self.add_argument("--version", action="version", version=f"pat-sweeps {__version__}")
+
     def error(self, message: str) -> NoReturn:
         raise ConfigError(f"{message} (see {self.prog} --help)")
 
@@ -70,6 +77,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code, line = 1, f"internal error: {type(error).__name__}: {(str(error).splitlines() or ['no message'])[0]}"
     print(line, file=sys.stderr)
     return code
+
+
+def show_taps(arguments: Sequence[str] | None = None) -> int:
+    """The console script `pat-taps NAME`: the command `taps`."""
+    return main(["taps", *(sys.argv[1:] if arguments is None else arguments)])
 
 
 if __name__ == "__main__":

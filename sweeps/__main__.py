@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from analysis.guard import version_line
+
 COMMANDS = {
     "train": ("sweeps.train_one", "one teacher, one student, one method, on named or own data"),
     "status": ("sweeps.looking.status", "how far a study is, from any machine that sees its folder"),
@@ -24,9 +26,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         code: int = import_module(module).main(argv[1:])
         return code
     if argv and argv[0] in ("-h", "--help"):
-        print("usage: python -m sweeps COMMAND …; each command has --help\n")
+        print("usage: python -m sweeps COMMAND …; each command has --help and --version\n")
         for name, (_, about) in COMMANDS.items():
             print(f"  {name:8}{about}")
+        return 0
+    if argv and argv[0] == "--version":
+        print(version_line())
         return 0
     wrong = f"unknown command {argv[0]!r}" if argv else "a command is required"
     print(f"error: {wrong}: {', '.join(COMMANDS)} (see --help)", file=sys.stderr)

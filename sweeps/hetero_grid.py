@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "989b7d1dcf20"
+CODE = "71f467966684"
 COPY = Path.home() / "pat-sweeps"
 
 

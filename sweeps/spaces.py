@@ -93,6 +93,14 @@ MASKED: Space = {
     "width": (128, 256, 512),
 }
 """Of pre-training: each setting is one run, from which those of its search and its confirmation begin."""
+PAT: Space = {
+    "feature_weight": Log(0.001, 10.0),
+    "kd_weight": Log(0.1, 10.0),
+    "prompt_depth": (0, 1, 2, 3, 4),
+    "temperature": TEMPERATURE,
+    "regularisation_weight": Log(0.01, 10.0),
+    "regions": (16, 36, 64),
+}
 SPACES: Mapping[str, Space] = {
     "kd": {"weight": Log(0.1, 10.0), "temperature": TEMPERATURE},
     "fitnet": {"weight": Log(0.01, 100.0), "kd_weight": (0.0, 0.3, 1.0, 3.0)},
@@ -127,19 +135,13 @@ SPACES: Mapping[str, Space] = {
         "epsilon": Log(1.0, 2.0),
         "detach_assistant": (False, True),
     },
-    "pat": {
-        "feature_weight": Log(0.001, 10.0),
-        "kd_weight": Log(0.1, 10.0),
-        "prompt_depth": (0, 1, 2, 3, 4),
-        "temperature": TEMPERATURE,
-        "regularisation_weight": Log(0.01, 10.0),
-        "regions": (16, 36, 64),
-    },
+    "pat": PAT,
+    "pat_relational": PAT,
     "spark": MASKED,
     "hgkd": MASKED,
 }
 """Of a method that is not here nothing is searched, unless a study gives it a space or choices."""
-_JOINED = ("spark", "hgkd")
+_JOINED = ("pat_relational", "spark", "hgkd")
 BEFORE: Mapping[str, Space] = {
     **{method: space for method, space in SPACES.items() if method not in _JOINED},
     "pat": {

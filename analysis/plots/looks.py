@@ -21,7 +21,7 @@ _LINES: tuple[Line, ...] = ("-", "-", "-", "-", "-", "-", "--", "--", "--", "--"
 _KNOWN = ("kd", "pat", "ofa", "dist", "dkd", "fitnet", "crd", "rkd", "cc", "fbt")
 _AKIN = {
     "rsd": "cc", "sokd": "rkd", "reviewkd": "crd", "nkd": "dkd", "wttm": "dist", "rld": "ofa", "vkd": "fitnet",
-    "uskd": "fbt",
+    "uskd": "fbt", "pat_relational": "pat",
 }  # fmt: skip
 """There are no more colours: these share one, with another marker and line."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import sys
 from collections.abc import Callable, Iterator
 from multiprocessing.context import BaseContext
@@ -11,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 import torch
+from joblib import cpu_count
 from torch.utils.data import DataLoader, Dataset
 
 from pat.config import ConfigError
@@ -21,7 +21,7 @@ MOST_WORKERS = 8
 
 def default_workers() -> int:
     """As many processes as this one may use cores, but at most 8: a node mostly has several trainings."""
-    return min(MOST_WORKERS, len(os.sched_getaffinity(0)))
+    return min(MOST_WORKERS, cpu_count())
 
 
 def ahead(make: Callable[[int], Any], count: int, workers: int, pin: bool = False) -> Iterator[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -71,7 +71,7 @@ class PAT(Method):
     """
 
     step: Tensor
-    tasks = ()
+    tasks: ClassVar[tuple[str, ...]] = ()
     extra_passes = True
     variants = {"paper": {}, "balanced": BALANCED, "relational": {**BALANCED, "logit_loss": "dist"}}
     later = ("logit_loss", "prompt_lr")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from joblib import cpu_count
 
 from pat.config import ConfigError
 from sweeps.costs.expect import configs, expect
@@ -41,8 +42,7 @@ class Devices:
 def local_devices(study: Study, folder: Path, data_root: Path, say: Say) -> Devices:
     """This machine, once the study's cells have been probed on it."""
     kind = probe_here(study, folder, data_root, say)
-    cpus = len(os.sched_getaffinity(0))
-    return _devices(study, folder, [kind], [(cpus, torch.cuda.device_count())])
+    return _devices(study, folder, [kind], [(cpu_count(), torch.cuda.device_count())])
 
 
 def cluster_devices(study: Study, folder: Path, data_root: Path, say: Say, probing: bool = True) -> Devices:

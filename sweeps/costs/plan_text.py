@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from analysis.live import read_driver
@@ -178,11 +178,17 @@ def _costs(planner: Planner, expected: Expected, share: float) -> list[str]:
 def _matrix(study: Study, title: str, value: Callable[[Key], str]) -> list[str]:
     """A row a pair, a column a method; pre-trainings of pairs, and the teachers that are trained here. `value` of a
     unit."""
-    lines = [title, f"{'':4}" + "".join(f"{method:>10}" for method in (SCRATCH, *study.methods))]
+    columns = (SCRATCH, *study.methods)
+    widths = [max(10, len(column) + 2) for column in columns]
+
+    def row(head: str, texts: Iterable[str]) -> str:
+        return head + "".join(text.rjust(width) for text, width in zip(texts, widths, strict=True))
+
+    lines = [title, row(" " * 4, columns)]
     for place, (teacher, student) in enumerate(study.pairs, start=1):
         texts = [value(Key("scratch", Cell("", student, SCRATCH)))]
         texts += [value(Key("cell", study.cell(teacher, student, method))) for method in study.methods]
-        lines.append(f"{place:3}." + "".join(f"{text:>10}" for text in texts))
+        lines.append(row(f"{place:3}.", texts))
         cells = [study.cell(teacher, student, method) for method in study.methods if study.pretrains(method)]
         if before := [f"{cell.method} {value(Key('pretrain', cell))}" for cell in cells]:
             lines.append(f"      pre-training: {', '.join(before)}")

@@ -30,6 +30,7 @@ for _name, _value in ENVIRONMENT.items():
     os.environ.setdefault(_name, _value)
 
 import ray  # noqa: E402  (reads the variables above when it is imported)
+from joblib import cpu_count  # noqa: E402
 
 from pat.config import ConfigError  # noqa: E402
 from pat.plugins import VARIABLE, announced, own_files  # noqa: E402
@@ -87,6 +88,7 @@ def ray_running(where: str, verbose: bool = False) -> Iterator[None]:
     options: dict[str, Any] = {"log_to_driver": verbose, "configure_logging": verbose}
     if where == "local":
         options |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
+        options |= {"num_cpus": cpu_count()}  # Ray would offer those that this process may not use, too
     if verbose:
         options.pop("configure_logging")
     sweep()

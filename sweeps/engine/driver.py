@@ -33,14 +33,14 @@ from sweeps.engine.lock import Pulse
 from sweeps.engine.patience import patience
 from sweeps.engine.progress import COLUMNS, Progress
 from sweeps.engine.records import record_end
-from sweeps.engine.seen import given_up, last_epoch, seen
+from sweeps.engine.seen import all_seen, given_up, last_epoch, seen
 from sweeps.engine.siblings import Found, adopt, adoptable, initial_weights
 from sweeps.planning.matrix import matrix_rows
 from sweeps.planning.planner import Planner, rungs_of
 from sweeps.planning.speeds import Speeds
 from sweeps.planning.units import Key, Segment
 from sweeps.planning.unsynced import unsynced_models
-from sweeps.planning.view import NOT_STARTED, RUN_COLUMNS, read_state, read_view
+from sweeps.planning.view import NOT_STARTED, RUN_COLUMNS, read_state
 from sweeps.settings import RECIPE
 from sweeps.study import Study, TeacherFile
 from sweeps.teachers import local_file
@@ -83,8 +83,8 @@ class Driver:
         self.health = Health()
         self.since: dict[str, float] = {}
         self._families = {name: family(name) for pair in study.pairs for name in pair}
-        ended = ledger.read_runs(folder, columns=tuple(dict.fromkeys((*RUN_COLUMNS, *COLUMNS))))
-        view = read_view(folder, rungs_of(study), ended)
+        ended = ledger.read_runs(folder, columns=tuple(dict.fromkeys((*RUN_COLUMNS, *COLUMNS, "epochs_done"))))
+        view = all_seen(folder, rungs_of(study), ended)
         self.planner = Planner(study, view, unsynced_models(study, gpus), asked, speeds, read_waves(folder))
         self.progress = Progress(self.planner, ended, stream, verbose=verbose)
         self.progress.since = self.since
@@ -297,7 +297,7 @@ class Driver:
         self.since.pop(segment.run_id, None)
         self.progress.beside.pop(segment.run_id, None)
         self.limits.over(segment.run_id)
-        state = seen(self.folder, segment.run_id, until)
+        state = seen(self.folder, segment.run_id, until, ended=until == segment.config.recipe.epochs)
         self.planner.update(segment.run_id, state)
         for line in set_aside_unreadable(self.folder, segment.run_id):
             self.progress.say(line)

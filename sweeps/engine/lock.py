@@ -95,6 +95,7 @@ class Pulse:
 def locked(folder: Path) -> Iterator[Pulse]:
     """The folder for one driver alone, and its sign of life. Ends with the process.
 
+    What a driver and its processes wrote that were here a moment ago is waited for, where the disk may show it late.
     Raises ConfigError, naming host and pid, while another one works in it, and where it cannot be written.
     """
     with _opened(folder) as file:
@@ -112,6 +113,8 @@ def locked(folder: Path) -> Iterator[Pulse]:
             raise ConfigError(_refusal(folder, other))
         pulse = Pulse(folder)
         with pulse.beating():
+            if other and _age(other) <= CLOCKS_AGREE_SECONDS:
+                storage.catch_up(folder)
             yield pulse
 
 
@@ -137,10 +140,14 @@ def _elsewhere(other: dict[str, Any]) -> bool:
     return bool(other) and not other.get("ended") and other["host"] != socket.gethostname()
 
 
+def _age(other: dict[str, Any]) -> float:
+    """Seconds since a sign of life, by the two machines' clocks."""
+    return abs((datetime.now(UTC) - datetime.fromisoformat(other["beat"])).total_seconds())
+
+
 def _alive(folder: Path, other: dict[str, Any]) -> bool:
     """Watches whether the sign of life changes, since clocks may differ; not for one that is long past."""
-    age = abs((datetime.now(UTC) - datetime.fromisoformat(other["beat"])).total_seconds())
-    if age > CLOCKS_AGREE_SECONDS:
+    if _age(other) > CLOCKS_AGREE_SECONDS:
         return False
     deadline = time.monotonic() + 3 * BEAT_SECONDS
     while time.monotonic() < deadline:

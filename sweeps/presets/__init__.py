@@ -31,6 +31,8 @@ PRESETS: dict[str, Callable[[], Study]] = {
     "cifar100-small": _later("classification", "cifar100_small"),
     "cifar100-small-methods": _later("classification", "cifar100_small_methods"),
     "cifar100-small-gpu": _later("classification", "cifar100_small_gpu"),
+    "cifar100-evidence": _later("evidence", "cifar100"),
+    "cifar100-evidence-gpu": _later("evidence", "cifar100_gpu"),
     CIFAR100: _later("classification", "cifar100"),
     "cifar100-1024": _later("classification", "cifar100_1024"),
     "imagenet": _later("classification", "imagenet"),
@@ -45,7 +47,10 @@ PRESETS: dict[str, Callable[[], Study]] = {
     "hgkd-imagenet-voc": _later("pretraining", "voc"),
     "hgkd-small": _later("pretraining", "small"),
 }
-ON_CPU = (DIGITS, "demo", "cifar100-small", "cifar100-small-methods", "coco-tiny", "camvid-small", "hgkd-small")
+ON_CPU = (
+    DIGITS, "demo", "cifar100-small", "cifar100-small-methods", "cifar100-evidence", "coco-tiny", "camvid-small",
+    "hgkd-small",
+)  # fmt: skip
 """Studies that a machine without a GPU can finish."""
 GPU_PRESETS = tuple(name for name in PRESETS if name not in ON_CPU)
 """Studies that a machine without a GPU does not start."""

@@ -18,6 +18,7 @@ from sweeps.flags import parser
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "cluster"
+PAGE = ROOT / "docs" / "clusters.md"
 LAUNCHED = ("gpu", "onprem", "gcp")
 CLOUDS = ("gpu", "gcp")
 MARKER = "nothing to edit below this line"
@@ -195,24 +196,24 @@ def test_setup_is_pinned_quiet_and_leaves_no_python_path():
     assert python in (ROOT / "constraints.txt").read_text().splitlines()[0], "the Python of constraints.txt"
 
 
-def test_the_readme_names_what_there_is():
-    readme = (FOLDER / "README.md").read_text()
+def test_the_page_names_what_there_is():
+    page = PAGE.read_text()
     for path in FILES:
-        assert path.name in readme or path.name == "README.md", f"{path.name} is not explained"
-    for path in re.findall(r"cluster/[\w/]+\.\w+", readme):
+        assert path.name in page, f"{path.name} is not explained"
+    for path in re.findall(r"cluster/[\w/]+\.\w+", page):
         assert (ROOT / path).exists(), path
-    for command in re.findall(r"(?:^|[`'(&]|\s{4})ray ([a-z][a-z-]+)", readme, re.M):
+    for command in re.findall(r"(?:^|[`'(&]|\s{4})ray ([a-z][a-z-]+)", page, re.M):
         assert command in cli.commands, f"ray {command}"
-    for command in re.findall(r"python -m sweeps (\w+)", readme):
+    for command in re.findall(r"python -m sweeps (\w+)", page):
         assert command in COMMANDS, command
     known = {option for action in parser()._actions for option in action.option_strings}
-    for line in re.findall(r"hetero_grid\.py -- (.*?)[`\n]", readme):
+    for line in re.findall(r"hetero_grid\.py -- (.*?)[`\n]", page):
         assert set(re.findall(r"--\w[\w-]*", line)) <= known, line
 
 
 @pytest.mark.parametrize(("policy", "column"), [("head.json", 2), ("launcher.json", 3)])
-def test_the_readme_says_why_of_every_action(policy, column):
-    rows = re.findall(r"^\| (`(?:ec2|ssm|iam):.*)\|$", (FOLDER / "README.md").read_text(), re.M)
+def test_the_page_says_why_of_every_action(policy, column):
+    rows = re.findall(r"^\| (`(?:ec2|ssm|iam):.*)\|$", PAGE.read_text(), re.M)
     cells = [[cell.strip() for cell in f"|{row}".split("|")] for row in rows]
     said = {action for row in cells if row[column].startswith("yes") for action in re.findall(r"\w+:\w+", row[1])}
     statements = json.loads((FOLDER / "aws" / policy).read_text())["Statement"]

@@ -55,6 +55,8 @@ DENSE_DIGEST = "b652588b204bc4a9e2091e7d44939802cfc74942c26cbdc6aaff3c0ce085bdcb
 """Of detection and segmentation."""
 PRETRAINED_RUNS = {"hgkd-imagenet": 28, "hgkd-imagenet-coco": 28, "hgkd-imagenet-voc": 22, "hgkd-small": 15}
 PRETRAINED_DIGEST = "d4895cf92d89340d0c41ebee463e68c555c11de24da85c46016e708fe2b75583"
+EVIDENCE_RUNS = {"cifar100-evidence": 228, "cifar100-evidence-gpu": 228}
+EVIDENCE_DIGEST = "b7e40d0693b19a34383e4024ba78ffe1ac2d4303a5dc2634b64525eaef387629"
 DEMO_RUNS = {"demo": 36}
 DEMO_DIGEST = "626d6671d4fbb9e6ed9171565641abdc1aa81c921d2ec853fae4dcb14012b958"
 ADVICE = (
@@ -76,6 +78,7 @@ def test_addresses_stay(run_id: str) -> None:
         (PRESET_RUNS, PRESETS_DIGEST),
         (DENSE_RUNS, DENSE_DIGEST),
         (PRETRAINED_RUNS, PRETRAINED_DIGEST),
+        (EVIDENCE_RUNS, EVIDENCE_DIGEST),
         (DEMO_RUNS, DEMO_DIGEST),
     ],
 )
@@ -92,6 +95,5 @@ def test_addresses_of_all_presets_stay(runs: dict[str, int], known: str) -> None
 
 
 def test_every_preset_is_pinned() -> None:
-    assert PRESETS.keys() == PRESET_RUNS.keys() | DENSE_RUNS.keys() | PRETRAINED_RUNS.keys() | DEMO_RUNS.keys(), (
-        "write the number of the new preset's runs here"
-    )
+    pinned = {**PRESET_RUNS, **DENSE_RUNS, **PRETRAINED_RUNS, **EVIDENCE_RUNS, **DEMO_RUNS}
+    assert PRESETS.keys() == pinned.keys(), "write the number of the new preset's runs here"

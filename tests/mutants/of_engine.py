@@ -128,13 +128,19 @@ MUTANTS = [
         "sweeps/costs/shapes.py",
         ("* sum(output_mask[:2])", "* len(output_mask[:2])"),
         ("if changed and _shapes(out) ==", "if changed or _shapes(out) =="),
-        ("return given if given is _UNKNOWN else (func, given, _kinds(given))", "return given if given is _UNKNOWN else (func, given)"),
+        (
+            "return given if given is _UNKNOWN else (func, given, _kinds(given))",
+            "return given if given is _UNKNOWN else (func, given)",
+        ),
     ),
     *of(
         "sweeps/costs/groups.py",
         ("self.views * (1 - shares.views)", "self.views * shares.views"),
         ("return math.ceil(ready / size) / ready", "return ready / size / ready"),
-        ("waiting[stage.phase, stage.name] += stage.runs * stage.alike", "waiting[stage.phase, stage.name] += stage.runs"),
+        (
+            "waiting[stage.phase, stage.name] += stage.runs * stage.alike",
+            "waiting[stage.phase, stage.name] += stage.runs",
+        ),
         ("waves * alive * (rung - before)", "waves * alive * rung"),
     ),
     *of(

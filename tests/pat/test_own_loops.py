@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import pickle
-from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -88,11 +86,3 @@ def test_what_does_not_fit_is_one_line() -> None:
             method(torch.zeros(8, 3, 40, 32), targets, INDICES)
         with pytest.raises(ConfigError, match=r"^targets \[8, 11\]: the task has 10 classes$"):
             method(images, torch.zeros(8, 11), INDICES)
-
-
-def test_the_page_s_example_runs() -> None:
-    text = (Path(__file__).parents[2] / "docs/library.md").read_text()
-    _, code, _ = text.replace("```python", "```").split("```")
-    names: dict[str, Any] = {}
-    exec(compile(code, "docs/library.md", "exec"), names)
-    assert names["logits"].shape == (16, 10) and torch.isfinite(names["losses"]["loss"])

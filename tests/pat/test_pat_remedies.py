@@ -50,6 +50,22 @@ def test_a_variant_is_a_set_of_defaults() -> None:
     assert "variant" not in method_options("kd")
 
 
+def test_the_recommended_form_is_a_column_of_its_own() -> None:
+    """Options, weights at the start and losses are those of the variant."""
+    options = method_options("pat_relational", tiny.SMALL_PAT)
+    assert options == method_options("pat", {**tiny.SMALL_PAT, "variant": "relational"})
+    images, targets = batch()
+    built = []
+    for name in ("pat", "pat_relational"):
+        torch.manual_seed(0)
+        models = (create_model(tiny.VIT, 10, 32), create_model(tiny.CNN, 10, 32))
+        built.append(create_method(name, *models, tiny.task(), **options)(images, targets))
+    assert built[0].keys() == built[1].keys()
+    assert all(torch.equal(value, built[1][key]) for key, value in built[0].items())
+    with pytest.raises(ConfigError, match="variant = 'paper': one of relational"):
+        method_options("pat_relational", {"variant": "paper"})
+
+
 @pytest.mark.parametrize("temperature", [1.0, 3.0])
 def test_logits_can_be_compared_as_dist_does(temperature: float) -> None:
     """The part that kd_weight weighs is then DIST's own loss; everything else stays."""

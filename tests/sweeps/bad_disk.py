@@ -186,6 +186,9 @@ class Client(Disk):
         self.server.make(folder)
         self._forget(folder)
 
+    def lag(self, folder: str) -> float:
+        return self.server.late
+
     def _below(self, folder: str) -> list[str]:
         return [
             path for path in list(self.server.files) if path.startswith(f"{folder}/") and self._see(path) is not None

@@ -34,6 +34,7 @@ from sweeps.engine.health import Failure
 from sweeps.engine.hold import Superseded
 from sweeps.engine.jobs import Job
 from sweeps.engine.keep import retry
+from sweeps.engine.records import machine
 from sweeps.engine.runs import STOPS_STUDY, execute
 from sweeps.store import open_study
 
@@ -52,7 +53,10 @@ def plan_of(rng: random.Random) -> dict[int, tuple[str, int]]:
 
 
 class Cluster:
-    """Runs a study on `DEVICES` machines of a seed; `lines` are those with which the command ended before its end."""
+    """Runs a study on `DEVICES` machines of a seed; `lines` are those with which the command ended before its end.
+
+    Raises AssertionError where a run is handed out that has ended.
+    """
 
     def __init__(self, place: Path, seed: int, faults: bool = True) -> None:
         self.rng, self.place, self.study = random.Random(seed), place, stored_study()
@@ -65,6 +69,7 @@ class Cluster:
         self.lines: list[str] = []
         self.counts: Counter[str] = Counter()
         self._names, self._cut_off = itertools.count(), ""
+        machine()  # asks git, and waits for it
         (place / self.study.name).mkdir(parents=True, exist_ok=True)  # on the real disk, for who asks it for rights
 
     def run(self) -> Tables:
@@ -117,6 +122,7 @@ class Cluster:
         """One start of the command; whether the study is complete."""
         own = self._as("driver")
         self.server.make(str(self.place))
+        storage.catch_up(self.place / self.study.name)
         folder, grown = open_study(self.place, self.study)
         driver = Driver(folder, grown, self.study, self.place, stream=io.StringIO())
         heap: list[tuple[float, int, Job]] = []
@@ -124,6 +130,7 @@ class Cluster:
             while len(heap) < DEVICES and (kind := driver.kind()) is not None:
                 job = driver.next_job(kind)
                 assert job is not None
+                assert not self._ended(job), f"run {job.run.run_id} has ended and is handed out"
                 seconds = EPOCH_SECONDS * job.until * self.rng.lognormvariate(0, 0.5)
                 heapq.heappush(heap, (self.server.now + seconds, next(self._names), job))
             if not heap:
@@ -133,6 +140,11 @@ class Cluster:
             self._segment(driver, own, job)
         driver.finish()
         return driver.planner.complete
+
+    def _ended(self, job: Job) -> bool:
+        """Whether the run's row is on the disk, seen or not."""
+        row = self.server.files.get(f"{job.folder}/runs/{job.run.run_id}/run.parquet")
+        return bool(row and row[-1].content)
 
     def _segment(self, driver: Driver, own: Client, job: Job) -> None:
         run_id, lost = job.run.run_id, ""

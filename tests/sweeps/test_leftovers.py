@@ -11,9 +11,12 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pat.config import ConfigError
+from sweeps.engine.cluster import ray_running
 from sweeps.engine.leftovers import RECORDS, _running, record, sweep
 from sweeps.started import MODE, TOKEN, VARIABLE, address
 
@@ -119,6 +122,25 @@ def test_only_a_ray_of_its_own_gets_a_token(monkeypatch: pytest.MonkeyPatch) -> 
     assert address(None) == "auto"
     for name in (MODE, TOKEN):
         os.environ.pop(name)
+
+
+def test_an_embedded_ray_offers_the_cpus_that_its_driver_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under `taskset` or a container's quota; what it asked for before would put two runs on one."""
+    asked: dict[str, Any] = {}
+
+    def init(**options: Any) -> None:
+        asked.update(options)
+        raise RuntimeError("enough")
+
+    monkeypatch.setattr("sweeps.engine.cluster.ray.init", init)
+    monkeypatch.setattr("sweeps.engine.cluster.ray.is_initialized", lambda: False)
+    monkeypatch.setattr("sweeps.engine.cluster.sweep", lambda: None)
+    monkeypatch.setattr("sweeps.engine.cluster.cpu_count", lambda: 3)
+    for where, cpus in (("local", 3), ("192.0.2.1:6379", None)):
+        asked.clear()
+        with pytest.raises(ConfigError, match="enough"), ray_running(where):
+            pass
+        assert asked.get("num_cpus") == cpus
 
 
 HOST = """

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from analysis import storage
 from analysis.live import read_driver
 from pat.config import ConfigError
 from sweeps.__main__ import main as stop
@@ -103,6 +104,22 @@ def test_a_stale_lock_of_another_machine_is_taken_over(tmp_path: Path, age: floa
     elsewhere(tmp_path, age, ended=ended)
     with locked(tmp_path):
         assert read_pulse(tmp_path)["host"] == socket.gethostname()
+
+
+@pytest.mark.parametrize(("age", "waits"), [(0, True), (-60, True), (540, True), (3600, False), (None, False)])
+def test_what_others_wrote_a_moment_ago_is_waited_for_where_it_is_shown_late(
+    tmp_path: Path, age: float | None, waits: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With a sign of life, and not by one that begins or comes hours later."""
+    slept: list[tuple[float, str]] = []
+    monkeypatch.setattr(storage.disk, "lag", lambda folder: 90.0, raising=False)
+    monkeypatch.setattr(storage.time, "sleep", lambda seconds: slept.append((seconds, read_pulse(tmp_path)["host"])))
+    if age is not None:
+        elsewhere(tmp_path, age, ended="done")
+    with locked(tmp_path):
+        pass
+    assert slept == [(90.0, socket.gethostname())] * waits
+    assert ("waiting 90 s" in capsys.readouterr().err) == waits
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"host": "x"}'])

@@ -16,7 +16,7 @@ from stored import stored_study, stored_train
 from test_driver import same
 
 import sweeps.engine.runs
-from analysis import read_runs, storage
+from analysis import disk, ledger, read_runs, storage
 from analysis.disk import Disk
 from analysis.schema import LedgerError
 from pat.io import CHECKPOINT, PREVIOUS, UNREADABLE, LocalIO
@@ -223,3 +223,70 @@ def test_nfs_does_not_hide_that_a_run_had_begun(begun: bool, make: Make, monkeyp
             assert not storage.exists(own, WHERE) and server.now < ABSENT_SECONDS
         driver.lost(job.run.run_id, Failure("killed"))
     assert driver.planner.view[job.run.run_id].message == f"its process was lost {count} times: killed"
+
+
+MOUNTS = r"""22 1 8:1 / / rw - ext4 /dev/sda1 rw
+23 22 0:5 / /proc rw shared:3 - proc proc rw
+30 22 0:40 / /mnt/two\040words rw shared:9 master:2 - fuse.gcsfuse bucket rw
+31 22 0:41 / /mnt rw - nfs4 server:/home rw
+32 31 0:42 / /mnt/s3 rw - fuse mountpoint-s3 rw
+33 22 0:43 / /image rw - fuse.fuse-overlayfs overlay rw
+34 32 0:44 / /mnt/s3/scratch rw - xfs /dev/sdb rw
+35 22 0:45 / /over rw - fuse store rw
+36 22 0:46 / /over rw - ext4 /dev/sdc rw
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "late"),
+    [
+        ("/home/me/runs", False),
+        ("/mnt/runs", False),
+        ("/mnt/s3", True),
+        ("/mnt/s3/runs/small", True),
+        ("/mnt/s3backup", False),
+        ("/mnt/s3/scratch/runs", False),
+        ("/mnt/two words/runs", True),
+        ("/image/runs", False),
+        ("/over/runs", False),
+    ],
+)
+def test_a_mounted_object_store_is_late(path: str, late: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The deepest mount counts, and the last one in a place."""
+    (tmp_path / "mounts").write_text(MOUNTS)
+    monkeypatch.setattr(disk, "MOUNTS", str(tmp_path / "mounts"))
+    assert Disk().lag(path) == disk.LAG_SECONDS * late
+
+
+def test_where_no_mounts_are_listed_nothing_is_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disk, "MOUNTS", str(tmp_path / "none"))
+    assert Disk().lag(str(tmp_path)) == 0
+
+
+def test_a_run_that_has_ended_is_waited_for_until_its_row_is_there(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All its epochs are seen before: they are no end."""
+    driver = make()
+    job = driver.next_job(1)
+    assert job is not None and job.until == job.run.recipe.epochs
+    sweeps.engine.runs.execute(job)
+    own = run_folder(driver.folder, job.run.run_id)
+    row = own / "run.parquet"
+    row.rename(own / "_late")
+    monkeypatch.setattr("time.sleep", lambda seconds: (own / "_late").rename(row))
+    driver.ended(job.run.run_id)
+    assert driver.planner.view[job.run.run_id].status == "finished"
+
+
+def test_a_row_that_tells_of_more_epochs_than_there_are_is_no_end(make: Make, slept: list[float]) -> None:
+    """At the start of a driver as well: what is late is waited for, what is lost is said in a line."""
+    driver = make()
+    run_here(driver)
+    run_id = read_runs(driver.folder)["run_id"][0]
+    epochs = ledger.read_run_epochs(driver.folder, run_id)
+    ledger.write_epochs(driver.folder, run_id, epochs[:-1])
+    with pytest.raises(LedgerError, match=f"tells of 3 epochs, epochs.parquet has 2; .*--retry {run_id}$"):
+        make()
+    assert sum(slept) >= 90
+    retry(driver.folder, run_id)
+    run_here(again := make())
+    assert again.planner.complete and ledger.read_run_epochs(driver.folder, run_id) == epochs
