@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "71f467966684"
+CODE = "aa7beece6d38"
 COPY = Path.home() / "pat-sweeps"
 
 

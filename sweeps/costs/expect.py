@@ -169,7 +169,7 @@ def probed_seconds(probes: Mapping[Key, Probe], share: float) -> dict[Key, Alone
     found = {}
     for key, one in probes.items():
         if one.workers:
-            own = share if probes[key].asked_workers == 1 else 1.0
+            own = share if one.asked_workers == 1 else 1.0
             found[key] = Alone(one.epoch_seconds / own, one.views_seconds / own, one.plain_seconds / own)
     return found
 

@@ -94,7 +94,7 @@ MUTANTS = [
         "sweeps/costs/expect.py",
         ("steps = train // recipe.batch_size", "steps = -(-train // recipe.batch_size)"),
         ("(2 if recipe.ema_decay else 1)", "1"),
-        ("(share if probes[key].asked_workers == 1 else 1.0)", "share"),
+        ("own = share if one.asked_workers == 1 else 1.0", "own = share"),
         ("return Images(train - held, held,", "return Images(train, held,"),
         ("(CPU_FLOPS * config.threads)", "CPU_FLOPS"),
     ),
