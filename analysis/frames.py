@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.account import read_account
 from analysis.cells import cells, seed_gains
 from analysis.cost import gpu_share
 from analysis.definition import read_definition
@@ -18,7 +19,7 @@ from analysis.ledger import gather, read_correct, read_matrix
 from analysis.live import Driver, read_driver
 from analysis.metrics import METRICS, Metric
 from analysis.predictors import read_predictors
-from analysis.schema import RESULT_COLUMNS, LedgerError
+from analysis.schema import FROM, MATRIX_SCHEMA, RESULT_COLUMNS, LedgerError
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,9 @@ class Frames:
     weights that the matrix shows. `definition`: study.json. `driver`: its last sign of life, None where it left none.
     `gpu_share` of a GPU was given to a run of one worker. `place`: the study's folder, as it was given.
     `damaged`: files that could not be read and were left out, each with its reason. `predictors`: what was measured of
-    the teachers (`analysis.predictors`).
+    the teachers (`analysis.predictors`). `account`: what the data set holds (`analysis.account`).
+    the teachers (`analysis.predictors`). `exchange`: the rows of the ledger's matrix that are no cell's own, settings
+    of other cells that were tried in one (`analysis.travel`); `matrix` is without them.
     """
 
     matrix: pd.DataFrame
@@ -42,6 +45,8 @@ class Frames:
     place: str = ""
     damaged: Sequence[str] = ()
     predictors: Mapping[str, Any] = field(default_factory=lambda: {"teachers": {}, "pairs": []})
+    account: Mapping[str, Any] = field(default_factory=dict)
+    exchange: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=MATRIX_SCHEMA.names, dtype=object))
 
     @cached_property
     def cells(self) -> pd.DataFrame:
@@ -84,7 +89,9 @@ class Frames:
 def load(folder: str | Path, skip_damaged: bool = False) -> Frames:
     """The study in `folder`, running or finished. Raises LedgerError where there is none or a file is not ours; with
     `skip_damaged` runs whose files cannot be read are as good as not there."""
-    matrix = read_matrix(folder)
+    whole = read_matrix(folder)
+    tried = whole["setting"].str.startswith(FROM)
+    matrix = whole[~tried].reset_index(drop=True)
     if (matrix["setting"] == "scratch").all():
         raise LedgerError(f"{folder}: the matrix has no cell to report")
     if len(metrics := sorted(set(matrix["metric"]))) > 1:
@@ -103,6 +110,8 @@ def load(folder: str | Path, skip_damaged: bool = False) -> Frames:
         str(folder),
         sorted(set(damaged or ())),
         read_predictors(folder),
+        read_account(folder),
+        whole[tried].reset_index(drop=True),
     )
 
 

@@ -1,8 +1,9 @@
 """When two `study.json` describe one study, and their union. On plain JSON values, so that it needs no torch.
 
-A study is identified by its name, data, recipes, numerics and whatever else is not listed here. Pairs, methods, seeds
-and trials may grow; what is given by name (teachers, students, options, …) may be added to, but not changed. An entry
-that one side lacks although it has the model or method that the entry is about says there: the default.
+A study is identified by its name, data, recipes, numerics and whatever else is not listed here. Pairs, methods, seeds,
+trials and the exchange may grow; what is given by name (teachers, students, options, …) may be added to, but not
+changed. An entry that one side lacks although it has the model or method that the entry is about says there: the
+default.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
-GROWING = ("pairs", "methods", "seeds", "gpu_share")
+GROWING = ("pairs", "methods", "seeds", "gpu_share", "exchange")
 BY_NAME = ("teachers", "students", "initial", "options", "choices", "spaces", "teacher_sizes")
 JOINED: Mapping[str, Any] = {"anchors": [], "search": {"failures": 3}, "spaces": {}}
 """Fields that every program now writes, and what a `study.json` from before them says by not having them."""
@@ -64,6 +65,7 @@ def unite(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]
         "gpu_share": second.get("gpu_share") or first.get("gpu_share"),
         "seeds": united_seeds(first["seeds"], second["seeds"]),
         "search": {**second["search"], "trials": max(first["search"]["trials"], second["search"]["trials"])},
+        **({"exchange": most} if (most := max(side.get("exchange", 0) for side in (first, second))) else {}),
         **{key: {**first.get(key, {}), **second.get(key, {})} for key in BY_NAME if key in {**first, **second}},
     }
 

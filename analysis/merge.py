@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 
 from analysis import ledger, storage
+from analysis.account import FILE as ACCOUNT
 from analysis.identity import unite
 from analysis.parts import STUDY, TAGS, TEACHERS, check_parts, locked, read_tags
 from analysis.points import reached
@@ -105,6 +106,8 @@ def merge(folders: Sequence[Folder], into: Folder) -> Merged:
             _copy_teachers(source, into)
             merged.redrawn[str(source)] = _copy_waves(source, into)
             _unite_predictors(source, into)
+            if storage.read_file(into, ACCOUNT) is None:
+                _copy_file(source, ACCOUNT, into, ACCOUNT)
             found = _merge_runs(source, into)
             merged.counts[str(source)] = Counter(what for what, _ in found if what)
             merged.conflicts += [conflict for _, conflicts in found for conflict in conflicts]

@@ -193,7 +193,7 @@ def disagreements(published: pd.DataFrame) -> pd.DataFrame:
 
 
 def _faults(teacher_family: str) -> list[str]:
-    """What the public code of PAT computes differently from the paper (README, "PAT, as the paper describes it")."""
+    """What the public code of PAT computes differently from the paper (docs/pat.md)."""
     lines = ["known faults of the public PAT code: prompts lose their place, positions follow the batch"]
     if teacher_family in ("vit", "mlp"):
         lines.append("the public PAT code scrambles the features of token teachers")

@@ -20,8 +20,10 @@ SCHEMA_VERSION = "4"
 
 RUN_STATUSES = ("finished", "pruned", "diverged", "failed")
 CELL_STATUSES = ("finished", "running", "waiting", "pruned", "diverged", "failed", "blocked")
-PHASES = ("teacher", "pretrain", "scratch", "search", "confirm")
+PHASES = ("teacher", "pretrain", "scratch", "search", "confirm", "exchange")
 SETTINGS = ("scratch", "default", "tuned")
+FROM = "from "
+"""What the setting begins with that a cell has of another: `from TEACHER:STUDENT`, the best one of that cell."""
 FAILURES = ("oom", "diverged", "lost", "data", "bug")
 RULES = ("last", "best_val", "best_test")
 WEIGHTS = ("raw", "ema")
@@ -33,6 +35,11 @@ RESULT_COLUMNS = tuple(
 
 CORRECT_COLUMNS = tuple(f"test_correct_{rule}_{weights}" for rule in RULES[:2] for weights in WEIGHTS)
 """`numpy.packbits` of the correctness of each test image, in file order; null where the score is not a mean of it."""
+
+
+def phase_of(setting: str) -> str:
+    """The phase of a run that the matrix asks for under this setting alone."""
+    return "scratch" if setting == "scratch" else "exchange" if setting.startswith(FROM) else "confirm"
 
 
 class LedgerError(ValueError):
@@ -180,7 +187,8 @@ MATRIX_SCHEMA = _schema(
     weights=_required(_TEXT),
 )
 """One row: one cell, setting and seed, as the planner decided. Scratch rows have an empty teacher and stand once per
-student and seed; `run_id` and `options` are null until they are known. All rows have the metric of the study."""
+student and seed; `run_id` and `options` are null until they are known. All rows have the metric of the study. A
+`setting` is one of SETTINGS or, in a study with an exchange, `from TEACHER:STUDENT`: that of another cell."""
 
 _VOCABULARY: dict[tuple[str, str], Sequence[str]] = {
     ("run", "status"): RUN_STATUSES,
@@ -236,6 +244,6 @@ def _column(table: str, field: pa.Field, values: list[Any]) -> pa.Array:
                 )
     allowed = _VOCABULARY.get((table, field.name), ())
     for value in array.to_pylist() if allowed else ():
-        if value is not None and value not in allowed:
+        if value is not None and value not in allowed and not (field.name == "setting" and value.startswith(FROM)):
             raise LedgerError(f"column {field.name!r} of a {table} row is {value!r}; allowed: {', '.join(allowed)}")
     return array

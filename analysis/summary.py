@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from analysis.account import guessing
 from analysis.cost import device_hours, money
 from analysis.failures import failures, fitted
 from analysis.frames import Frames
@@ -41,6 +42,10 @@ def heading(frames: Frames) -> str:
     others = ", ".join(f"{counts[state]} {state}" for state in sorted(counts.index) if state != "finished")
     progress = f"Cells finished: {done} of {len(frames.cells)}" + (f"; {others}." if others else ".")
     lines = [f"# {frames.study}", "", f"Data set {frames.data}. {progress}"]
+    if account := frames.account.get("account"):
+        lines += ["", f"Images: {account}."]
+    if text := guessing(frames):
+        lines += ["", text]
     if frames.data == "digits":
         lines += ["", "Digits shows that the system works. It is far too small to prove anything about PAT."]
     return "\n".join(lines)

@@ -235,7 +235,8 @@ class RunConfig(Part):
     The batch size of the recipe is global, so the number of workers is no field. The exception: a student with
     BatchNorm whose statistics cannot be shared (several CPU workers) has `unsynced_workers` > 1.
     `initial` is `timm:<name.tag>` when the student starts from timm's pretrained weights, `run:<run_id>` when it starts
-    from the student that this run exported, else empty. A teacher's image size that is the data's is kept as 0.
+    from the student that this run exported, `sha256:<hex>` when from the file with these bytes, else empty. A
+    teacher's image size that is the data's is kept as 0.
     """
 
     student: str

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from pat.config import StorageError
 from pat.kept import CHECKPOINT as CHECKPOINT
+from pat.kept import CONFIG as CONFIG
 from pat.kept import PREVIOUS as PREVIOUS
 from pat.kept import STUDENT as STUDENT
 from pat.kept import UNREADABLE as UNREADABLE
@@ -41,6 +42,9 @@ class IO(Protocol):
 
     def due(self) -> bool:
         """Asked of every worker now and then within an epoch; all get the same answer. True: `keep` is wanted."""
+
+    def stepped(self, epoch: int, images: int, of: int) -> None:
+        """Told to every worker now and then within an epoch (from 0): how many images of how many have been seen."""
 
     def keep(self, state: dict[str, Any]) -> None:
         """Called by every worker within an epoch, with what a continuation needs."""
@@ -153,6 +157,9 @@ class LocalIO:
         self.keep(state)
         if self.rank == 0 and self.on_epoch:
             self.on_epoch(history)
+
+    def stepped(self, epoch: int, images: int, of: int) -> None:
+        """Nobody looks on."""
 
     def due(self) -> bool:
         return time.monotonic() - self._kept >= self.every

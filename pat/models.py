@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from pat.config import ConfigError, DataError, unknown
 from pat.resolve import check_model
-from pat.starting import RUN, start_from
+from pat.starting import FILE, RUN, start_from
 from pat.weights import read_weights, sha256
 
 
@@ -31,15 +31,16 @@ def create_model(
     """A model on the CPU for inputs of `image_size` pixels; random weights from torch's generator.
 
     `initial` = `timm:<name.tag>` loads timm's pretrained weights (all but the classifier, if its size differs), from
-    `initial_file` (`native_file`) where that is given; `run:<run_id>` those of that run's student, which are
-    `initial_file`. `kwargs` go to timm. Raises ConfigError where timm has no such name, size or weights.
+    `initial_file` (`native_file`) where that is given; `run:<run_id>` those of that run's student, `sha256:<hex>` those
+    of a file, which are `initial_file`. `kwargs` go to timm. Raises ConfigError where timm has no such name, size or
+    weights.
     """
     check_model(name)
     size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
     cfg = timm.get_pretrained_cfg(name)
     if cfg is not None and cfg.fixed_input_size and tuple(cfg.input_size[1:]) != size:
         kwargs["img_size"] = size
-    tag = "" if initial.startswith(RUN) else initial.removeprefix("timm:")
+    tag = "" if initial.startswith((RUN, FILE)) else initial.removeprefix("timm:")
     if tag and initial_file is not None:
         kwargs["pretrained_cfg_overlay"] = {"file": str(initial_file)}
     try:
@@ -48,7 +49,7 @@ def create_model(
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         weights = f" with weights {initial_file or tag}" if tag else ""
         raise ConfigError(f"model {name!r} cannot be built for {size[0]}x{size[1]} px{weights}: {reason}") from error
-    if initial.startswith(RUN):
+    if initial.startswith((RUN, FILE)):
         start_from(model, initial_file)
     return model
 

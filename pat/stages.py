@@ -11,17 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from pat.config import ConfigError
 from pat.layouts import Layout, Size, matching, read_layouts, sizes_at
+from pat.named_stages import TapError as TapError
+from pat.named_stages import named_stages
 from pat.replay import Call, Key, leaf_of, trace, versions, written
 
 DEPTH = 12
 CUTS = (2, 4, 10, 12)
 """An isotropic model of 12 blocks is cut after these (PAT, OFA-KD); other depths in proportion."""
-
-
-class TapError(ConfigError):
-    """A model whose stages cannot be found or prompted; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,7 @@ class _Entry:
 
 def find_spans(model: nn.Module, images: Tensor) -> tuple[list[Call], list[Span]]:
     """The traced calls and the stages of `model` (in eval mode). Raises TapError."""
-    entries = _entries(model)
+    entries = _entries(model) or [_Entry(i, *found) for i, found in enumerate(named_stages(model, images))]
     names = {entry.module for entry in entries}
     outputs: dict[Key, Any] = {}
     seen: dict[Key, list[tuple[Tensor, int]]] = {}
@@ -97,8 +94,6 @@ def _cuts(depth: int) -> list[int]:
 def _entries(model: nn.Module) -> list[_Entry]:
     info: Any = getattr(model, "feature_info", None)
     lines: Sequence[dict[str, Any]] = getattr(info, "info", info) or ()
-    if not lines:
-        raise TapError("timm announces no features for it (feature_info)")
     return [_Entry(i, line["module"], line["num_chs"], int(line["reduction"])) for i, line in enumerate(lines)]
 
 

@@ -1,4 +1,4 @@
-"""Training that starts from the student of another run: all of its weights but a head for other classes."""
+"""Training that starts from another run's student or from a file: all of its weights but a head for other classes."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from torch import nn
 from pat.config import ConfigError, DataError
 from pat.weights import read_weights, sha256
 
-RUN = "run:"
-"""Before the run_id, in what a configuration names as its initial weights."""
+RUN, FILE = "run:", "sha256:"
+"""Before the run_id, or the SHA-256 of a file's bytes, in what a configuration names as its initial weights."""
 
 
 def checked_sha256(file: Path | None, expected: str | None) -> str:
@@ -24,13 +24,13 @@ def checked_sha256(file: Path | None, expected: str | None) -> str:
 
 
 def start_from(model: nn.Module, file: Path | None) -> None:
-    """Gives a timm model the weights that a run of the same architecture exported.
+    """Gives a timm model the weights of a file: a run of the same architecture exported it, or a person has it.
 
     A head for another number of classes is left out, or one that only the model or only the file has; all else must
     fit by name and shape. Raises ConfigError, one line naming the file, where it does not.
     """
     if file is None:
-        raise ConfigError("initial weights from another run: no weights file given")
+        raise ConfigError("initial weights from a run or a file: no weights file given")
     own = model.state_dict()
     state = read_weights(file, own.keys())
     shapes, needed = ({key: tuple(t.shape) for key, t in tensors.items()} for tensors in (state, own))

@@ -20,7 +20,7 @@ from pat.views import Views
 
 _STEP = 0x73746570
 LOOKS = 64
-"""So often in an epoch it is asked whether a checkpoint is due: among several workers that costs a message."""
+"""So often in an epoch it is told how far it is, and asked whether a checkpoint is due: a message, with workers."""
 
 
 def train_epoch(training: Training, config: RunConfig, dataset: Dataset) -> Walk[dict[str, Any]]:
@@ -50,8 +50,10 @@ def train_epoch(training: Training, config: RunConfig, dataset: Dataset) -> Walk
             training.schedule.step_update(step)
         training.losses.append(train_step(training, config, images, targets, indices, step))
         training.seconds += time.perf_counter() - start
-        if done + 1 < steps and (done + 1) % -(-steps // LOOKS) == 0 and io.due():
-            io.keep(training.state(config))
+        if done + 1 < steps and (done + 1) % -(-steps // LOOKS) == 0:
+            io.stepped(epoch, (done + 1) * recipe.batch_size, steps * recipe.batch_size)
+            if io.due():
+                io.keep(training.state(config))
         del batch, indices, images, targets
     losses = stacked(training.losses, io.world_size)
     training.losses = []

@@ -42,7 +42,9 @@ class Outcome:
     `test_correct` holds, per rule and weights, the packed correctness of each test image in the order of the set,
     `details`, per rule and weights, the test set's further scores in percent by name, where the task has any;
     `initial_sha256` is that of the file that the training started from; `measures` says what was done to fit the
-    memory, `peak_memory` is in bytes of a GPU, 0 on the CPU.
+    memory, `peak_memory` is in bytes of a GPU, 0 on the CPU. `chance` is the score of a constant answer on the test
+    images (nan: there is none), `account` what the data set holds, in one line, `classes` their names, `described` the
+    student's configuration (`Task.described`).
     """
 
     status: str
@@ -63,6 +65,10 @@ class Outcome:
     measures: str = ""
     peak_memory: int = 0
     skipped_images: int = 0
+    chance: float = math.nan
+    account: str = ""
+    classes: tuple[str, ...] = ()
+    described: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -286,4 +292,8 @@ def _finish(training: Training, dataset: Dataset) -> Outcome:
         teacher_sha256=training.teacher_sha256,
         teacher_score=taught_by.score,
         exported=training.exported,
+        chance=training.task.chance(dataset.test),
+        account=dataset.account,
+        classes=dataset.classes,
+        described=training.task.described(training.student, dataset.classes),
     )

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sweeps.api import Result, run, space
-    from sweeps.spaces import Log
+    from sweeps.spaces import Linear, Log
     from sweeps.study import Search, Study, TeacherFile
 
-__all__ = ["Log", "Result", "Search", "Study", "TeacherFile", "run", "space"]
+__all__ = ["Linear", "Log", "Result", "Search", "Study", "TeacherFile", "run", "space"]
 
-_PLACES = {"Log": "spaces", "Search": "study", "Study": "study", "TeacherFile": "study"}
+_PLACES = {"Linear": "spaces", "Log": "spaces", "Search": "study", "Study": "study", "TeacherFile": "study"}
 
 
 def __getattr__(name: str) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from analysis.guard import version_line
+from pat.environment import bear_surroundings
 
 COMMANDS = {
     "train": ("sweeps.train_one", "one teacher, one student, one method, on named or own data"),
@@ -22,6 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code: 0 done, 1 something failed, 2 bad input."""
     argv = list(sys.argv[1:] if argv is None else argv)
     if argv and argv[0] in COMMANDS:
+        bear_surroundings()
         module, _ = COMMANDS[argv[0]]
         code: int = import_module(module).main(argv[1:])
         return code

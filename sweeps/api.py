@@ -12,26 +12,26 @@ import pandas as pd
 from analysis.ledger import read_epochs, read_runs
 from analysis.report import place
 from pat.config import ConfigError
-from pat.io import STUDENT
 from pat.methods import method_options
 from pat.plugins import announce, load_plugins
 from sweeps.cli import begin
-from sweeps.engine.jobs import run_folder
 from sweeps.flags import parser
-from sweeps.spaces import Log, Space
+from sweeps.looking.chosen import best
+from sweeps.spaces import Range, Space
 from sweeps.store import study_folder
 from sweeps.study import Study
 
 
-def space(method: str, **options: Log | Sequence[Any]) -> Space:
-    """What a search of `method` changes: of each option its range, `Log(low, high)`, or the values to choose from.
+def space(method: str, **options: Range | Sequence[Any]) -> Space:
+    """What a search of `method` changes: of each option its range - `Log(low, high)`, `Linear(low, high)` - or the
+    values to choose from.
 
     For `Study(spaces={"kd": space("kd", temperature=Log(1, 8), weight=[0.5, 1, 2])})`. Raises ConfigError for an option
     that the method does not have.
     """
-    found = {name: kind if isinstance(kind, Log) else tuple(kind) for name, kind in options.items()}
+    found = {name: kind if isinstance(kind, Range) else tuple(kind) for name, kind in options.items()}
     for name, kind in found.items():
-        for value in (kind.low, kind.high) if isinstance(kind, Log) else kind:
+        for value in (kind.low, kind.high) if isinstance(kind, Range) else kind:
             method_options(method, {name: value})
     return found
 
@@ -66,14 +66,7 @@ class Result:
     def best(self) -> pd.DataFrame:
         """Of each student, teacher and method the finished run with the best score on validation, after the last epoch,
         with its student's file where that was kept."""
-        runs = self.runs
-        done = runs[(runs["status"] == "finished") & runs["phase"].isin(("scratch", "confirm"))].copy()
-        done["score"] = done["val_last_ema"].fillna(done["val_last_raw"])
-        order = done.sort_values(["score", "seed"], ascending=[False, True], kind="stable")
-        best = order.drop_duplicates(["teacher", "student", "method"]).sort_values(["student", "teacher", "method"])
-        files = [run_folder(self.folder, run_id) / STUDENT for run_id in best["run_id"]]
-        best["file"] = [str(file) if file.exists() else "" for file in files]
-        return best[["teacher", "student", "method", "seed", "score", "run_id", "file"]].reset_index(drop=True)
+        return best(self.folder)
 
 
 def run(

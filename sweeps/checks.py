@@ -16,7 +16,7 @@ from pat.tasks import check_data, create_task
 from sweeps.cell import CLASSIFICATION, SCRATCH, SEARCH_SEED
 from sweeps.pretraining import LONGER
 from sweeps.settings import RECIPE, check_recipe_space
-from sweeps.spaces import Log, Space
+from sweeps.spaces import Range, Space
 from sweeps.teacher_file import TIMM
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def check_names(study: Study) -> None:
 def _check_space(space: Space, method: str, options: Mapping[str, Any]) -> None:
     """Every value of a space is one of its option, and none is there twice."""
     for name, kind in space.items():
-        values = (kind.low, kind.high) if isinstance(kind, Log) else kind
+        values = (kind.low, kind.high) if isinstance(kind, Range) else kind
         if not values or len(set(values)) < len(values):
             raise ConfigError(f"choices of {name!r} of method {method!r} = {values!r}: at least one value, none twice")
         for value in values:
@@ -145,6 +145,10 @@ def check_numbers(study: Study) -> None:
         method_options(method)
     if study.anchors and study.search.wave < 2:
         raise ConfigError(f"search.wave = {study.search.wave}: anchors need 2 or more")
+    if study.exchange < 0 or (study.exchange and not study.search.trials):
+        raise ConfigError(
+            f"exchange = {study.exchange}: cells, not negative; 0 without a search, whose settings they try"
+        )
     share = study.confirm_validation
     if share is not None and not 0 <= share < 1:
         raise ConfigError(f"confirm_validation = {share}: a share in [0, 1)")

@@ -7,7 +7,7 @@ import json
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,13 +17,14 @@ from analysis.report import PLACE as REPORT
 from analysis.report import place, write_report
 from analysis.schema import LedgerError
 from pat.config import ConfigError
-from pat.data import load
+from pat.data import Dataset, load
 from pat.plugins import load_plugins
 from sweeps.cluster.bootstrap import farewell, read_cluster
 from sweeps.command import guarded, interrupt, on_signal
 from sweeps.costs.devices import Devices, agree, cluster_devices, local_devices
 from sweeps.costs.expect import images_of
 from sweeps.costs.plan_text import plan_text
+from sweeps.costs.planned import plan_facts
 from sweeps.costs.predicted import predicted_against_actual
 from sweeps.engine.driver import Driver
 from sweeps.engine.keep import retry
@@ -32,7 +33,10 @@ from sweeps.engine.lock import locked
 from sweeps.engine.siblings import provide_initial_runs
 from sweeps.fitting import check_settings, settings_to_try
 from sweeps.flags import asked, limits, needs_gpu, parser
+from sweeps.given import chance_of, keep_account, say_scores
 from sweeps.lists import listed
+from sweeps.looking.ending import short
+from sweeps.looking.region import is_terminal
 from sweeps.places import DataPlace, data_place, storage_place
 from sweeps.predictors import write_predictors
 from sweeps.presets import DIGITS
@@ -77,6 +81,8 @@ def begin(asked: Study, flags: argparse.Namespace) -> int:
         raise ConfigError(f"--together {flags.together}: with --log each run has a process for itself")
     if flags.wait is not None and not flags.wait >= 0:
         raise ConfigError(f"--wait {flags.wait}: minutes, not negative")
+    if flags.json and not flags.plan:
+        raise ConfigError("--json: with --plan; `python -m sweeps status DIR --json` says how far a study is")
     return _plan(asked, flags) if flags.plan else _run(asked, flags, at_most)
 
 
@@ -93,14 +99,25 @@ def _plan(asked: Study, flags: argparse.Namespace) -> int:
         _check_fit(grown, asked, folder, images.classes, _whisper)
     for_gpus = needs_gpu(flags)
     devices = Devices("", for_gpus, 0, study.gpu_share or 1.0)
+    with suppress(ConfigError):  # without its data a plan makes do
+        say_scores(asked, folder, lambda: load(study.data, root), _whisper if flags.json else _tell)
     with ExitStack() as stack:
         if where != "local":
             stack.enter_context(ray_running(where, flags.verbose))
             devices = cluster_devices(study, folder, root, _whisper)
         elif (torch.cuda.is_available() or not for_gpus) and _is_here(study, root):
             devices = local_devices(study, folder, root, _whisper)
+<<<<<<< HEAD
     place, said = vars(devices), {"price": flags.price, "keep": flags.keep, "most": _most(flags)}
     print(plan_text(study, asked, folder, **place, **said, data_root=root, say=_whisper))
+=======
+    given = {**vars(devices), "price": flags.price, "keep": flags.keep, "most": _most(flags), "data_root": root}
+    print(
+        json.dumps(plan_facts(study, asked, folder, **given), indent=1)
+        if flags.json
+        else plan_text(study, asked, folder, **given)
+    )
+>>>>>>> main
     return 0
 
 
@@ -134,7 +151,8 @@ def _run(asked: Study, flags: argparse.Namespace, at_most: Limits) -> int:
     gpu_needed = needs_gpu(flags)
     if not away:
         _check_gpu(asked, gpu_needed, torch.cuda.is_available())
-    num_classes = _check_data(asked, place)
+    dataset = _check_data(asked, place)
+    num_classes = dataset.num_classes
     folder = study_folder(storage_place(flags.storage, away), asked)
     _check_fit(grown_study(folder, asked), asked, folder, num_classes, _tell)  # what is refused leaves no lock either
     with ExitStack() as stack:
@@ -157,17 +175,20 @@ def _run(asked: Study, flags: argparse.Namespace, at_most: Limits) -> int:
             keep=flags.keep, verbose=flags.verbose, pulse=pulse, data_source=place.source,
         )  # fmt: skip
         driver.price, driver.limits = flags.price, at_most
+        driver.progress.chance = chance_of(asked, dataset)
         driver.foresee()
         driver.progress.say(f"study {study.name} in {folder}: {driver.progress.status()}")
         if driver.kind() is None and not driver.elsewhere:
             write_study(folder, definition)
+            keep_account(asked, folder, dataset)
             driver.finish()
         else:
             provide_used(asked, folder, num_classes, [found.run_id for _, found in driver.elsewhere])
             provide_initial_runs(folder, driver.planner)
+            say_scores(asked, folder, lambda: dataset, driver.progress.say)
             stack.enter_context(ray_running(where, flags.verbose))
             on_signal(signal.SIGTERM, interrupt)
-            _launch(driver, definition, asked, flags, num_classes)
+            _launch(driver, definition, asked, flags, dataset)
     return _close(driver, folder)
 
 
@@ -195,7 +216,7 @@ def _check_machines(study: Study, folder: Path, place: DataPlace) -> None:
         raise ConfigError(f"the cluster cannot run study {study.name!r}:\n{table(problems)}")
 
 
-def _launch(driver: Driver, definition: Study, asked: Study, flags: argparse.Namespace, num_classes: int) -> None:
+def _launch(driver: Driver, definition: Study, asked: Study, flags: argparse.Namespace, dataset: Dataset) -> None:
     """Once it is known what it costs and nobody objects; only then `definition` is what the folder holds."""
     from sweeps.cluster.waiting import growth
     from sweeps.engine.callbacks import callbacks
@@ -210,8 +231,9 @@ def _launch(driver: Driver, definition: Study, asked: Study, flags: argparse.Nam
     )
     driver.study = replace(study, gpu_share=devices.share if devices.gpus else None)
     write_study(folder, replace(definition, gpu_share=driver.study.gpu_share))
+    keep_account(asked, folder, dataset)
     if not driver.adopt():
-        provide_used(asked, folder, num_classes)
+        provide_used(asked, folder, dataset.num_classes)
     most = growth(read_cluster() if in_job() else None, study.threads, devices.share)
     launch(driver, most, flags.devices, callbacks=callbacks(flags.log, study.name) if flags.log else ())
     if table := predicted_against_actual(folder, driver.planner):
@@ -231,8 +253,8 @@ def _check_gpu(study: Study, needed: bool, there: bool) -> None:
         raise ConfigError(f"study {study.name!r} needs a GPU and there is none; {WORKS_HERE}")
 
 
-def _check_data(study: Study, place: DataPlace) -> int:
-    """How many classes the data set has, once it is there."""
+def _check_data(study: Study, place: DataPlace) -> Dataset:
+    """The data set, once it is there."""
     try:
         place.bring(study.data)
         dataset = load(study.data, place.root)
@@ -240,7 +262,7 @@ def _check_data(study: Study, place: DataPlace) -> int:
         hint = f"; {WORKS_HERE}" if study.data.name != "digits" else ""
         raise ConfigError(f"{error}{hint}") from error
     _tell(f"data {study.data.name}: {dataset.account}")
-    return dataset.num_classes
+    return dataset
 
 
 def _measure_teachers(driver: Driver, folder: Path) -> None:
@@ -255,7 +277,8 @@ def _close(driver: Driver, folder: Path) -> int:
     """The report, and what could not be completed."""
     if driver.planner.complete:
         _measure_teachers(driver, folder)
-    print(write_report(folder))
+    text = write_report(folder)
+    print(short(folder, text) if is_terminal(sys.stdout) else text)
     print(f"report in {folder / REPORT if in_job() else place(folder)}")
     planner = driver.planner
     if planner.complete:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from pat.environment import bear_surroundings
 from sweeps.command import guarded
 from sweeps.flags import limits, parser
 from sweeps.started import in_job
@@ -13,6 +14,7 @@ from sweeps.started import in_job
 def main(argv: Sequence[str] | None = None) -> int:
     """As `sweeps.cli.main`."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    bear_surroundings()
 
     def look() -> int:
         limits(parser().parse_args(argv))

@@ -23,54 +23,88 @@ LISTS = ("presets", "methods", "data", "models", "tasks")
 IMPORT = "import a module first, which registers methods, models or data sets; its file lies here"
 
 
+EXAMPLES = """\
+examples
+  what there is, what a study is, what it costs; nothing is trained:
+    python sweeps/hetero_grid.py --list presets
+    python sweeps/hetero_grid.py --preset digits --show
+    python sweeps/hetero_grid.py --preset digits --plan
+  a small study on two cores, some methods, three seeds; the same command goes on after a stop:
+    python sweeps/hetero_grid.py --preset digits --methods kd,rsd --seeds 3
+  own data, any two models of timm, other settings:
+    python sweeps/hetero_grid.py --preset cifar100-small --data path/to/flowers \\
+        --pairs resnet50.a1_in1k:mobilenetv3_small_100 --set recipe.epochs=30 --plan
+  a study of one's own:
+    python sweeps/hetero_grid.py --study flowers.py:study
+"""
+
+
 def parser() -> Parser:
     """The flags of `hetero_grid.py`."""
-    flags = Parser(prog="hetero_grid.py", description="Compute a matrix of distillation gains.", allow_abbrev=False)
-    flags.add_argument("--preset", help=f"one of {', '.join(PRESETS)} (default {CIFAR100})")
-    flags.add_argument("--study", metavar="FILE.py:NAME", help="a study of one's own instead: a Study in a file")
-    flags.add_argument("--import", metavar="MODULE", action="append", default=[], dest="imports", help=IMPORT)
-    flags.add_argument("--pairs", help="the first N pairs, or teacher:student,teacher:student, of any timm models")
-    flags.add_argument("--methods", help="for instance kd,pat; scratch is always there")
-    flags.add_argument("--only", metavar="CELL", help="teacher:student:method, this cell alone (and its baselines)")
-    flags.add_argument(
-        "--data", metavar="FOLDER", help="own data instead of the study's: train/<class>/ and test/<class>/"
+    about = (
+        "Compute a matrix of distillation gains: teachers x students x methods, over scratch and KD, with intervals."
     )
-    flags.add_argument(
+    form = argparse.RawDescriptionHelpFormatter
+    usage = "%(prog)s [--preset NAME | --study FILE.py:NAME] [options]"
+    flags = Parser(prog="hetero_grid.py", usage=usage, description=about, epilog=EXAMPLES, formatter_class=form)
+    _study_flags(flags)
+    _change_flags(flags)
+    add_places(flags.add_argument_group("where"))
+    _run_flags(flags)
+    look = flags.add_argument_group("only look; nothing is trained")
+    look.add_argument("--plan", action="store_true", help="what would be done and what it costs")
+    look.add_argument("--json", action="store_true", help="the plan as JSON")
+    look.add_argument("--list", choices=LISTS, help="what there is")
+    look.add_argument("--show", action="store_true", help="the study as JSON")
+    return flags
+
+
+def _study_flags(flags: argparse.ArgumentParser) -> None:
+    what = flags.add_argument_group("which study")
+    what.add_argument("--preset", metavar="NAME", help=f"one of {', '.join(PRESETS)} [{CIFAR100}]")
+    what.add_argument("--study", metavar="FILE.py:NAME", help="a study of one's own instead: a Study in a file")
+    what.add_argument("--import", metavar="MODULE", action="append", default=[], dest="imports", help=IMPORT)
+    what.add_argument("--data", metavar="FOLDER", help="own data in its place: train/<class>/ and test/<class>/")
+
+
+def _change_flags(flags: argparse.ArgumentParser) -> None:
+    how = flags.add_argument_group("how much of it, and what is changed")
+    how.add_argument(
+        "--pairs", metavar="PAIRS", help="the first N, or teacher:student,teacher:student of any timm models"
+    )
+    how.add_argument("--methods", metavar="NAMES", help="for instance kd,pat; scratch is always there [the study's]")
+    how.add_argument("--only", metavar="CELL", help="teacher:student:method, this cell alone (and its baselines)")
+    how.add_argument("--seeds", metavar="SEEDS", help="of confirmation: how many, or a list as 1,5,7 [the study's]")
+    how.add_argument(
+        "--trials", type=int, metavar="N", help="of the search of every cell, in whole waves [the study's]"
+    )
+    how.add_argument(
         "--set", metavar="FIELD=VALUE", action="append", default=[], dest="settings",
         help="change a field of the study, as recipe.epochs=3 or data.image_size=64; its name says so",
     )  # fmt: skip
-    flags.add_argument("--seeds", help="confirmation seeds of every setting: how many, or a list as 1,5,7")
-    flags.add_argument("--trials", type=int, help="search trials of every cell, in whole waves")
-    flags.add_argument(
+    how.add_argument(
         "--search-recipe", metavar="FIELD=LOW:HIGH",
         help="search multiples of the recipe's own value too, for scratch as for every method (lr=0.3:3)",
     )  # fmt: skip
-    flags.add_argument("--workers", type=int, help="workers that share one run (Ray Train); a study of its own name")
-    add_places(flags)
-    flags.add_argument("--devices", type=int, metavar="N", help="on a cluster: begin with N GPUs, and use no more")
-    together = "runs that one process may train at a time (default: as memory allows)"
-    flags.add_argument("--together", type=int, metavar="N", help=together)
-    flags.add_argument("--wait", type=float, metavar="MINUTES", help="for the cluster's machines (default 20)")
-    flags.add_argument("--plan", action="store_true", help="say what would be done and what it costs; train nothing")
-    flags.add_argument("--list", choices=LISTS, help="say what there is, and do nothing")
-    flags.add_argument("--show", action="store_true", help="print the study as JSON, and do nothing")
-    flags.add_argument(
-        "--keep", choices=KEEP, default="all", help="students' files that outlive their runs (default all)"
+    how.add_argument(
+        "--exchange", type=int, metavar="N", help="try each cell's best setting in N others: does it travel?"
     )
-    flags.add_argument("--price", type=float, help="money per device-hour, for the plan and the status")
-    flags.add_argument("--max-hours", type=float, metavar="H", help="pause after so many hours of this call")
-    flags.add_argument(
-        "--max-cost", type=float, metavar="X", help="pause once this call has spent so much, at --price a device-hour"
-    )
-    flags.add_argument(
-        "--yes", action="store_true", help=f"start without asking, also above {ASK_ABOVE:.0f} device-hours"
-    )
-    flags.add_argument(
-        "--retry", metavar="WHAT", help="failed, diverged or a run's id: set that record aside, run again"
-    )
-    flags.add_argument("--log", metavar="WHERE", help="also log each epoch to wandb:PROJECT or mlflow:TRACKING_URI")
-    flags.add_argument("--verbose", action="store_true", help="tracebacks, and the output of the workers")
-    return flags
+    how.add_argument("--workers", type=int, metavar="N", help="that share one run (Ray Train); a study of its own name")
+
+
+def _run_flags(flags: argparse.ArgumentParser) -> None:
+    run = flags.add_argument_group("how it is run")
+    run.add_argument("--devices", type=int, metavar="N", help="on a cluster: begin with N GPUs, and use no more")
+    run.add_argument("--together", type=int, metavar="N", help="runs that share a process [as many as memory allows]")
+    run.add_argument("--wait", type=float, metavar="MINUTES", help="for the cluster's machines [20]")
+    run.add_argument("--keep", choices=KEEP, default="all", help="students' files that outlive their runs [all]")
+    run.add_argument("--price", type=float, metavar="X", help="money per device-hour, for plan, progress and status")
+    run.add_argument("--max-hours", type=float, metavar="H", help="pause after so many hours of this call")
+    run.add_argument("--max-cost", type=float, metavar="X", help="pause once it has spent so much, at --price an hour")
+    run.add_argument("--yes", action="store_true", help=f"do not ask, also above {ASK_ABOVE:.0f} device-hours")
+    run.add_argument("--retry", metavar="WHAT", help="failed, diverged or a run's id: set that record aside, run again")
+    run.add_argument("--log", metavar="WHERE", help="also log each epoch to wandb:PROJECT or mlflow:TRACKING_URI")
+    run.add_argument("--verbose", action="store_true", help="tracebacks, and the output of the workers")
 
 
 def limits(flags: argparse.Namespace) -> Limits:
@@ -87,20 +121,20 @@ def limits(flags: argparse.Namespace) -> Limits:
     return Limits(flags.max_hours, None if flags.max_cost is None else flags.max_cost / flags.price, words)
 
 
-def add_places(flags: argparse.ArgumentParser) -> None:
+def add_places(flags: argparse._ActionsContainer) -> None:
     """The flags that say where: storage, data sets, Ray."""
     flags.add_argument(
-        "--storage", help=f"folder that holds a folder for each study (default runs; on a cluster {SHARED}/runs)"
+        "--storage", metavar="DIR", help=f"holds a folder for each study [runs; on a cluster {SHARED}/runs]"
     )
     flags.add_argument(
-        "--data-root", help=f"folder, or URI, of the data sets (default data; on a cluster {SHARED}/data)"
+        "--data-root", metavar="PLACE", help=f"folder, or URI, of the data sets [data; on a cluster {SHARED}/data]"
     )
     flags.add_argument(
         "--stage",
         metavar="DIR",
-        help=f"each machine's own folder for a copy of the data (default on a cluster {STAGE}; {IN_PLACE}: no copy)",
+        help=f"each machine's own folder for a copy of the data [on a cluster {STAGE}; {IN_PLACE}: no copy]",
     )
-    flags.add_argument("--address", help="a Ray cluster to run on; else an embedded Ray")
+    flags.add_argument("--address", metavar="ADDRESS", help="a Ray cluster to run on [a Ray of its own, here]")
 
 
 def select(study: Study, flags: argparse.Namespace) -> Study:
@@ -118,6 +152,8 @@ def select(study: Study, flags: argparse.Namespace) -> Study:
         changes["seeds"] = _seeds(flags.seeds)
     if flags.trials is not None:
         changes["search"] = replace(study.search, trials=flags.trials)
+    if flags.exchange is not None:
+        changes["exchange"] = flags.exchange
     if flags.search_recipe is not None:
         from sweeps.settings import RECIPE
 

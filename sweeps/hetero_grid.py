@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "aa7beece6d38"
+CODE = "8c164564a041"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -81,6 +81,38 @@ def with_data(study: Study, place: str) -> tuple[Study, Path]:
     return replace(study, data=data, name=f"{study.name}-{_word(path.name)}", confirm_validation=None), path.parent
 
 
+def with_fields(
+    parts: Mapping[str, Any], named: Sequence[tuple[str, str, Any]], texts: Sequence[str]
+) -> tuple[dict[str, Any], set[str]]:
+    """Parts of a run - "recipe", "data" - with fields that a person typed, and which fields these are: `named` as
+    (flag, part.field, value), `texts` as part.field=value. Raises ConfigError naming the flag."""
+    given = list(named)
+    for text in texts:
+        field, equals, value = text.partition("=")
+        if not equals or field.strip().partition(".")[0] not in parts:
+            raise ConfigError(f"--set {text!r}: {' or '.join(f'{part}.FIELD=VALUE' for part in parts)}")
+        given.append((f"--set {text}", field.strip(), _value(value)))
+    said: dict[str, str] = {}
+    changes: dict[str, dict[str, Any]] = {part: {} for part in parts}
+    for flag, field, value in given:
+        part, _, name = field.partition(".")
+        names = [one.name for one in dataclasses.fields(parts[part]) if one.name not in _IDENTITY]
+        if name not in names:
+            raise ConfigError(f"{flag}: {unknown('field', name, names, of=f' of {part}')}")
+        if field in said:
+            raise ConfigError(f"{flag}: {said[field]} says it already")
+        said[field], changes[part][name] = flag, value
+    try:
+        return {part: replace(whole, **changes[part]) for part, whole in parts.items()}, {*said}
+    except ConfigError as error:
+        flag = next((flag for field, flag in said.items() if str(error).startswith(f"{field} ")), "")
+        raise ConfigError(f"{flag}: {error}" if flag else str(error)) from error
+
+
+_IDENTITY = ("name", "fingerprint")
+"""Fields of a data set that say which it is."""
+
+
 def with_settings(study: Study, given: Sequence[str]) -> Study:
     """The study with `recipe.epochs=3` and the like, of all recipes, under a name that says so."""
     for text in given:

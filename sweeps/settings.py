@@ -9,7 +9,7 @@ from typing import Any
 
 from pat.config import ConfigError, Recipe, unknown
 from pat.methods import method_options
-from sweeps.spaces import Log, Space
+from sweeps.spaces import Range, Space
 
 RECIPE = "recipe"
 """What `Study.spaces` calls the recipe's own space."""
@@ -47,7 +47,7 @@ def check_recipe_space(space: Space, recipes: Mapping[str, Recipe]) -> None:
     for field, kind in space.items():
         if field not in _NUMBERS:
             raise unknown("number", field, _NUMBERS, of=" of a recipe to search")
-        values = (kind.low, kind.high) if isinstance(kind, Log) else kind
+        values = (kind.low, kind.high) if isinstance(kind, Range) else kind
         if not values or not all(isinstance(value, int | float) and 0 < value < math.inf for value in values):
             raise ConfigError(f"search of recipe.{field} = {values!r}: positive multiples of the student's own value")
         for student, recipe in recipes.items():

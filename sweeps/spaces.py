@@ -20,31 +20,82 @@ from pat.options import plain
 
 
 @dataclass(frozen=True)
-class Log(Part):
-    """A number between `low` and `high`, uniform in its logarithm, to four significant digits."""
+class Range(Part):
+    """A number between `low` and `high`, to four significant digits."""
 
     label = "range"
     low: float
     high: float
+
+    def rounded(self, value: float) -> float:
+        """A value as it is kept."""
+        return four_digits(value)
+
+    def place(self, value: float) -> float:
+        """Where a value lies in the range, 0 and 1 being its ends."""
+        raise NotImplementedError
+
+    def at(self, part: float) -> float:
+        """The value at a place from 0 to 1."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Log(Range):
+    """One that is uniform in its logarithm."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 < self.low < self.high:
             raise ConfigError(f"range {self.low} to {self.high}: two positive numbers, the lower one first")
 
+    def place(self, value: float) -> float:
+        return math.log(max(value, self.low) / self.low) / math.log(self.high / self.low)
 
-Space = Mapping[str, Log | tuple[Any, ...]]
+    def at(self, part: float) -> float:
+        return four_digits(self.low * (self.high / self.low) ** part)
+
+
+@dataclass(frozen=True)
+class Linear(Range):
+    """One that is uniform."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.low < self.high:
+            raise ConfigError(f"range {self.low} to {self.high}: two numbers, the lower one first")
+
+    def place(self, value: float) -> float:
+        return max(0.0, (value - self.low) / (self.high - self.low))
+
+    def at(self, part: float) -> float:
+        return self.rounded(self.low + part * (self.high - self.low))
+
+    def rounded(self, value: float) -> float:
+        return min(self.high, max(self.low, four_digits(value)))
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**super().to_dict(), _LINEAR: True}
+
+
+_LINEAR = "linear"
+Space = Mapping[str, Range | tuple[Any, ...]]
 """Option -> its range, or the values among which it is chosen."""
 
 
 def read_space(values: Mapping[str, Any]) -> Space:
     """A space from its JSON form."""
-    return {name: Log.from_dict(kind) if isinstance(kind, Mapping) else plain(kind) for name, kind in values.items()}
+    return {name: _read_range(kind) if isinstance(kind, Mapping) else plain(kind) for name, kind in values.items()}
+
+
+def _read_range(values: Mapping[str, Any]) -> Range:
+    linear = values.get(_LINEAR, False)
+    return (Linear if linear else Log).from_dict({key: value for key, value in values.items() if key != _LINEAR})
 
 
 def write_space(space: Space) -> dict[str, Any]:
     """Its JSON form."""
-    return {name: kind.to_dict() if isinstance(kind, Log) else kind for name, kind in space.items()}
+    return {name: kind.to_dict() if isinstance(kind, Range) else kind for name, kind in space.items()}
 
 
 def digest(space: Space) -> str:
@@ -52,31 +103,32 @@ def digest(space: Space) -> str:
     return hashlib.sha256(json.dumps(write_space(space)).encode()).hexdigest()[:16]
 
 
-def distribution(kind: Log | tuple[Any, ...]) -> BaseDistribution:
+def distribution(kind: Range | tuple[Any, ...]) -> BaseDistribution:
     """The same as Optuna has it."""
-    return FloatDistribution(kind.low, kind.high, log=True) if isinstance(kind, Log) else CategoricalDistribution(kind)
+    if isinstance(kind, Range):
+        return FloatDistribution(kind.low, kind.high, log=isinstance(kind, Log))
+    return CategoricalDistribution(kind)
 
 
-def inside(kind: Log | tuple[Any, ...], value: Any) -> bool:
+def inside(kind: Range | tuple[Any, ...], value: Any) -> bool:
     """Whether a search could draw this value."""
-    if isinstance(kind, Log):
+    if isinstance(kind, Range):
         return isinstance(value, int | float) and kind.low <= value <= kind.high
     return value in kind
 
 
-def place(kind: Log | tuple[Any, ...], value: Any) -> float:
-    """Where a value lies in its range, from 0 to 1, on a logarithmic scale or in the order of the choices; outside of
-    the range at its end, what is no choice in the middle."""
-    if isinstance(kind, Log):
-        part = math.log(max(value, kind.low) / kind.low) / math.log(kind.high / kind.low)
-        return min(1.0, part)
+def place(kind: Range | tuple[Any, ...], value: Any) -> float:
+    """Where a value lies in its range, from 0 to 1, on its scale or in the order of the choices; outside of the
+    range at its end, what is no choice in the middle."""
+    if isinstance(kind, Range):
+        return min(1.0, kind.place(value))
     return (kind.index(value) + 0.5) / len(kind) if value in kind else 0.5
 
 
-def at(kind: Log | tuple[Any, ...], part: float) -> Any:
+def at(kind: Range | tuple[Any, ...], part: float) -> Any:
     """The value at a place."""
-    if isinstance(kind, Log):
-        return four_digits(kind.low * (kind.high / kind.low) ** part)
+    if isinstance(kind, Range):
+        return kind.at(part)
     return kind[min(len(kind) - 1, int(part * len(kind)))]
 
 

@@ -91,6 +91,7 @@ def grow(stored: Study, asked: Study, folder: Path) -> Study:
         seeds=plain(united_seeds(stored.seeds, asked.seeds)),
         search=replace(asked.search, trials=max(stored.search.trials, asked.search.trials)),
         gpu_share=asked.gpu_share or stored.gpu_share,
+        exchange=max(stored.exchange, asked.exchange),
         **by_name,
     )
 

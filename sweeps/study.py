@@ -42,7 +42,8 @@ class Study(Part):
     per run (a number, or one for each method, teachers and scratch being "scratch") belong to the study. `gpu_share` of
     one GPU is asked for by a one-worker run where the cluster has GPUs; None: as probes allow. `task`: what is learnt;
     the data set must say what it needs to know of its images. `pretraining`: what precedes the training of the cells of
-    `hgkd` and `spark`; their methods' options are those of the pre-training.
+    `hgkd` and `spark`; their methods' options are those of the pre-training. `exchange`: in so many other cells of its
+    method each cell's best setting is confirmed too (`sweeps.planning.exchange`): does a setting travel?
     """
 
     name: str
@@ -66,6 +67,7 @@ class Study(Part):
     teacher_sizes: Mapping[str, int] = later(default_factory=dict)
     spaces: Mapping[str, Space] = later(default_factory=dict)
     pretraining: Pretraining | None = later(None)
+    exchange: int = later(0)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -5,248 +5,166 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import timm
+import torch
 
-from analysis import ledger
+from analysis import ledger, storage
+from analysis.chance import at_chance, chance_line
 from analysis.metrics import METRICS, Metric
-from pat import config
-from pat import resolve as names
-from pat.config import ConfigError, Data, Method, Recipe, RunConfig, Teacher, unknown
-from pat.data import list_datasets, load, own_data
-from pat.io import STUDENT, Files, LocalIO
+from pat.config import ConfigError, Method, RunConfig, Teacher
+from pat.data import Dataset, load
+from pat.io import CONFIG, STUDENT
 from pat.methods import check_task, list_methods
-from pat.models import check_pretrained, family
+from pat.models import family
 from pat.options import teacherless
-from pat.resolve import check_model
-from pat.tasks import Task, default_task, task_class, task_on
+from pat.plugins import announce, load_plugins
+from pat.starting import FILE, RUN
+from pat.tasks import Task, task_class, task_on
 from pat.weights import is_url, sha256
-from sweeps.command import Parser, guarded
+from sweeps.command import guarded
 from sweeps.costs.flops import method_on_meta
-from sweeps.engine.keep import set_aside
+from sweeps.engine.keep import RETRIED, set_aside
 from sweeps.engine.lock import locked
 from sweeps.engine.runs import Job, execute, run_folder
+from sweeps.engine.telling import TellingIO
+from sweeps.given import say_score
 from sweeps.study import CLASSIFICATION, SCRATCH, TIMM, TeacherFile, check_tag
 from sweeps.teachers import initial_file, initial_sha256, provide, provide_initial, resolve
+from sweeps.train_flags import (
+    Side,
+    check_flags,
+    chosen_device,
+    data_and_recipe,
+    learnt_task,
+    options,
+    parser,
+    student_side,
+    teacher_side,
+)
 
 FOLDER = "train"
-RECIPE = Recipe(
-    epochs=30,
-    batch_size=64,
-    optimizer="adamw",
-    lr=1e-3,
-    weight_decay=0.05,
-    min_lr=1e-5,
-    clip_grad=5.0,
-    label_smoothing=0.1,
-    crop_scale=(0.5, 1.0),
-    crop_ratio=(3 / 4, 4 / 3),
-)
-"""A start for any model on any data; the flags change what matters first."""
-DENSE = replace(
-    RECIPE, batch_size=8, label_smoothing=0.0, crop_scale=(1.0, 1.0), crop_ratio=(1.0, 1.0), interpolation="bilinear"
-)
-"""The same for whole images with boxes or masks."""
-DENSE_SIZE = 480
-
-
-def parser() -> Parser:
-    """The flags of `python -m sweeps train`."""
-    about = "Distil one student from one teacher: one method, one seed."
-    flags = Parser(prog="python -m sweeps train", description=about, allow_abbrev=False)
-    flags.add_argument("--student", required=True, help="a timm name")
-    flags.add_argument("--teacher", help="a timm name; trained first unless --teacher-file is given")
-    flags.add_argument("--method", default="pat", help=f"one of {', '.join(list_methods())} (default pat)")
-    kinds = "a folder a class in train/ and test/ (or val/), boxes in COCO's layout, or images/ and masks/"
-    named = ", ".join(name for name in list_datasets() if ":" not in name)
-    flags.add_argument("--data", required=True, help=f"{named}, or a folder: {kinds}")
-    option: dict[str, Any] = {"action": "append", "default": [], "metavar": "NAME=VALUE"}
-    flags.add_argument("--option", **option, help="an option of the method, for instance weight=2")
-    flags.add_argument("--task-option", **option, help="an option of detection or segmentation, for instance width=128")
-    flags.add_argument("--data-root", default="data", help="folder of the named data sets (default data)")
-    flags.add_argument("--unreadable", choices=("stop", "skip"), default="stop", help="what an unreadable image does")
-    flags.add_argument("--teacher-file", help="its weights: a file (safetensors, state dict), a URL or timm:NAME.TAG")
-    flags.add_argument("--teacher-sha256", metavar="HEX", help="what that file must hash to; a URL needs it")
-    flags.add_argument("--storage", default="runs", help=f"the run is kept in STORAGE/{FOLDER} (default runs)")
-    flags.add_argument(
-        "--image-size",
-        type=int,
-        help="pixels (default: what the student was made for); where there are boxes or masks, those of the shorter "
-        f"side (default {DENSE_SIZE})",
-    )
-    flags.add_argument("--teacher-size", type=int, default=0, help="the teacher's own (default: the student's)")
-    flags.add_argument("--epochs", type=int, default=RECIPE.epochs, help=f"default {RECIPE.epochs}")
-    sizes = f"default {RECIPE.batch_size}, where there are boxes or masks {DENSE.batch_size}"
-    flags.add_argument("--batch-size", type=int, help=sizes)
-    lr = f"of AdamW, for teacher and student (default {RECIPE.lr})"
-    flags.add_argument("--lr", type=float, default=RECIPE.lr, help=lr)
-    flags.add_argument("--flip", type=float, default=0.0, help="probability of a horizontal flip")
-    flags.add_argument("--seed", type=int, default=1, help="of the student (default 1)")
-    flags.add_argument("--threads", type=int, default=1, help="of torch, part of what a run is (default 1)")
-    flags.add_argument("--verbose", action="store_true", help="tracebacks")
-    return flags
+BASELINES = (SCRATCH, "kd")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code: 0 done, 1 the run failed, 2 bad input."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    return guarded(lambda: _train(parser().parse_args(argv)), "--verbose" in argv)
+    return guarded(lambda: _train(argv), "--verbose" in argv)
 
 
-def _train(flags: argparse.Namespace) -> int:
-    if flags.method not in list_methods():
-        raise unknown("method", flags.method, list_methods())
-    needs_teacher = not teacherless(flags.method)
-    if needs_teacher != bool(flags.teacher):
-        raise ConfigError(f"--teacher: method {flags.method!r} takes {'one' if needs_teacher else 'none'}")
-    if flags.teacher_sha256 and not flags.teacher_file:
-        raise ConfigError("--teacher-sha256: only with --teacher-file")
-    if flags.teacher_file and not flags.teacher:
-        raise ConfigError("--teacher-file: only with --teacher NAME, the model that it holds")
-    if flags.teacher_size and not flags.teacher:
-        raise ConfigError("--teacher-size: only with --teacher NAME")
-    flags.student, flags.initial = _named(flags.student, "student")
-    teacher_initial = ""
-    if needs_teacher:
-        if flags.teacher_file:
-            check_model(flags.teacher, "teacher")  # a tag says for which statistics of the pixels the file was made
-        else:
-            flags.teacher, teacher_initial = _named(flags.teacher, "teacher")
-    data, root = _data(flags)
-    learnt = _task(flags, data)
-    check_task(flags.method, learnt.name)
-    start = RECIPE if learnt.name == CLASSIFICATION else DENSE
-    batch_size = start.batch_size if flags.batch_size is None else flags.batch_size
-    changes = {"epochs": flags.epochs, "batch_size": batch_size, "lr": flags.lr, "flip": flags.flip}
-    recipe = replace(start, **changes, warmup_epochs=min(1, flags.epochs - 1))
-    method = Method(flags.method, _options("--option", flags.option))
+class _Room:
+    """Where the runs of one call are kept and trained: the folder, the data, the device."""
+
+    def __init__(self, flags: argparse.Namespace, root: Path, device: torch.device | None) -> None:
+        self.folder = Path(flags.storage).expanduser().absolute() / FOLDER
+        self.root, self.device, self.again = root, device, flags.retry
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"storage {str(self.folder)!r} cannot be written: {error.strerror}") from error
+
+
+def _train(argv: Sequence[str]) -> int:
+    load_plugins()
+    flags = parser().parse_args(argv)
+    for name in flags.imports:
+        announce(name, str(Path.cwd()))
+    check_flags(flags)
+    device = chosen_device(flags.device)
+    student = student_side(flags)
+    teacher = teacher_side(flags) if flags.teacher else None
+    data, root, recipe = data_and_recipe(flags, student)
+    learnt = learnt_task(flags, data)
+    methods = _methods(flags, learnt.name)
     dataset = load(data, root)
     print(f"data {data.name}: {dataset.account}", flush=True)
     task = task_on(learnt, data, dataset, flags.teacher_size)
-    task.check(flags.student, recipe, flags.initial)
-    if needs_teacher and not flags.teacher_file:
-        task.check(flags.teacher, recipe, teacher_initial)
-    given = Teacher(flags.teacher, "run:none", flags.teacher_size) if needs_teacher else None
-    run = RunConfig(flags.student, data, recipe, method, given, flags.seed, flags.threads, flags.initial, task=learnt)
-    method_on_meta(run, task.num_classes)
-    folder = Path(flags.storage).expanduser().absolute() / FOLDER
-    _make(folder)
-    with locked(folder):
-        teacher, file, digest = None, "", ""
-        if flags.teacher_file:
-            teacher, file, digest = _given_teacher(flags, folder, task.for_teacher)
-        elif needs_teacher:
-            run_of_teacher = RunConfig(
-                flags.teacher, task.for_teacher.data, recipe, seed=0, threads=flags.threads, initial=teacher_initial,
-                task=learnt,
-            )  # fmt: skip
-            teacher, file, digest = _trained_teacher(run_of_teacher, flags.teacher_size, root, folder)
-        run = replace(run, teacher=teacher)
-        row = _run(run, folder, root, "scratch" if flags.method == SCRATCH else "confirm", file, digest)
-    path = run_folder(folder, run.run_id) / STUDENT
-    metric = METRICS[row["metric"]]
-    if teacher:
-        print(f"{flags.teacher}: {metric.told(row['teacher_score'])} on test, the teacher")
-    score = metric.told(row[f"test_last_{row['exported']}"])
-    print(f"{flags.student}: {score} on test after {row['epochs_done']} epochs")
-    print(_opened(run, task.num_classes, path))
+    task.check(student.name, recipe, student.initial)
+    if teacher and not flags.teacher_file:
+        task.check(teacher.name, recipe, teacher.initial)
+    runs = []
+    for method in methods:
+        given = None if teacher is None or teacherless(method.name) else teacher.name
+        known = Teacher(given, "run:none", flags.teacher_size) if given else None
+        run = RunConfig(
+            student.name, data, recipe, method, known, flags.seed, flags.threads, student.initial, task=learnt
+        )
+        method_on_meta(run, task.num_classes)
+        runs.append(run)
+    room = _Room(flags, root, device)
+    with locked(room.folder):
+        found, file, digest = None, "", ""
+        if teacher and flags.teacher_file:
+            found, file, digest = _given_teacher(flags, room, task, dataset)
+        elif teacher:
+            own = replace(runs[-1], student=teacher.name, data=task.for_teacher.data, method=Method(), teacher=None)
+            own = replace(own, seed=0, initial=teacher.initial)
+            found, file, digest = _trained_teacher(own, teacher, flags.teacher_size, room)
+        runs = [replace(run, teacher=found if run.teacher else None) for run in runs]
+        rows = [_run(run, student, room, _phase(run), file, digest) for run in runs]
+    _tell(runs, rows, found, room.folder, task)
     return 0
 
 
-def _named(given: str, role: str) -> tuple[str, str]:
-    """timm's name of a model, and the weights that its training starts from, where a tag was given."""
-    found = names.resolve(given, role)
-    if given not in found:
-        print(f"{role} {given} is timm's {found.name} now", flush=True)
-    if found.tag:
-        check_pretrained(found.name, found.tag, role)
-    return found.name, f"{TIMM}{found.tag}" if found.tag else ""
+def _methods(flags: argparse.Namespace, task: str) -> list[Method]:
+    """The method that is asked for, and before it those that it is compared with."""
+    check_task(flags.method, task)
+    asked = Method(flags.method, options("--option", flags.option))
+    if not flags.baselines:
+        return [asked]
+    serving = [name for name in BASELINES if name in list_methods(task) and (teacherless(name) or flags.teacher)]
+    if SCRATCH not in serving:
+        raise ConfigError(f"--baselines: {task} has no {SCRATCH}, only methods of its own")
+    return [*(Method(name) for name in serving if name != asked.name), asked]
 
 
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"storage {str(folder)!r} cannot be written: {error.strerror}") from error
+def _phase(run: RunConfig) -> str:
+    return SCRATCH if run.method.name == SCRATCH else "confirm"
 
 
-def _data(flags: argparse.Namespace) -> tuple[Data, Path]:
-    """The data set and the folder in which its files lie."""
-    own = timm.get_pretrained_cfg(flags.initial.removeprefix(TIMM) or flags.student).input_size[-1]
-    root = Path(flags.data_root).expanduser().absolute()
-    if flags.data in list_datasets():
-        data = Data(flags.data, own)
-    else:
-        path = Path(flags.data).expanduser().absolute()
-        if not path.is_dir():
-            names = (name for name in list_datasets() if ":" not in name)
-            raise unknown("data set", flags.data, names, " (and no folder)")
-        data, root = own_data(path, own), path.parent
-    size = own if default_task(data).name == CLASSIFICATION else DENSE_SIZE
-    given = size if flags.image_size is None else flags.image_size
-    return replace(data, image_size=given, unreadable=flags.unreadable), root
-
-
-def _task(flags: argparse.Namespace, data: Data) -> config.Task:
-    """What the data set is made for. BatchNorm is trained where the task asks: no weights are there to begin with."""
-    learnt = default_task(data)
-    scratch = {"freeze_norm": False} if "freeze_norm" in learnt.options else {}
-    return config.Task(learnt.name, {**scratch, **_options("--task-option", flags.task_option)})
-
-
-def _options(flag: str, given: Sequence[str]) -> dict[str, Any]:
-    """`name=value` texts as options; values are JSON where they can be, else text."""
-    options = {}
-    for text in given:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise ConfigError(f"{flag} {text!r}: NAME=VALUE")
-        try:
-            options[name] = json.loads(value)
-        except json.JSONDecodeError:
-            options[name] = value
-    return options
-
-
-def _given_teacher(flags: argparse.Namespace, folder: Path, task: Task) -> tuple[Teacher, str, str]:
-    """The identity of a teacher that is not trained here, its file and the SHA-256 of its bytes."""
+def _given_teacher(flags: argparse.Namespace, room: _Room, task: Task, dataset: Dataset) -> tuple[Teacher, str, str]:
+    """The identity of a teacher that is not trained here, its file and the SHA-256 of its bytes; what it scores is said
+    before anything is trained."""
     place, digest = flags.teacher_file, flags.teacher_sha256 or ""
+    own, folder = task.for_teacher, room.folder
     if not digest and not is_url(place) and not place.startswith(TIMM):
         digest = sha256(Path(place).expanduser())
     source = TeacherFile(place, digest)
     if source.tag:
         check_tag(task.name, flags.teacher, source.tag)
-    source = resolve(source, folder, task)
-    path = provide(flags.teacher, source, folder, task)
+    source = resolve(source, folder, own)
+    path = provide(flags.teacher, source, folder, own)
+    say_score(source.tag or flags.teacher, path, own, dataset, _say, room.device)
     weights = f"sha256:{source.sha256}"
     return Teacher(source.tag or flags.teacher, weights, flags.teacher_size), str(path), source.sha256
 
 
-def _trained_teacher(run: RunConfig, size: int, root: Path, folder: Path) -> tuple[Teacher, str, str]:
+def _trained_teacher(run: RunConfig, side: Side, size: int, room: _Room) -> tuple[Teacher, str, str]:
     """The identity of a teacher once it is trained here, its file and the SHA-256 of its bytes."""
-    row = _run(run, folder, root, "teacher")
-    path = run_folder(folder, run.run_id) / STUDENT
+    row = _run(run, side, room, "teacher")
+    path = run_folder(room.folder, run.run_id) / STUDENT
+    _warn(f"the teacher {run.student}", row["test_last_" + row["exported"]], room.folder, run)
     return Teacher(run.student, f"run:{run.run_id}", size), str(path), row["student_sha256"]
 
 
 def _run(
-    run: RunConfig, folder: Path, root: Path, phase: str, teacher_file: str = "", teacher_sha256: str = ""
+    run: RunConfig, side: Side, room: _Room, phase: str, teacher_file: str = "", teacher_sha256: str = ""
 ) -> dict[str, Any]:
     """Train one run to its end, or find it done; returns its row. Raises ConfigError with its message if it failed.
 
-    One that had failed before is tried again: only what a run itself finds is final.
+    One that had failed before is tried again, with --retry one that diverged, too: only what a run itself finds is
+    final.
     """
-    found = ledger.read_run(folder, run.run_id)
-    if found is not None and found["status"] == "failed":
+    folder, found = room.folder, ledger.read_run(room.folder, run.run_id)
+    if found is not None and found["status"] in (RETRIED if room.again else ("failed",)):
         set_aside(folder, run.run_id)
-    initial = run.initial.removeprefix(TIMM)
-    if initial:
-        provide_initial(initial, folder)
+    file, digest = _initial(run, side, folder)
     job = Job(
         folder=str(folder),
         study=FOLDER,
@@ -255,44 +173,91 @@ def _run(
         phase=phase,
         student_family=family(run.student),
         teacher_family=family(run.teacher.name) if run.teacher else "",
-        data_root=str(root),
-        teacher_file=teacher_file,
-        teacher_sha256=teacher_sha256,
-        initial_file=str(initial_file(initial, folder)) if initial else "",
-        initial_sha256=initial_sha256(initial, folder) if initial else "",
+        data_root=str(room.root),
+        teacher_file=teacher_file if run.teacher else "",
+        teacher_sha256=teacher_sha256 if run.teacher else "",
+        initial_file=file,
+        initial_sha256=digest,
     )
     print(f"{phase} {run.student}, method {run.method.name}, seed {run.seed}: run {run.run_id}", flush=True)
-    execute(job, partial(_talking, METRICS[task_class(run.task.name).metric]))
+    execute(job, partial(TellingIO, METRICS[task_class(run.task.name).metric], run.recipe.epochs, room.device))
     row = ledger.read_run(folder, run.run_id)
     assert row is not None  # a segment to the full length always ends the run
     if row["status"] != "finished":
-        raise ConfigError(f"run {run.run_id} {row['status']}: {row['message']}")
+        hint = "; --retry trains it again" if row["status"] == "diverged" else ""
+        raise ConfigError(f"run {run.run_id} {row['status']}: {row['message']}{hint}")
     return row
 
 
-def _talking(metric: Metric, folder: Path, on_epoch: Any, stop: Callable[[], bool], files: Files) -> LocalIO:
-    """A `LocalIO` that also prints a line an epoch."""
+def _initial(run: RunConfig, side: Side, folder: Path) -> tuple[str, str]:
+    """The file of the weights that a run starts from, and the SHA-256 that its bytes must have where it is known."""
+    if run.initial.startswith(FILE):
+        return side.file, run.initial.removeprefix(FILE)
+    if run.initial.startswith(RUN):
+        run_id = run.initial.removeprefix(RUN)
+        row = ledger.read_run(folder, run_id) if run_id.isalnum() else None
+        path = run_folder(folder, run_id) / STUDENT
+        if row is None or not path.is_file():
+            raise ConfigError(f"initial weights {run.initial}: no finished run of that id in {str(folder)!r}")
+        return str(path), str(row["student_sha256"])
+    if not run.initial:
+        return "", ""
+    tag = run.initial.removeprefix(TIMM)
+    provide_initial(tag, folder)
+    return str(initial_file(tag, folder)), initial_sha256(tag, folder)
 
-    def tell(history: list[dict[str, Any]]) -> None:
-        on_epoch(history)
-        row = history[-1]
-        scores = f"loss {row['train_loss']:.3f}, validation {metric.told(row['val_score_raw'])}"
-        print(f"  epoch {row['epoch']}: {scores}, {row['seconds']:.1f} s", flush=True)
 
-    return LocalIO(folder, tell, stop, files)
+def _tell(
+    runs: Sequence[RunConfig], rows: Sequence[dict[str, Any]], teacher: Teacher | None, folder: Path, task: Task
+) -> None:
+    """What came out: the teacher, each student, its gain over scratch, who is at chance, how to open the last one."""
+    metric, run, row = METRICS[rows[-1]["metric"]], runs[-1], rows[-1]
+    scores = [float(one[f"test_last_{one['exported']}"]) for one in rows]
+    if teacher:
+        print(f"{teacher.name}: {metric.told(row['teacher_score'])} on test, the teacher")
+    print(f"{run.student}: {metric.told(scores[-1])} on test after {row['epochs_done']} epochs")
+    if len(runs) > 1:
+        print(_gains([one.method.name for one in runs], scores, metric))
+    for one, score in zip(runs, scores, strict=True):
+        _warn(f"{run.student} with method {one.method.name}", score, folder, one)
+    print(_opened(run, task.num_classes, run_folder(folder, run.run_id)))
 
 
-def _opened(run: RunConfig, num_classes: int, path: Path) -> str:
+def _gains(names: Sequence[str], scores: Sequence[float], metric: Metric) -> str:
+    """A line for each method: its score and what it gains over scratch."""
+    width, base = max(map(len, names)), scores[names.index(SCRATCH)]
+    lines = [f"  {'method':{width}}  {metric.short:>7}  gain over scratch"]
+    for name, score in zip(names, scores, strict=True):
+        gain = "" if name == SCRATCH else f"  {score - base:+.2f}"
+        lines.append(f"  {name:{width}}  {score:7.2f}{gain}")
+    return "\n".join([*lines, f"  in {metric.points}, one seed: whether it is luck, only several can say"])
+
+
+def _config(folder: Path, run: RunConfig) -> dict[str, Any]:
+    """What a run's student carries; empty for a run of before."""
+    found: dict[str, Any] = json.loads(storage.read_file(run_folder(folder, run.run_id), CONFIG) or b"{}")
+    return found
+
+
+def _warn(who: str, score: float, folder: Path, run: RunConfig) -> None:
+    """Say it where a model of a run's data set answers no better than always the same."""
+    about = _config(folder, run).get("pat", {})
+    if at_chance(score, about.get("chance"), about.get("test_images")):
+        print(f"warning: {chance_line(who, score, about['chance'])}", file=sys.stderr, flush=True)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _opened(run: RunConfig, num_classes: int, folder: Path) -> str:
     """A line of Python that opens what was trained."""
+    if run.task.name == CLASSIFICATION and not _config(folder.parents[1], run).get("architecture"):
+        arguments = f"{run.student!r}, num_classes={num_classes}, checkpoint_path={str(folder / STUDENT)!r}"
+        return f"import {timm.model_entrypoint(run.student).__module__}, timm; timm.create_model({arguments})"
     if run.task.name == CLASSIFICATION:
-        arguments = f"{run.student!r}, {_size(run)}num_classes={num_classes}, checkpoint_path={str(path)!r}"
-        return f"import pat, timm; timm.create_model({arguments})"
+        module = timm.model_entrypoint(run.student).__module__
+        own = "" if module.startswith("timm.") else f"{module}, "
+        return f"import {own}timm; timm.create_model({f'local-dir:{folder}'!r}, pretrained=True)"
     task = f"pat.create_task(pat.{run.task!r}, pat.{run.data!r}, {num_classes})"
-    return f"import pat, pathlib; model, _ = {task}.trained({run.student!r}, pathlib.Path({str(path)!r}))"
-
-
-def _size(run: RunConfig) -> str:
-    """The argument that a model of fixed input size needs for another one."""
-    cfg = timm.get_pretrained_cfg(run.student)
-    same = not cfg.fixed_input_size or cfg.input_size[-1] == run.data.image_size
-    return "" if same else f"img_size={run.data.image_size}, "
+    return f"import pat, pathlib; model, _ = {task}.trained({run.student!r}, pathlib.Path({str(folder / STUDENT)!r}))"

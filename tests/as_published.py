@@ -179,8 +179,9 @@ def of_others() -> list[Row]:
 def text() -> str:
     """The whole page."""
     about = (
-        "What OFA-KD's and PAT's public code do otherwise than this project, beyond the faults of PAT's code that the "
-        "README lists. `python -m tests.as_published` writes this page from the code's own values, a test compares. "
+        "What OFA-KD's and PAT's public code do otherwise than this project, beyond the faults of "
+        "PAT's code ([PAT](pat.md)). `python -m tests.as_published` writes this page from the code's own values, a "
+        "test compares. "
         f"The presets {' and '.join(f'`{name}`' for name in PAPERS)} use the published projectors and heads; elsewhere "
         "they are options. What is not named agrees, as far as it was read: KD, DKD, OFA, RKD, CC and the hierarchical "
         "context loss equal the public codes' in value and gradient within rounding."

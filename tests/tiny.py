@@ -42,7 +42,7 @@ RECIPE: dict[str, Any] = {
 @register_dataset("tiny")
 def load_tiny(root: Path, data: Data) -> tuple[Split, Split, int]:
     """The first digits of scikit-learn's set."""
-    train_split, test_split, classes = load_digits(root, data)
+    train_split, test_split, classes, *_ = load_digits(root, data)
     return (
         Split(train_split.images[:110], train_split.labels[:110]),
         Split(test_split.images[:48], test_split.labels[:48]),

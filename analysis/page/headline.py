@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.account import guessing
 from analysis.cells import main_setting
 from analysis.frames import Frames
 from analysis.labels import method_label, shorten
@@ -194,7 +195,7 @@ def cautions(frames: Frames) -> list[str]:
     if frames.data == "digits":
         lines.append("Digits shows that the system works. It is far too small and easy to prove anything about PAT.")
     lines.append("Every gain is given this study's own teachers and recipes, and is measured on one test set.")
-    return [*lines, *filter(None, [frames.metric.no_images])]
+    return [*filter(None, [guessing(frames)]), *lines, *filter(None, [frames.metric.no_images])]
 
 
 def date(frames: Frames) -> str:

@@ -18,7 +18,7 @@ _CELL = ["failure_class", "phase", "teacher", "student", "method", "message"]
     note="Runs that failed or diverged. Their records stay until the study's command is given with --retry.",
     columns={
         "failure_class": (TEXT, "oom, diverged, lost, data or bug"),
-        "phase": (TEXT, "teacher, scratch, search or confirm"),
+        "phase": (TEXT, "teacher, scratch, search, confirm or exchange"),
         "teacher": (TEXT, "timm name; empty without one"),
         "student": (TEXT, "timm name"),
         "method": (TEXT, "how it was distilled"),

@@ -12,7 +12,7 @@ _ABOUT = {
     "run_id": "hash of the complete configuration; the run's folder is runs/<run_id>",
     "study": "name of the study",
     "status": "finished, pruned, diverged or failed",
-    "phase": "teacher, pretrain, scratch, search or confirm",
+    "phase": "teacher, pretrain, scratch, search, confirm or exchange (a setting of another cell)",
     "teacher": "timm name; empty without one",
     "teacher_weights": "what identifies the teacher's weights",
     "teacher_family": "cnn, vit or mlp",

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
+import pickle
+import shutil
 import sys
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from multiprocessing.context import BaseContext
 from types import ModuleType
 from typing import Any
@@ -17,6 +20,11 @@ from pat.config import ConfigError
 from pat.sockets import room_for_sockets
 
 MOST_WORKERS = 8
+SHARED = "/dev/shm"
+PLENTY = 4 << 30
+"""Bytes of shared memory that any batches ahead have room in."""
+_HELD, _SHARE = 3, 0.5
+"""Things that a worker has there at a time, two ahead and the one in use; and the share of what is free for them."""
 
 
 def default_workers() -> int:
@@ -31,7 +39,7 @@ def ahead(make: Callable[[int], Any], count: int, workers: int, pin: bool = Fals
     things in tensors, which are shared and not copied. `pin`: tensors arrive in pinned memory. A ConfigError of
     `make` is raised here.
     """
-    workers = min(workers, count)
+    workers = _with_room(make, min(workers, count))
     if workers == 0:
         yield from map(make, range(count))
         return
@@ -47,6 +55,33 @@ def ahead(make: Callable[[int], Any], count: int, workers: int, pin: bool = Fals
         if isinstance(made, ConfigError):
             raise made
         yield made
+
+
+def _with_room(make: Callable[[int], Any], workers: int) -> int:
+    """As many of the workers as the shared memory has room for: what they make goes through it, and without room the
+    process is killed. Where it is not plentiful the first thing is made to see how large it is."""
+    free = shared_memory()
+    if not workers or free is None or free >= PLENTY:
+        return workers
+    size = len(pickle.dumps(make(0)))
+    fit = min(workers, int(free * _SHARE / (_HELD * size)))
+    if fit < workers:
+        remedy = "a container gets more by --shm-size=4g"
+        _say(f"{SHARED} has {free / 1e6:.0f} MB free: {fit or 'no'} of {workers} processes decode images ({remedy})")
+    return fit
+
+
+def shared_memory() -> int | None:
+    """The free bytes of the shared memory; None where there is no such folder."""
+    try:
+        return shutil.disk_usage(SHARED).free
+    except OSError:
+        return None
+
+
+@lru_cache(maxsize=16)
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 class _Made(Dataset[Any]):

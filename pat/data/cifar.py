@@ -8,22 +8,22 @@ import torch
 from torchvision.datasets import CIFAR10, CIFAR100
 
 from pat.config import Data, DataError
-from pat.data.base import Split, register_dataset
+from pat.data.base import Parts, Split, register_dataset
 
 
 @register_dataset("cifar10", CIFAR10.base_folder)
-def load_cifar10(root: Path, data: Data) -> tuple[Split, Split, int]:
+def load_cifar10(root: Path, data: Data) -> Parts:
     """50,000 train and 10,000 test images of 10 classes, 32x32."""
     return _load(CIFAR10, root)
 
 
 @register_dataset("cifar100", CIFAR100.base_folder)
-def load_cifar100(root: Path, data: Data) -> tuple[Split, Split, int]:
+def load_cifar100(root: Path, data: Data) -> Parts:
     """50,000 train and 10,000 test images of 100 (fine) classes, 32x32."""
     return _load(CIFAR100, root)
 
 
-def _load(reader: type[CIFAR10], root: Path) -> tuple[Split, Split, int]:
+def _load(reader: type[CIFAR10], root: Path) -> Parts:
     try:
         train, test = (reader(str(root), train=part, download=False) for part in (True, False))
     except (RuntimeError, OSError, EOFError) as error:
@@ -32,7 +32,7 @@ def _load(reader: type[CIFAR10], root: Path) -> tuple[Split, Split, int]:
             f"data set {reader.__name__} not found or corrupt in {str(folder)!r}: "
             f"the official python files with their MD5 sums are needed ({reader.url})"
         ) from error
-    return _split(train), _split(test), len(train.classes)
+    return Parts(_split(train), _split(test), len(train.classes), classes=tuple(train.classes))
 
 
 def _split(source: CIFAR10) -> Split:

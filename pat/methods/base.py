@@ -18,6 +18,7 @@ from pat.options import VARIANT, complete_options, declare, signature_defaults, 
 from pat.plain import Logits, Question, SharedPass, answers
 from pat.taps import StageTaps, Tapped
 from pat.tasks import Score, Seen, Task, task_class
+from pat.tasks.classification import task_for
 
 Losses = dict[str, Tensor]
 """`loss` (total, scalar), `output` (student logits [N, C]) and named scalar parts."""
@@ -214,13 +215,27 @@ def check_task(method: str, task: str) -> None:
 
 
 def create_method(
-    name: str, student: nn.Module, teacher: nn.Module | None, task: Task, seed: int = 0, **options: Any
+    name: str,
+    student: nn.Module,
+    teacher: nn.Module | None = None,
+    task: Task | None = None,
+    seed: int = 0,
+    *,
+    image_size: int | None = None,
+    **options: Any,
 ) -> Method:
     """A method around `student` and `teacher`. Its own modules start from a generator of their own.
 
-    Raises ConfigError for an unknown method or option, and for a method that the task does not have.
+    Without a `task` it is the classification that the student was made for, on images of `image_size` pixels (by
+    default those that timm made it for). Raises ConfigError for an unknown method or option, for a method that the task
+    does not have, and for a teacher where it takes none or none where it takes one.
     """
+    if task is not None and image_size is not None:
+        raise ConfigError(f"image_size = {image_size!r}: the task says it already")
+    task = task or task_for(student, image_size)
     check_task(name, task.name)
+    if (teacher is None) != _methods[name].teacherless:
+        raise ConfigError(f"teacher: method {name!r} takes {'none' if teacher is not None else 'one'}")
     complete = {key: value for key, value in method_options(name, options).items() if key != VARIANT}
     build: Callable[..., Method] = _methods[name]
     with torch.random.fork_rng(devices=[]):

@@ -217,6 +217,15 @@ class Task(ABC):
     def score(self, model: nn.Module, split: Any, rank: int = 0, world: int = 1) -> Score:
         """Scores `model` in eval mode, in the mode it was afterwards. Workers share the images, all get the result."""
 
+    def chance(self, split: Any) -> float:
+        """The score of the best constant answer on the images of a split, in percent; nan where there is none."""
+        return math.nan
+
+    def described(self, model: nn.Module, classes: Sequence[str] = ()) -> dict[str, Any]:
+        """A trained model's configuration as timm's `config.json` holds it, `classes` being the names of its classes;
+        empty for models that are not timm's own."""
+        return {}
+
     def product(self, model: nn.Module) -> dict[str, Tensor]:
         """What a run exports of its student."""
         return model.state_dict()

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import math
+import tempfile
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from timm.data.constants import DEFAULT_CROP_PCT
+from timm.models._hub import save_config_for_hf
 from torch import Tensor, nn
 
 from pat.config import ConfigError, Data, Recipe
@@ -67,6 +72,42 @@ class Classification(Task):
 
     def score(self, model: nn.Module, split: Labelled, rank: int = 0, world: int = 1) -> Score:
         return evaluate(model, split, self.data, EVAL_BATCH, rank, world)
+
+    def chance(self, split: Labelled) -> float:
+        """That of the largest class."""
+        return 100 * split.labels.bincount().max().item() / len(split) if len(split) else math.nan
+
+    def described(self, model: nn.Module, classes: Sequence[str] = ()) -> dict[str, Any]:
+        crop_pct, cubic = _middle(model, self.data)
+        mean, std = normalisation(model)
+        seen = {"mean": mean, "std": std, "crop_pct": crop_pct, "interpolation": "bicubic" if cubic else "bilinear"}
+        seen |= {"input_size": (3, *self.canvas), "crop_mode": "center"}
+        labels = {"label_names": list(classes)} if classes else {}
+        with tempfile.NamedTemporaryFile("r") as file:
+            try:
+                save_config_for_hf(model, file.name, model_config=labels, data_config=seen)
+            except (AttributeError, KeyError, TypeError, ValueError):  # one of a person's own, without timm's record
+                return {}
+            found: dict[str, Any] = json.load(file)
+        return found
+
+
+def task_for(student: nn.Module, image_size: int | None = None) -> Classification:
+    """The task of a classifier in somebody's own loop: its classes, on images of `image_size` pixels, by default those
+    that timm made the student for.
+
+    Raises ConfigError for a model that does not say how many classes it tells apart.
+    """
+    classes = getattr(student, "num_classes", None)
+    if not isinstance(classes, int) or classes < 1:
+        raise ConfigError(f"student: num_classes = {classes!r}; a number is needed, or a task (create_task)")
+    if image_size is None:
+        image_size = getattr(student, "pretrained_cfg", {}).get("input_size", (0,))[-1] or None
+        grid = getattr(getattr(student, "patch_embed", None), "img_size", None)
+        image_size = grid[0] if grid else image_size
+    if image_size is None:
+        raise ConfigError("image_size: how many pixels? The student does not say")
+    return Classification(Data("own", image_size), classes)
 
 
 @torch.no_grad()

@@ -57,9 +57,9 @@ def _runs(planner: Planner, key: Key) -> dict[str, int]:
     name = "confirm" if key.kind == "cell" else key.kind
     if not _searches(planner, key):
         return {name: len(unit.runs) + unit.unknown_runs}
-    known, unknown = unit.confirmations()
-    confirmed = len(known) + unknown
-    return {"search": len(unit.runs) + unit.unknown_runs - confirmed, name: confirmed}
+    confirmed, tried = (len(known) + unknown for known, unknown in (unit.confirmations(), unit.exchanges()))
+    search = len(unit.runs) + unit.unknown_runs - confirmed - tried
+    return {"search": search, name: confirmed, "exchange": tried}
 
 
 def _searches(planner: Planner, key: Key) -> bool:

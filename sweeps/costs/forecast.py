@@ -118,7 +118,7 @@ def forecast(planner: Planner, expected: Expected, slots: int = 0, share: float 
         for part in _parts(planner, key, rate):
             phases[part.name] = phases[part.name].plus(part)
     return Forecast(
-        phases=tuple(phase for name, phase in phases.items() if phase.runs or name != "pretrain"),
+        phases=tuple(phase for name, phase in phases.items() if phase.runs or name not in ("pretrain", "exchange")),
         chain_seconds=chain_seconds(planner, speeds),
         slots=slots,
         share=share,
@@ -147,11 +147,16 @@ def _parts(planner: Planner, key: Key, rate: float) -> list[Phase]:
 
     if key.awaited or not planner.scope.searches(key.cell.method):
         return [part("confirm" if key.kind == "cell" else key.kind, unit.runs, unit.unknown_runs, unit.left)]
-    confirmed, unknown = unit.confirmations()
-    open_runs = (planner.view.get(run_id, NOT_STARTED) for run_id in confirmed)
-    left = unknown * full + sum(full - state.epochs for state in open_runs if state.status not in ENDED)
-    searched = unit.runs.keys() - confirmed
+
+    def left(runs: Collection[str], unknown: int) -> int:
+        states = (planner.view.get(run_id, NOT_STARTED) for run_id in runs)
+        return unknown * full + sum(full - state.epochs for state in states if state.status not in ENDED)
+
+    confirmed, tried = unit.confirmations(), unit.exchanges()
+    ends = {"confirm" if key.kind == "cell" else key.kind: confirmed, "exchange": tried}
+    searched, undrawn = unit.runs.keys() - confirmed[0] - tried[0], unit.unknown_runs - confirmed[1] - tried[1]
+    rest = unit.left - sum(left(*found) for found in ends.values())
     return [
-        part("search", searched, unit.unknown_runs - unknown, unit.left - left),
-        part("confirm" if key.kind == "cell" else key.kind, confirmed, unknown, left),
+        part("search", searched, undrawn, rest),
+        *(part(name, *found, left(*found)) for name, found in ends.items()),
     ]

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from analysis.live import read_driver
 from sweeps.costs.disk import Disk
-from sweeps.costs.expect import Expected, expect
-from sweeps.costs.forecast import Forecast, forecast
+from sweeps.costs.expect import Expected
+from sweeps.costs.forecast import Forecast
+from sweeps.costs.planned import planned
 from sweeps.engine.kept import KEEP, Keep
-from sweeps.engine.siblings import Found, adoptable
+from sweeps.engine.siblings import Found
 from sweeps.looking.words import number, size, span
-from sweeps.planning.planner import Planner, rungs_of
+from sweeps.planning.planner import Planner
 from sweeps.planning.units import ENDED, Key, keys, trained_teachers
-from sweeps.planning.unsynced import unsynced_models
-from sweeps.planning.view import read_state, read_view
 from sweeps.study import CLASSIFICATION, SCRATCH, Cell, Study
 from sweeps.teacher_file import restriction
-from sweeps.waves import read_waves
 
 CLUSTERS = (1, 8, 64)
 """Numbers of devices for which the days are said where there is no cluster yet."""
 
 
 def plan_text(
+<<<<<<< HEAD
     study: Study,
     asked: Study,
     folder: Path,
@@ -55,6 +55,13 @@ def plan_text(
     expected = expect(planner.scope, folder, device, gpus, share, data_root, slots, most, memory, say)
     found = forecast(planner, expected, slots, share)
     word = device_word(study, gpus)
+=======
+    study: Study, asked: Study, folder: Path, *, price: float | None = None, keep: Keep = "all", **given: Any
+) -> str:
+    """`planned` as text. `price`: money for a device-hour."""
+    planner, expected, found, adopted = planned(study, asked, folder, **given)
+    share, word = given.get("share", 1.0), device_word(study, given.get("gpus", False))
+>>>>>>> main
     parts = [
         _head(planner.scope),
         _phases(found),
@@ -101,6 +108,11 @@ def _head(study: Study) -> list[str]:
         f"search: {halving if search.trials else 'none'}",
         f"confirmation: {'best and default setting' if search.trials else 'default setting'} on "
         f"{len(study.confirming)} fresh seeds; workers per run: {study.workers}",
+        *(
+            [f"exchange: each best setting also in {study.exchange} other cells of its method"]
+            if study.exchange
+            else []
+        ),
         "",
     ]
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
 from analysis import ledger, storage
+from analysis.cost import money
 from analysis.points import reached
 from analysis.words import duration
 from pat.models import family
@@ -88,6 +90,8 @@ class Driver:
         self.planner = Planner(study, view, unsynced_models(study, gpus), asked, speeds, read_waves(folder))
         self.progress = Progress(self.planner, ended, stream, verbose=verbose)
         self.progress.since = self.since
+        self.progress.epochs = partial(ledger.read_run_epochs, folder)
+        self.progress.spent = self._spent
         self.elsewhere: list[tuple[Key, Found]] = []
         self._matrix_due, self._ended = 0.0, 0
         for request in (STOP, PAUSE):
@@ -309,6 +313,11 @@ class Driver:
             self._ended += 1
             if self._ended % GATHER_EVERY == 0:
                 ledger.gather(self.folder)
+
+    def _spent(self) -> str:
+        """What this call has taken so far, in words."""
+        hours = self.limits.spent()
+        return f"{hours:.2f} device-hours" + ("" if self.price is None else f", {money(hours, self.price)}")
 
     def _devices(self, segment: Segment) -> float:
         """How many devices a segment takes."""

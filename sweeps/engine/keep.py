@@ -11,8 +11,9 @@ import pandas as pd
 
 from analysis import ledger, storage
 from analysis.points import reached
+from analysis.schema import FROM
 from pat.config import ConfigError
-from pat.io import CHECKPOINT, PREVIOUS, STUDENT, UNREADABLE
+from pat.io import CHECKPOINT, CONFIG, PREVIOUS, STUDENT, UNREADABLE
 from sweeps.engine.jobs import run_folder
 from sweeps.engine.kept import Keep
 from sweeps.engine.records import tidy
@@ -72,7 +73,7 @@ def set_aside(folder: Path, run_id: str) -> None:
     storage.move_file(own, "run.parquet", place, "run.parquet")
     reached("half set aside")
     if not any(storage.exists(own, name) for name in (CHECKPOINT, PREVIOUS)):
-        for name in ("epochs.parquet", STUDENT):
+        for name in ("epochs.parquet", STUDENT, CONFIG):
             if storage.exists(own, name):
                 storage.move_file(own, name, place, name)
 
@@ -89,7 +90,8 @@ def drop_students(folder: Path, planner: Planner, keep: Keep) -> None:
     for row in planner.rows():
         if row.run_id is not None:
             groups[row.cell, row.setting].append(row.run_id)
-    best = {max(runs, key=lambda run_id: _score(planner, run_id)) for runs in groups.values()}
+    own = [runs for (_, setting), runs in groups.items() if not setting.startswith(FROM)]
+    best = {max(runs, key=lambda run_id: _score(planner, run_id)) for runs in own}
     dropped = {run_id for runs in groups.values() for run_id in runs} - (best if keep == "best" else set())
     for run_id in dropped:
         storage.remove_file(run_folder(folder, run_id), STUDENT)

@@ -10,4 +10,4 @@ KEEP: tuple[Keep, ...] = ("best", "all", "none")
 
 def outlives(keep: Keep, phase: str) -> bool:
     """Whether a student's file stays when its run has ended. The search's are of no use to `best`."""
-    return phase in ("teacher", "pretrain") or keep == "all" or (keep == "best" and phase != "search")
+    return phase in ("teacher", "pretrain") or keep == "all" or (keep == "best" and phase not in ("search", "exchange"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import socket
@@ -21,7 +22,7 @@ from analysis import ledger, storage
 from analysis.points import reached
 from analysis.schema import CORRECT_COLUMNS, RESULT_COLUMNS
 from pat.config import RunConfig
-from pat.io import CHECKPOINT, STUDENT, UNREADABLE
+from pat.io import CHECKPOINT, CONFIG, STUDENT, UNREADABLE
 from pat.tasks import task_class
 from pat.train import Outcome
 from sweeps.engine.jobs import MEASURES, WHERE, Job, run_folder
@@ -41,6 +42,9 @@ def write_end(job: Job, outcome: Outcome, started: datetime, failure: str = "") 
     config, folder = job.run, run_folder(job.folder, job.run.run_id)
     failure = failure or ("diverged" if outcome.status == "diverged" else "")
     row = {**_identity(job, config), **_found(outcome), **_circumstances(job, outcome, started)}
+    if outcome.status == "finished":
+        text = json.dumps({**outcome.described, "pat": _described(config, outcome, row)}, indent=1)
+        storage.write_file(folder, CONFIG, f"{text}\n".encode())
     ledger.write_run(job.folder, {**row, "failure_class": failure or None})
     reached("summary before tidying")
     if outcome.status != "failed":
@@ -48,6 +52,29 @@ def write_end(job: Job, outcome: Outcome, started: datetime, failure: str = "") 
     if not job.keep_student:
         storage.remove_file(folder, STUDENT)
     storage.remove_file(folder, MEASURES)
+
+
+def _described(config: RunConfig, outcome: Outcome, row: Mapping[str, Any]) -> dict[str, Any]:
+    """What a student's `config.json` says beside what timm reads there: which run it is of, on which images it was
+    trained, what it scores."""
+    scores = {split: _number(outcome.results.get(f"{split}_last_{outcome.exported}")) for split in ("val", "test")}
+    return {
+        "run_id": config.run_id,
+        "metric": row["metric"],
+        "score": scores,
+        "chance": _number(outcome.chance),
+        "test_images": outcome.test_images,
+        "teacher_score": _number(outcome.teacher_score),
+        "weights": outcome.exported,
+        "sha256": outcome.student_sha256,
+        "classes": list(outcome.classes),
+        "data": outcome.account,
+        "config": config.to_dict(),
+    }
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else value
 
 
 def tidy(folder: Path) -> None:

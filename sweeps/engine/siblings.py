@@ -16,7 +16,7 @@ from timm.models import get_arch_name
 from analysis import ledger, storage
 from analysis.schema import LedgerError
 from pat.config import ConfigError
-from pat.io import CHECKPOINT, PREVIOUS, STUDENT
+from pat.io import CHECKPOINT, CONFIG, PREVIOUS, STUDENT
 from pat.starting import RUN
 from pat.tasks import create_task
 from sweeps.engine.jobs import run_folder, student_path
@@ -75,6 +75,8 @@ def adopt(folder: Path, study: str, found: Found) -> str:
     except LedgerError as error:
         return str(error)
     storage.write_file(own, STUDENT, student)
+    if (about := storage.read_file(run_folder(found.folder, found.run_id), CONFIG)) is not None:
+        storage.write_file(own, CONFIG, about)
     ledger.write_epochs(folder, found.run_id, epochs)
     ledger.write_run(folder, {**found.row, "study": study})
     for name in (CHECKPOINT, PREVIOUS):

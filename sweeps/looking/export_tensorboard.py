@@ -15,7 +15,7 @@ from tensorboardX.record_writer import RecordWriter
 
 from analysis import ledger
 from analysis.live import read_driver
-from analysis.schema import LedgerError
+from analysis.schema import LedgerError, phase_of
 from analysis.storage import Folder
 
 FILE = "events.out.tfevents.0.sweeps"
@@ -60,8 +60,9 @@ def _names(folder: Folder, matrix: Sequence[Mapping[str, Any]], runs: pd.DataFra
     """Where the curves of each run go; the same name while it runs and after its end."""
     found = {}
     for row in matrix:
-        phase = "scratch" if row["setting"] == "scratch" else "confirm"
-        found[row["run_id"]] = _name(row["run_id"], row["teacher"], row["student"], row["method"], phase, row["seed"])
+        phase, run_id = phase_of(row["setting"]), row["run_id"]
+        if run_id not in found or phase != "exchange":
+            found[run_id] = _name(run_id, row["teacher"], row["student"], row["method"], phase, row["seed"])
     driver = read_driver(folder)
     for entry in driver.running if driver else ():
         teacher, student, method = entry["cell"]

@@ -1,4 +1,4 @@
-"""`python -m sweeps export DIR optuna FILE` and `… tensorboard FOLDER`: a study for tools that others made."""
+"""`python -m sweeps export DIR FORM …`: a study for tools that others made, a student for those who use it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,17 @@ from pathlib import Path
 from analysis.guard import Parser, guarded
 
 _ABOUT = """\
+hub CELL            the student of a cell as a folder: config.json, model.safetensors, model card; timm opens it, and
+                    it can be pushed to the hub as it is
+onnx CELL           the same as an ONNX file (needs the packages onnx and onnxscript)
+torch CELL          the same as a program of torch.export, which needs neither timm nor this package
 optuna FILE         the search of every cell as an Optuna study of that name, for `optuna-dashboard FILE`;
                     FILE is a journal file, or a URL as sqlite:///search.db
 tensorboard FOLDER  the curves of every run as event files, for `tensorboard --logdir FOLDER`
-Given again, both replace what they wrote."""
+
+CELL is teacher:student:method (of scratch :student:scratch), of which the run that is best on validation is taken, or
+the id of a run. Given again, all replace what they wrote."""
+_ENDINGS = {"hub": "", "onnx": ".onnx", "torch": ".pt2"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,20 +31,38 @@ def _parser() -> Parser:
     form = argparse.RawDescriptionHelpFormatter
     parser = Parser(prog="python -m sweeps export", description=_ABOUT, formatter_class=form)
     parser.add_argument("folder", metavar="DIR", help="the study's folder")
-    parser.add_argument("form", choices=("optuna", "tensorboard"))
-    parser.add_argument("target", metavar="TARGET")
+    parser.add_argument("form", choices=("optuna", "tensorboard", *_ENDINGS))
+    parser.add_argument("what", metavar="FILE|FOLDER|CELL")
+    to = "where a student goes [export/STUDENT-METHOD-RUN, with the ending of its form]"
+    parser.add_argument("--to", metavar="PLACE", type=Path, help=to)
     return parser
 
 
 def _export(flags: argparse.Namespace) -> int:
+    if flags.form in _ENDINGS:
+        return _export_student(flags)
+    if flags.to is not None:
+        raise ValueError(f"--to: {flags.form} is written to {flags.what}")
     if flags.form == "optuna":
         from sweeps.looking.export_optuna import export_optuna
 
-        print(f"{export_optuna(Path(flags.folder), flags.target)} searches in {flags.target}")
+        print(f"{export_optuna(Path(flags.folder), flags.what)} searches in {flags.what}")
     else:
         from sweeps.looking.export_tensorboard import export_tensorboard
 
-        print(f"{export_tensorboard(flags.folder, Path(flags.target))} runs in {flags.target}")
+        print(f"{export_tensorboard(flags.folder, Path(flags.what))} runs in {flags.what}")
+    return 0
+
+
+def _export_student(flags: argparse.Namespace) -> int:
+    from sweeps.looking import export_student
+    from sweeps.looking.chosen import chosen
+
+    folder = Path(flags.folder)
+    row = chosen(folder, flags.what)
+    named = Path("export") / f"{row['student']}-{row['method']}-{row['run_id']}{_ENDINGS[flags.form]}"
+    write = {"hub": export_student.export_hub, "onnx": export_student.export_onnx, "torch": export_student.export_torch}
+    print(write[flags.form](folder, row, flags.to or named))
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import sys
 import time
@@ -12,14 +13,16 @@ from typing import TextIO
 
 from analysis.guard import Parser, guarded, ledger_error
 from sweeps.looking.picture import Reader
+from sweeps.looking.status_facts import status_facts
 from sweeps.looking.status_text import brief, status_text
 
 _HOME, _REST, _HIDE, _SHOW = "\033[H", "\033[J", "\033[?25l", "\033[?25h"
 
 
-def watch(reader: Reader, every: float, price: float | None, stream: TextIO) -> None:
-    """Look every so many seconds until the driver ends: on a terminal in place, else one line each time."""
-    terminal = stream.isatty()
+def watch(reader: Reader, every: float, price: float | None, stream: TextIO, as_json: bool = False) -> None:
+    """Look every so many seconds until the driver ends: on a terminal in place, else, or `as_json`, one line each
+    time."""
+    terminal = stream.isatty() and not as_json
     try:
         while True:
             picture = reader.look()
@@ -29,7 +32,8 @@ def watch(reader: Reader, every: float, price: float | None, stream: TextIO) -> 
                 shown = [line[: size.columns - 1] for line in lines[: size.lines - 1]]
                 stream.write(_HIDE + _HOME + "".join(f"{line}\033[K\n" for line in shown) + _REST)
             else:
-                stream.write(brief(picture, price) + "\n")
+                line = json.dumps(status_facts(picture, price)) if as_json else brief(picture, price)
+                stream.write(line + "\n")
             stream.flush()
             if picture.driver is not None and picture.driver.ended:
                 return
@@ -49,6 +53,9 @@ def _parser() -> Parser:
     parser = Parser(prog="python -m sweeps status", description=__doc__)
     parser.add_argument("folder", metavar="DIR", help="the study's folder; also the URI of an object store")
     parser.add_argument("--watch", type=float, metavar="SECONDS", help="look again and again, until the study ends")
+    parser.add_argument(
+        "--json", action="store_true", help="as JSON, for other programs; with --watch a line each time"
+    )
     parser.add_argument("--price", type=float, metavar="X", help="money for a device-hour (default: the driver's)")
     return parser
 
@@ -56,8 +63,13 @@ def _parser() -> Parser:
 def _status(flags: argparse.Namespace) -> int:
     reader = Reader(flags.folder)
     if flags.watch is None:
-        print(status_text(reader.look(), flags.price))
+        picture = reader.look()
+        print(
+            json.dumps(status_facts(picture, flags.price), indent=1)
+            if flags.json
+            else status_text(picture, flags.price)
+        )
         return 0
     with suppress(KeyboardInterrupt):
-        watch(reader, max(0.5, flags.watch), flags.price, sys.stdout)
+        watch(reader, max(0.5, flags.watch), flags.price, sys.stdout, flags.json)
     return 0

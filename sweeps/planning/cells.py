@@ -1,18 +1,21 @@
 """What one unit of a study - a run that others wait for, a student's baselines, a cell - has done and can do. Pure.
 
-A unit looks at its own runs and at those that it needs. What it takes from other cells (the settings of anchors)
-comes with `draw`, once it is known.
+A unit looks at its own runs and at those that it needs. What it takes from other cells (the settings of anchors, and
+the best ones of its guests) comes with `draw` and `guests`, once it is known.
 """
 
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from analysis.schema import FROM, phase_of
 from pat.starting import RUN
 from sweeps.configs import default_options
 from sweeps.planning.halving import Draw, search_cell
+from sweeps.planning.search import complete
 from sweeps.planning.units import ENDED_BADLY, Key, Row, Runs, Unit, as_text
 from sweeps.planning.view import NOT_STARTED, RunState, View
 from sweeps.study import SCRATCH, Cell, Study
@@ -67,8 +70,9 @@ def plan_scratch(runs: Runs, student: str, view: View, draw: Draw) -> Unit:
     return _judge(_held(runs, unit, key, view))
 
 
-def plan_cell(runs: Runs, cell: Cell, view: View, draw: Draw) -> Unit:
-    """A cell: its search, then its best and the paper's default setting on the same fresh seeds.
+def plan_cell(runs: Runs, cell: Cell, view: View, draw: Draw, guests: Mapping[Cell, str | None]) -> Unit:
+    """A cell: its search, then its best and the paper's default setting on the same fresh seeds, and on these the best
+    settings of its `guests` (`Unit.best` of each).
 
     Without a search there is the default setting alone; where there is nothing to search, it is the best one too.
     """
@@ -76,7 +80,8 @@ def plan_cell(runs: Runs, cell: Cell, view: View, draw: Draw) -> Unit:
     unit = Unit(cell, "search" if searched else "confirm")
     waits = Key("pretrain", cell) if runs.study.pretrains(cell.method) else key
     if reason := _first_reason(runs, waits, view):
-        return _blocked(runs.study, unit, ("default", "tuned") if searched else ("default",), reason)
+        own = ("default", "tuned") if searched else ("default",)
+        return _blocked(runs.study, unit, (*own, *map(_name, guests)), reason)
     default = default_options(runs.study, cell)
     if searched and runs.study.space(cell.method):
         _tune(runs, unit, "tuned", view, draw)
@@ -84,6 +89,8 @@ def plan_cell(runs: Runs, cell: Cell, view: View, draw: Draw) -> Unit:
         unit.outcome = as_text(default)
         _confirm(runs, unit, "tuned", default, view)
     _confirm(runs, unit, "default", default, view)
+    for guest, best in guests.items():
+        _try(runs, unit, guest, best, view)
     return _judge(_held(runs, unit, key, view))
 
 
@@ -91,18 +98,48 @@ def _tune(runs: Runs, unit: Unit, setting: str, view: View, draw: Draw) -> None:
     """The search, and the confirmation of what it found under the name `setting`."""
     found = search_cell(runs, unit, view, draw)
     if found.best is not None:
+        unit.best = as_text(found.best)
         _confirm(runs, unit, setting, found.best, view)
-        return
-    study, status = runs.study, "blocked" if found.closed else "waiting"
-    unit.rows += [Row(unit.cell, setting, seed, None, None, status, found.closed or "search") for seed in _seeds(study)]
-    if not found.closed:
-        unit.unknown_runs += len(_seeds(study))
-        unit.left_later += len(_seeds(study)) * study.epochs(unit.cell)
+    elif found.closed:
+        unit.best = ""
+        _block(runs.study, unit, setting, found.closed)
+    else:
+        _await(runs.study, unit, setting, "search")
+
+
+def _try(runs: Runs, unit: Unit, guest: Cell, best: str | None, view: View) -> None:
+    """What the search of another cell has found, in this one: of each option that is searched the other's value, all
+    else as it is here. It waits for the own search too, so that whose confirmations the runs are hangs on no timing."""
+    study = runs.study
+    if best is None or unit.best is None:
+        _await(study, unit, _name(guest), f"search of {guest if best is None else unit.cell}")
+    elif not best or not unit.best:
+        _block(study, unit, _name(guest), f"no best setting of {unit.cell if best else guest}")
+    else:
+        found = json.loads(best)
+        options = complete(study, unit.cell, {name: found[name] for name in study.space(unit.cell.method)})
+        _confirm(runs, unit, _name(guest), options, view)
+
+
+def _name(guest: Cell) -> str:
+    return f"{FROM}{guest.teacher}:{guest.student}"
+
+
+def _await(study: Study, unit: Unit, setting: str, reason: str) -> None:
+    """Rows of a setting that is still to be found."""
+    unit.rows += [Row(unit.cell, setting, seed, None, None, "waiting", reason) for seed in _seeds(study)]
+    unit.unknown_runs += len(_seeds(study))
+    unit.left_later += len(_seeds(study)) * study.epochs(unit.cell)
+
+
+def _block(study: Study, unit: Unit, setting: str, reason: str) -> None:
+    """Rows of a setting that will never be found."""
+    unit.rows += [Row(unit.cell, setting, seed, None, None, "blocked", reason) for seed in _seeds(study)]
 
 
 def _confirm(runs: Runs, unit: Unit, setting: str, options: Mapping[str, Any], view: View) -> None:
     """One setting on every confirmation seed; a run that another setting asked for is not asked for again."""
-    phase = "scratch" if setting == "scratch" else "confirm"
+    phase = phase_of(setting)
     text, before = as_text(options), runs.preceded(unit.cell, options, view)
     if before.status in ENDED_BADLY:
         reason = f"{Key('pretrain', unit.cell)} {before.status}: {before.message}"
@@ -157,10 +194,10 @@ def _judge(unit: Unit) -> Unit:
 
 
 def _blocked(study: Study, unit: Unit, settings: Sequence[str], reason: str) -> Unit:
-    places = [(setting, seed) for setting in settings for seed in _seeds(study)]
-    unit.rows = [Row(unit.cell, setting, seed, None, None, "blocked", reason) for setting, seed in places]
+    for setting in settings:
+        _block(study, unit, setting, reason)
     unit.problem = f"{unit.cell} blocked: {reason}"
-    unit.outcome = ""
+    unit.outcome = unit.best = ""
     return unit
 
 

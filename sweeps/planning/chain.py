@@ -36,4 +36,11 @@ def chain_seconds(planner: Planner, speeds: Speeds, passed: Mapping[str, float] 
         confirmation = planner.scope.epochs(anchor.cell) * speeds.seconds(anchor)
         return of(anchor) - confirmation
 
-    return max((of(key) for key in planner.units), default=0.0)
+    def last(key: Key) -> float:
+        """The same of a unit with what it tries of other cells, for whose searches it waits."""
+        found = [before(Key("cell", guest)) for guest, best in planner.guests(key.cell).items() if best is None]
+        return max(
+            of(key), max(found, default=0.0) + planner.scope.epochs(key.cell) * speeds.seconds(key) * bool(found)
+        )
+
+    return max((last(key) if key.kind == "cell" else of(key) for key in planner.units), default=0.0)

@@ -1,8 +1,9 @@
 """The planner: what can run now, as a pure function of the study and of the picture of its ledger.
 
 Nothing waits for what it does not need: a cell waits for its teacher, for the runs of its own wave, and with its
-search for its anchors. What is most urgent goes first (runs that others wait for, as teachers; baselines and anchors;
-then the longest expected work), which changes when a run is done, never whether.
+search for its anchors; cells may wait for each other's best settings, which hang on the own search alone. What is most
+urgent goes first (runs that others wait for, as teachers; baselines and anchors; then the longest expected work; what
+cells try of each other), which changes when a run is done, never whether.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 from sweeps.configs import default_options
 from sweeps.planning.anchors import anchors_of, is_anchor
 from sweeps.planning.cells import plan_cell, plan_needed, plan_pretraining, plan_scratch
+from sweeps.planning.exchange import guests_of
 from sweeps.planning.search import Result, Wave, Waves, draw_wave
 from sweeps.planning.speeds import Speeds
 from sweeps.planning.together import beside, group_size
@@ -88,6 +90,11 @@ class Planner:
             key: [Key("cell", cell) for cell in anchors_of(self.scope, key.cell)] if key.kind == "cell" else []
             for key in self._order
         }
+        self._guests = guests_of(self.scope)
+        self._hosts: dict[Cell, list[Key]] = {}
+        for host, guests in self._guests.items():
+            for guest in guests:
+                self._hosts.setdefault(guest, []).append(Key("cell", host))
         self._waiting: dict[Key, list[Key]] = {key: [] for key in self._order}
         for key, anchors in self._anchors.items():
             for needed in (*self.runs.needed(key), *anchors):
@@ -250,6 +257,10 @@ class Planner:
             self._line_up(key)
             for waiting in self._waiting[key] if unit.outcome != old.outcome else ():
                 self._evaluate(waiting)
+        if key.kind == "cell" and unit.best != (old.best if old else None):
+            for host in self._hosts.get(key.cell, ()):
+                if host in self.units:
+                    self._evaluate(host)
         before = Key("pretrain", key.cell)
         if key.kind == "cell" and before in self.units and (old is None or unit.undrawn != old.undrawn):
             self._evaluate(before)
@@ -262,7 +273,12 @@ class Planner:
             return plan_needed(self.runs, key, self.view)
         if key.kind == "scratch":
             return plan_scratch(self.runs, key.cell.student, self.view, partial(self._draw, key))
-        return plan_cell(self.runs, key.cell, self.view, partial(self._draw, key))
+        return plan_cell(self.runs, key.cell, self.view, partial(self._draw, key), self.guests(key.cell))
+
+    def guests(self, cell: Cell) -> dict[Cell, str | None]:
+        """The cells whose best settings a cell tries, with what is known of these."""
+        units = {guest: self.units.get(Key("cell", guest)) for guest in self._guests.get(cell, ())}
+        return {guest: unit.best if unit else None for guest, unit in units.items()}
 
     def _settings(self, cell: Cell) -> list[Mapping[str, Any]]:
         """The default of a cell, and what its search has drawn."""
@@ -289,7 +305,7 @@ class Planner:
 
     def _urgency(self, key: Key, segment: Segment) -> Urgency:
         """Runs that others wait for first, then baselines, so that gains are shown early, and anchors; then the longest
-        chain of work that the segment begins."""
+        chain of work that the segment begins; settings of other cells last."""
         seconds = self.speeds.seconds(key) * segment.chain
         if key.awaited:
             anchored, after = self._behind(key)
@@ -297,7 +313,7 @@ class Planner:
             rank = 0 if anchored else 1
         else:
             first = segment.phase == "search" and self.units[key].outcome is None and is_anchor(self.scope, key.cell)
-            rank = 2 if first or key.kind == "scratch" else 3
+            rank = 2 if first or key.kind == "scratch" else 4 if segment.phase == "exchange" else 3
         return Urgency(rank, -seconds, self._order[key])
 
     def _behind(self, key: Key) -> tuple[bool, float]:
@@ -325,4 +341,6 @@ class Planner:
 def _part(study: Study, asked: Study) -> Study:
     """As much of a study as is asked for. Waves are drawn one after the other, so that fewer trials are the first."""
     search = replace(study.search, trials=asked.search.trials)
-    return replace(study, pairs=asked.pairs, methods=asked.methods, seeds=asked.seeds, search=search)
+    return replace(
+        study, pairs=asked.pairs, methods=asked.methods, seeds=asked.seeds, search=search, exchange=asked.exchange
+    )

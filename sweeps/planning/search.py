@@ -22,7 +22,7 @@ from scipy.stats import qmc
 
 from sweeps.configs import default_options
 from sweeps.settings import complete_setting
-from sweeps.spaces import Log, Space, at, distribution, four_digits, inside, place
+from sweeps.spaces import Log, Range, Space, at, distribution, inside, place
 from sweeps.study import Cell, Study
 
 REDRAWS, SOBOL_BITS = 100, 10
@@ -135,8 +135,8 @@ def _around(centre: float, width: float, u: float) -> float:
 def suggest(space: Space, trial: BaseTrial) -> dict[str, Any]:
     """A value for each option of a space, drawn from `trial`."""
     return {
-        name: four_digits(trial.suggest_float(name, kind.low, kind.high, log=True))
-        if isinstance(kind, Log)
+        name: kind.rounded(trial.suggest_float(name, kind.low, kind.high, log=isinstance(kind, Log)))
+        if isinstance(kind, Range)
         else trial.suggest_categorical(name, kind)
         for name, kind in space.items()
     }

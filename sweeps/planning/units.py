@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+from analysis.schema import FROM
 from pat.config import Data, RunConfig, Task
 from pat.starting import RUN
 from sweeps.configs import default_options, pretrain_run, student_run, teacher_run
@@ -33,7 +34,7 @@ class Key(NamedTuple):
     def of(cls, phase: str, cell: Cell) -> Key:
         """The unit to which a run of a phase of the ledger belongs."""
         own = "scratch" if cell.method == SCRATCH else "cell"
-        return cls(own if phase in ("search", "confirm") else phase, cell)
+        return cls(own if phase in ("search", "confirm", "exchange") else phase, cell)
 
     def __str__(self) -> str:
         models = " -> ".join(filter(None, self.cell[:2]))
@@ -226,7 +227,8 @@ class Unit:
     that is decided; `left_later`: those beyond that are expected.
     `after_search`: epochs in a row that follow a search run of the present wave;
     `longest`: the longest chain of a segment, also while others are waited for. `outcome`: what other units wait for,
-    as text: how a teacher ended, or an anchor's best setting ("" = there is none); None until it is known.
+    as text: how a teacher ended, or an anchor's best setting ("" = there is none); None until it is known. `best`: the
+    same of the whole search of a cell.
     """
 
     cell: Cell
@@ -242,6 +244,7 @@ class Unit:
     after_search: int = 0
     longest: int = 0
     outcome: str | None = None
+    best: str | None = None
     problem: str = ""
 
     def train(self, run: Run, state: RunState, until: int, phase: str, trial: int | None = None) -> None:
@@ -264,8 +267,16 @@ class Unit:
 
     def confirmations(self) -> tuple[set[str], int]:
         """Its runs that stand in the matrix, and how many rows of it wait for a run that is still to be decided."""
-        known = {row.run_id for row in self.rows if row.run_id in self.runs}
-        return known, sum(row.status == "waiting" and row.run_id is None for row in self.rows)
+        return self._confirmed([row for row in self.rows if not row.setting.startswith(FROM)])
+
+    def exchanges(self) -> tuple[set[str], int]:
+        """The same of the settings that it has of other cells, without the runs that are its own confirmations too."""
+        known, unknown = self._confirmed([row for row in self.rows if row.setting.startswith(FROM)])
+        return known - self.confirmations()[0], unknown
+
+    def _confirmed(self, rows: Sequence[Row]) -> tuple[set[str], int]:
+        known = {row.run_id for row in rows if row.run_id in self.runs}
+        return known, sum(row.status == "waiting" and row.run_id is None for row in rows)
 
     @property
     def left(self) -> int:

@@ -18,7 +18,7 @@ import pytest
 
 from analysis.frames import Frames
 from analysis.ledger import write_epochs, write_matrix, write_run
-from analysis.schema import MATRIX_SCHEMA, RESULT_COLUMNS, RUN_SCHEMA
+from analysis.schema import FROM, MATRIX_SCHEMA, RESULT_COLUMNS, RUN_SCHEMA, phase_of
 from analysis.storage import write_file
 from tests.analysis import halves
 
@@ -57,7 +57,8 @@ class Study:
     `states` gives cells, or one seed of a cell, another status than finished with its reason. `trials` runs search each
     cell: the first is the default, every third is pruned, the sixth of a cell has failed. With `correct` runs record
     which of their 360 test images they had right, as many as their accuracy says. `details`: how far each further score
-    lies above the score itself. `level`: of the scores of a cell's search."""
+    lies above the score itself. `level`: of the scores of a cell's search. `exchange`: pair -> those whose best
+    settings are tried in its cells, as the setting `from TEACHER:STUDENT`."""
 
     pairs: Sequence[tuple[str, str]]
     families: Mapping[str, str]
@@ -73,6 +74,7 @@ class Study:
     details: Mapping[str, float] = field(default_factory=dict)
     level: Callable[[str, str, str], float] = lambda teacher, student, method: 84.0
     states: Mapping[tuple[Any, ...], tuple[str, str]] = field(default_factory=dict)
+    exchange: Mapping[tuple[str, str], Sequence[tuple[str, str]]] = field(default_factory=dict)
 
     def write(self, folder: Path) -> Path:
         """The ledger of this study in `folder`; what is synthetic need not survive a power cut."""
@@ -85,7 +87,8 @@ class Study:
             rows += [self._row(folder, "", student, "scratch", "scratch", seed) for seed in self.seeds]
         for teacher, student in self.pairs:
             for method in self.methods:
-                for setting in self.settings:
+                tried = [f"{FROM}{':'.join(pair)}" for pair in self.exchange.get((teacher, student), ())]
+                for setting in (*self.settings, *tried):
                     rows += [self._row(folder, teacher, student, method, setting, seed) for seed in self.seeds]
         for teacher, student in self.pairs if self.trials else ():
             for method in self.methods:
@@ -120,8 +123,7 @@ class Study:
             further = {name: last + above for name, above in self.details.items()}
             results["details"] = json.dumps({"last_raw": further, "best_val_raw": dict.fromkeys(further, 0.0)})
         keys["metric"] = self.metric
-        phase = "scratch" if setting == "scratch" else "confirm"
-        write_run(folder, run_row(run_id, **keys, data=self.data, phase=phase, **results))
+        write_run(folder, run_row(run_id, **keys, data=self.data, phase=phase_of(setting), **results))
         write_epochs(folder, run_id, epoch_rows(run_id, last, self.epochs))
         return row | {"run_id": run_id}
 

@@ -1,4 +1,4 @@
-"""The mission's command on two genuine nodes, word for word as the README gives it; `make cluster-test` runs this.
+"""The mission's command on two genuine nodes, as docs/clusters.md gives it; `make cluster-test` runs this.
 
 The nodes and the laptop are namespaces of this machine (see `netns`). The tests are steps of one story, in this order.
 """
@@ -184,7 +184,7 @@ FAULTS = {
 
 
 def doctor(two: Cluster, options: str, code: int) -> str:
-    """What the doctor says, called as the README does. The exit code that Ray hands on is only 0 or 1."""
+    """What the doctor says, called as docs/clusters.md does. The exit code that Ray hands on is only 0 or 1."""
     start = time.monotonic()
     line = f"cd ~/pat-sweeps && python -m sweeps doctor {options}; echo exit $?"
     said = two.give(f"ray exec {YAML} '{line}'", limit=90)

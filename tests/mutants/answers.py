@@ -28,6 +28,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "analysis/stats/multiple.py": ("tests/analysis/stats/test_multiple.py",),
     "analysis/stats/offered.py": ("tests/analysis/stats/test_aggregates.py", "tests/analysis/stats/test_paired.py"),
     "analysis/stats/paired.py": ("tests/analysis/stats/test_paired.py",),
+    "analysis/stats/ratio.py": ("tests/analysis/stats/test_ratio.py",),
     "analysis/stats/ranks.py": ("tests/analysis/stats/test_ranks.py",),
     "analysis/versions.py": ("tests/analysis/test_versions.py", "tests/analysis/test_merge.py"),
     "analysis/verdicts.py": ("tests/analysis/stats/test_shrink.py",),
@@ -91,7 +92,9 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     ),
     "sweeps/planning/": ("tests/sweeps/test_search.py", "tests/sweeps/test_planner.py"),
     "sweeps/planning/anchors.py": ("tests/sweeps/test_anchors.py",),
+    "sweeps/planning/exchange.py": ("tests/sweeps/test_exchange.py",),
     "sweeps/planning/cells.py": (
+        "tests/sweeps/test_exchange.py",
         "tests/sweeps/test_search.py",
         "tests/sweeps/test_forecast.py",
         "tests/sweeps/test_needed.py",
@@ -111,6 +114,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     ),
     "sweeps/planning/matrix.py": ("tests/sweeps/test_search.py", "tests/sweeps/test_teacherless.py"),
     "sweeps/planning/planner.py": (
+        "tests/sweeps/test_exchange.py",
         "tests/sweeps/test_search.py",
         "tests/sweeps/test_handing_out.py",
         "tests/sweeps/test_anchors.py",

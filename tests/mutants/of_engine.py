@@ -27,7 +27,7 @@ MUTANTS = [
     *of("sweeps/engine/patience.py", ("AT_LEAST if timed else WHERE_UNKNOWN)", "AT_LEAST)")),
     *of(
         "sweeps/engine/kept.py",
-        ('(keep == "best" and phase != "search")', 'keep == "best"'),
+        ('(keep == "best" and phase not in ("search", "exchange"))', 'keep == "best"'),
     ),
     *of(
         "sweeps/planning/together.py",

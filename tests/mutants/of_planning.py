@@ -47,6 +47,8 @@ MUTANTS = [
             "if seed:\n            unit.train(run, state, run.config.recipe.epochs, phase)",
         ),
         ("unit.left_later += len(_seeds(study)) * study.epochs", "unit.left_later += study.epochs"),
+        ("if best is None or unit.best is None:", "if best is None:"),
+        ("complete(study, unit.cell, {name: found[name] for", "dict(found) or dict({name: found[name] for"),
     ),
     *of(
         "sweeps/planning/halving.py",
@@ -80,13 +82,16 @@ MUTANTS = [
     *of(
         "sweeps/spaces.py",
         ("kind.low <= value <= kind.high", "kind.low < value"),
-        ("(kind.high / kind.low) ** part", "(kind.high / kind.low) * part"),
+        ("(self.high / self.low) ** part", "(self.high / self.low) * part"),
     ),
     *of(
         "sweeps/planning/units.py",
         ("self.left_of[run.run_id] = max(0, until - state.epochs)", "self.left_of[run.run_id] = until"),
         ('return f"sha256:{source.sha256}"', 'return f"sha256:{source.path}"'),
-        ('return cls(own if phase in ("search", "confirm") else', 'return cls(own if phase != "teacher" else'),
+        (
+            'return cls(own if phase in ("search", "confirm", "exchange") else',
+            'return cls(own if phase != "teacher" else',
+        ),
         (
             'return self.cell.student if self.kind == "teacher" else',
             "return self.cell.student if self.cell.teacher else",
@@ -108,14 +113,23 @@ MUTANTS = [
     *of(
         "sweeps/planning/planner.py",
         ("return Urgency(rank, -seconds,", "return Urgency(rank, seconds,"),
-        ('rank = 2 if first or key.kind == "scratch" else 3', 'rank = 2 if key.kind == "scratch" else 3'),
-        ('rank = 2 if first or key.kind == "scratch" else 3', "rank = 2 if first else 3"),
+        ('rank = 2 if first or key.kind == "scratch" else', 'rank = 2 if key.kind == "scratch" else'),
+        ('rank = 2 if first or key.kind == "scratch" else', "rank = 2 if first else"),
+        ("and unit.best != (old.best if old else None):", "and unit.best and old:"),
+        ("search=search, exchange=asked.exchange\n", "search=search\n"),
         ("further = self._behind(waiting) if waiting.awaited else", "further ="),
         ("self.units[waiting].longest + further[1]", "self.units[waiting].longest"),
         ("                self._owners[run_id] += alone", "                self._owners[run_id] = alone"),
         ("if self._owners[run][0] != key}", "if self._owners[run][-1] != key}"),
         ("            self._drawn.append(Wave(key.cell, wave, settings))\n", ""),
         ("search = replace(study.search, trials=asked.search.trials)", "search = study.search"),
+    ),
+    *of(
+        "sweeps/planning/exchange.py",
+        ("(*cells[place + 1 :], *cells[:place])", "(*cells[:place], *cells[place + 1 :])"),
+        ("if one.student == other.student:", "if one.teacher == other.teacher:"),
+        ("itertools.zip_longest(*kinds)", "kinds"),
+        ("and not study.pretrains(method):", "and study:"),
     ),
     *of(
         "sweeps/planning/matrix.py",
@@ -130,7 +144,8 @@ MUTANTS = [
     ),
     *of(
         "analysis/identity.py",
-        ('"seeds", "gpu_share")', '"seeds", "gpu_share", "threads")'),
+        ('"gpu_share", "exchange")', '"gpu_share", "exchange", "threads")'),
+        ('(most := max(side.get("exchange", 0)', '(most := min(side.get("exchange", 0)'),
         ("        return list(second)\n", "        return list(first)\n"),
         ('not str(value.get("path")).startswith("timm:")', 'str(value.get("path")).startswith("timm:")'),
     ),

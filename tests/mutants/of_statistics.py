@@ -31,6 +31,12 @@ MUTANTS = [
         ("np.average(s2, weights=d)", "np.median(s2)"),
     ),
     *of(
+        "analysis/stats/ratio.py",
+        ("between, square = (both - var_a - var_b) / 2,", "between, square = (both - var_a - var_b),"),
+        ("second = b**2 - square * var_b", "second = b**2"),
+        ("free = a * b - square * between, a**2 - square * var_a", "free = a * b, a**2 - square * var_a"),
+    ),
+    *of(
         "analysis/stats/multiple.py",
         ("np.arange(len(order), 0, -1)", "np.full(len(order), len(order))"),
         ("np.maximum.accumulate(p[order] * factors)", "p[order] * factors"),

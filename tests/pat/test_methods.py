@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
+from pat import testing
 from pat.align import resize
-from pat.clock import Clock
 from pat.config import ConfigError
 from pat.losses import cross_entropy, dist_loss, dkd_loss, hint_loss, kd_loss, nkd_loss
 from pat.methods import create_method, method_options
@@ -36,34 +36,7 @@ def batch() -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("name", tiny.METHODS)
 def test_contract(name: str, student: str, teacher: str) -> None:
     """Finite, falls on a fixed batch, leaves the teacher alone, trains all, its state round-trips, bf16 works."""
-    torch.manual_seed(0)
-    method = build(name, student, teacher)
-    frozen = {k: v.clone() for k, v in method.teacher.state_dict().items()} if method.teacher else {}
-    trainable = [p for p in method.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(trainable, lr=2e-3)
-    images, targets = batch()
-    totals = []
-    for _ in range(5):
-        for clock in (module for module in method.modules() if isinstance(module, Clock)):
-            clock.step.zero_()  # a later step is another one: of other draws, of another weight
-        losses = method.train()(images, targets, torch.arange(8))
-        assert method.student.training
-        assert method.teacher is None or not any(module.training for module in method.teacher.modules())
-        assert losses["output"].shape == (8, 10) and losses["loss"].ndim == 0
-        optimizer.zero_grad()
-        losses["loss"].backward()
-        optimizer.step()
-        totals.append(losses["loss"].item())
-    assert all(torch.isfinite(torch.tensor(totals))) and totals[-1] < totals[0]
-    assert all(torch.equal(v, frozen[k]) for k, v in (method.teacher.state_dict() if frozen else {}).items())
-    assert not method.unused_parameters and all(p.grad is not None for p in trainable)
-    other = build(name, student, teacher)
-    other.load_state_dict(method.state_dict())
-    assert all(torch.equal(v, other.state_dict()[k]) for k, v in method.state_dict().items())
-    with torch.autocast("cpu", torch.bfloat16):
-        loss = method(images, targets, torch.arange(8))["loss"]
-    loss.backward()
-    assert torch.isfinite(loss) and loss.dtype == torch.float32
+    testing.learns(testing.Case(name, student, teacher, tiny.SMALL.get(name, {})))
 
 
 def test_options_are_checked() -> None:

@@ -130,6 +130,9 @@ class Nowhere:
     def asked_to_stop(self) -> bool:
         return False
 
+    def stepped(self, epoch: int, images: int, of: int) -> None:
+        pass
+
     def due(self) -> bool:
         return False
 

@@ -31,8 +31,9 @@ OURS = {
 SILENT = ("sweeps.version", "tests.golden", "tests.golden.ledgers", "tests.as_published", "pytest", "pip")
 """Modules whose arguments are nobody's here."""
 FOREIGN = (
-    ".", "bash", "cd", "chmod", "docker", "echo", "export", "gcloud", "git", "helm", "kubectl", "mkdir", "mount", "pip",
-    "scancel", "squeue", "sudo", "tail", "tee", "tensorboard", "exportfs", "uv",
+    ".", "bash", "cd", "chmod", "docker", "echo", "export", "gcloud", "git", "helm", "kubectl", "lint-imports", "mkdir",
+    "mount", "mypy", "pip", "ruff", "scancel", "squeue", "sudo", "tail", "tee", "tensorboard", "exportfs", "uv",
+    "zensical",
 )  # fmt: skip
 PLACES = re.compile(r"(?<![\w/~-])(?:cluster|docs|examples|pat|sweeps|analysis|tests)/[\w./-]*\w")
 

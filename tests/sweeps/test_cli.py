@@ -162,7 +162,7 @@ def test_a_folder_of_boxes_or_masks_and_the_student_loads_back(
     assert train_main(arguments) == 0
     said = capsys.readouterr().out.strip()
     score = {"detection": r"box AP [\d.]+", "segmentation": r"mean IoU [\d.]+ %"}[task]
-    assert re.search(rf"epoch 1: loss [\d.]+, validation {score}, ", said)
+    assert re.search(rf"epoch 1 of 1: loss [\d.]+, validation {score}, ", said)
     assert re.search(rf"^{dense.STUDENT}: {score} on test after 1 epochs$", said, re.M)
     statement, _, expression = said.splitlines()[-1].partition("model, _ = ")
     assert statement == "import pat, pathlib; "

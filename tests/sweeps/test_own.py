@@ -17,8 +17,9 @@ from test_driver import drive
 import sweeps
 from analysis import read_runs
 from analysis.identity import united_seeds
-from pat import plugins
+from pat import options, plugins
 from pat.config import ConfigError, Recipe
+from pat.methods import base as methods
 from pat.plugins import VARIABLE, announce, announced, import_own, import_siblings, own_files
 from sweeps import cli
 from sweeps.api import Result, run, space
@@ -43,6 +44,8 @@ number = 3
 def forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What a test announces is not known to the next one."""
     monkeypatch.setenv(VARIABLE, "[]")
+    monkeypatch.setattr(methods, "_methods", dict(methods._methods))
+    monkeypatch.setattr(options, "_declared", {kind: dict(known) for kind, known in options._declared.items()})
     path, modules = list(sys.path), set(sys.modules)
     yield
     sys.path[:] = path

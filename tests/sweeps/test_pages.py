@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -133,6 +134,13 @@ def test_nothing_is_code_that_is_no_block(page: Path) -> None:
             )
 
 
+@pytest.mark.parametrize("page", [page for page in PAGES if "evidence" not in page.parts], ids=name_of)
+def test_files_that_prose_names_are_there(page: Path) -> None:
+    """Of dated pages and the changelog this cannot be asked."""
+    named = re.findall(r"`([\w./-]+\.\w+)`", page.read_text()) if page.name != "CHANGELOG.md" else []
+    assert not [place for place in named if page_commands.PLACES.fullmatch(place) and not (ROOT / place).exists()]
+
+
 def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= 150
 
@@ -147,6 +155,9 @@ def test_pages_name_all_there_is() -> None:
 
 
 def test_every_page_is_in_the_site() -> None:
+    """Those of evidence in its overview too."""
+    listed = (ROOT / "docs" / "evidence" / "index.md").read_text()
+    assert not [page for page in (ROOT / "docs" / "evidence").glob("2*.md") if f"({page.name})" not in listed]
     site = (ROOT / "zensical.toml").read_text()
     assert not [page for page in (ROOT / "docs").rglob("*.md") if f'"{page.relative_to(ROOT / "docs")}"' not in site]
 

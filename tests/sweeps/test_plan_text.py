@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from sweeps.costs.expect import Images, configs, counted_seconds, expect, images
 from sweeps.costs.flops import Count, Work
 from sweeps.costs.groups import Alone
 from sweeps.costs.plan_text import plan_text
+from sweeps.costs.planned import plan_facts
 from sweeps.costs.probe_file import Probe, write_probes
 from sweeps.engine.alone import run_here
 from sweeps.engine.driver import Driver
@@ -52,6 +54,19 @@ def test_without_devices_it_says_so_and_what_was_assumed(tmp_path: Path) -> None
     assert "8 of 8 from FLOPs at an assumed 20 TFLOP/s in fp32 and 10 µs an operation" in text
     assert "on 1 GPU, " in text and " on 64 GPUs" in text and "peak memory" not in text and "runs done" not in text
     assert not list(tmp_path.iterdir())
+
+
+def test_a_plan_for_programs_says_the_same(tmp_path: Path) -> None:
+    probe_all(tmp_path)
+    given = {"device": GPU, "gpus": True, "slots": 4, "share": 0.5, "price": 3.0}
+    facts = json.loads(json.dumps(plan_facts(small_study(), small_study(), tmp_path, **given)))  # type: ignore[arg-type]
+    total = facts["phases"][-1]
+    assert total["name"] == "total" and total["before"] == pytest.approx(sum(p["before"] for p in facts["phases"][:-1]))
+    assert facts["money_left"] == pytest.approx(3 * total["left"]) and facts["wall_seconds"][0] > 0
+    assert {unit["source"] for unit in facts["units"]} == {"probe"} and len(facts["units"]) == 8
+    assert {unit["seconds_an_epoch"] for unit in facts["units"]} == {1200.0}  # two share a device
+    assert f"total {number(total['before'])} device-hours" in plan(tmp_path, **given)
+    assert not list(plan_facts(small_study(), small_study(), tmp_path / "none")["wall_seconds"] or ())
 
 
 def test_probes_give_times_memory_days_and_money(tmp_path: Path) -> None:

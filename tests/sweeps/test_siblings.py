@@ -16,7 +16,7 @@ from test_driver import same
 import sweeps.engine.runs
 from analysis import ledger, read_runs
 from analysis.merge import merge
-from pat.io import CHECKPOINT, STUDENT
+from pat.io import CHECKPOINT, CONFIG, STUDENT
 from pat.models import sha256
 from sweeps.cli import main
 from sweeps.costs.plan_text import plan_text
@@ -45,7 +45,7 @@ def test_finished_teachers_are_adopted_and_all_is_as_if_they_had_been_trained(
     donor = tmp_path / "storage" / "donor"
     for run_id in TEACHERS:
         files = {path.name for path in run_folder(folder, run_id).iterdir()}
-        assert files == {STUDENT, "epochs.parquet", "run.parquet"}
+        assert files == {STUDENT, CONFIG, "epochs.parquet", "run.parquet"}
         own, theirs = ledger.read_run(folder, run_id), ledger.read_run(donor, run_id)
         assert own == {**theirs, "study": "small"}, "host, times and versions are those of where it was trained"
         assert sha256(run_folder(folder, run_id) / STUDENT) == own["student_sha256"]

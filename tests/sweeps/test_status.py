@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,7 +22,7 @@ from sweeps.__main__ import main
 from sweeps.costs.plan_text import _closed
 from sweeps.looking import status
 from sweeps.looking.picture import Reader
-from sweeps.looking.status_text import cell_states, status_text
+from sweeps.looking.status_text import STATES, cell_states, status_text
 from tests.analysis.conftest import epoch_rows, run_row
 
 Cell = tuple[str, str, str]
@@ -101,6 +102,21 @@ def test_another_price_and_a_run_that_is_about_to_begin(study: Path, capsys: pyt
     text = capsys.readouterr().out
     assert "at 10 a device-hour" in text and "2 in flight, 1 paused" in text
     assert ["f", "0", "of", "4"] in [line.split()[:4] for line in text.split("\n")]
+
+
+def test_a_status_for_programs_says_the_same(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    drive(study, running=[flight("d", PAT)], counts=(3, 9), seconds_left=100.0)
+    main(["status", str(study)])
+    text = capsys.readouterr().out
+    assert main(["status", str(study), "--json", "--price", "10"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["study"] == "s" and facts["driver"]["alive"] and (facts["runs_done"], facts["runs"]) == (3, 9)
+    assert facts["money"] == pytest.approx(10 * facts["device_hours"])
+    assert f"spent   {facts['device_hours']:,.2f} device-hours" in text and facts["seconds_left"] == 100.0
+    assert [run["run_id"] for run in facts["running"]] == ["d"]
+    states = Counter(cell["state"] for cell in facts["cells"])
+    assert all(f"{states[state]} {state}" in text for state in STATES)
+    assert {run["run_id"] for run in facts["failed"]} <= set(ledger.list_runs(study))
 
 
 def test_a_share_that_only_the_driver_knows(study: Path, capsys: pytest.CaptureFixture[str]) -> None:

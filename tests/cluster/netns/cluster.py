@@ -1,4 +1,4 @@
-"""The cluster of `cluster/onprem.yaml` on two machines in namespaces, used from a third: the laptop of the README."""
+"""The cluster of `cluster/onprem.yaml` on two machines in namespaces, used from a third: the laptop of the docs."""
 
 from __future__ import annotations
 

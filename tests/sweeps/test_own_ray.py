@@ -1,0 +1,83 @@
+"""`run()` from a script with a method of one's own, through a Ray of its own: the workers know the method."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from analysis import read_runs
+from pat.config import RunConfig
+
+METHOD = """
+from pat.losses import kd_loss
+from pat.methods import Method, register_method
+
+
+@register_method
+class Mine(Method):
+    couples_samples = False
+
+    def __init__(self, student, teacher, task, *, weight: float = 1.0):
+        super().__init__(student, teacher, task)
+        self.weight = weight
+
+    def forward(self, images, targets, indices=None):
+        seen = self.see(images, targets)
+        told = self.told(images, seen)
+        return self.result(seen, targets, mine=(self.weight, kd_loss(seen.logits, told.logits, 2.0)))
+"""
+SCRIPT = """
+import json
+import own_mine
+from pat import Data, Recipe
+from sweeps import Linear, Search, Study, run, space
+
+recipe = Recipe(epochs=1, batch_size=64, lr=1e-3, optimizer="adamw")
+study = Study(
+    name="own",
+    data=Data("digits", 32),
+    teachers={"resnet_nano_32": recipe},
+    students={"vit_nano_patch8_32": recipe},
+    pairs=(("resnet_nano_32", "vit_nano_patch8_32"),),
+    methods=("own_mine",),
+    search=Search(trials=2, wave=2, rungs=(1.0,)),
+    spaces={"own_mine": space("own_mine", weight=Linear(0.5, 2))},
+    seeds=1,
+)
+if __name__ == "__main__":
+    result = run(study, "runs", imports=["own_mine"])
+    best = result.best()
+    print(json.dumps({"complete": result.complete, "report": result.report.exists(), "runs": len(result.runs),
+                      "methods": sorted(best["method"]), "files": [bool(file) for file in best["file"]]}))
+"""
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(660)
+def test_run_with_a_method_of_ones_own(tmp_path: Path) -> None:
+    (tmp_path / "own_mine.py").write_text(METHOD)
+    (tmp_path / "script.py").write_text(SCRIPT)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "RAY_USAGE_STATS_ENABLED": "0"}
+    command = [sys.executable, "script.py"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found == {
+        "complete": True,
+        "report": True,
+        "runs": found["runs"],
+        "methods": ["own_mine", "scratch"],
+        "files": [True, True],
+    }
+    rows = read_runs(tmp_path / "runs" / "own")
+    own = rows[rows["method"] == "own_mine"]
+    assert len(rows) == found["runs"] and (rows["status"] == "finished").all()
+    weights = {RunConfig.from_json(text).method.options["weight"] for text in own["config"]}
+    assert 1.0 in weights and len(weights) == 2 and all(0.5 <= weight <= 2 for weight in weights)
+    about = json.loads((tmp_path / "runs" / "own" / "data.json").read_text())
+    assert about["chance"] == pytest.approx(100 * 46 / 450) and "450 test images of 10 classes" in about["account"]
