@@ -107,17 +107,13 @@ def _plan(asked: Study, flags: argparse.Namespace) -> int:
             devices = cluster_devices(study, folder, root, _whisper)
         elif (torch.cuda.is_available() or not for_gpus) and _is_here(study, root):
             devices = local_devices(study, folder, root, _whisper)
-<<<<<<< HEAD
-    place, said = vars(devices), {"price": flags.price, "keep": flags.keep, "most": _most(flags)}
-    print(plan_text(study, asked, folder, **place, **said, data_root=root, say=_whisper))
-=======
     given = {**vars(devices), "price": flags.price, "keep": flags.keep, "most": _most(flags), "data_root": root}
+    given |= {"say": _whisper}
     print(
         json.dumps(plan_facts(study, asked, folder, **given), indent=1)
         if flags.json
         else plan_text(study, asked, folder, **given)
     )
->>>>>>> main
     return 0
 
 

@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "8c164564a041"
+CODE = "6d78c2dee01c"
 COPY = Path.home() / "pat-sweeps"
 
 

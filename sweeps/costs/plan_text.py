@@ -24,44 +24,11 @@ CLUSTERS = (1, 8, 64)
 
 
 def plan_text(
-<<<<<<< HEAD
-    study: Study,
-    asked: Study,
-    folder: Path,
-    *,
-    device: str = "",
-    gpus: bool = False,
-    slots: int = 0,
-    share: float = 1.0,
-    memory: int = 0,
-    most: int | None = None,
-    price: float | None = None,
-    keep: Keep = "all",
-    data_root: Path = Path("data"),
-    say: Callable[[str], None] = lambda line: None,
-) -> str:
-    """The plan of the part `asked` of `study`, given what its folder holds: runs, times, probes. Changes nothing.
-
-    `device`: the kind of device whose times are wanted (`probe.device_name`; empty: none is there). `gpus`: whether
-    it is, or would be, a GPU. `slots`: runs of one worker at a time (0: unknown), each on `share` of a device, with
-    `memory` bytes (0: unknown). `most`: so many runs at most share a process, where that is not left to the memory.
-    `price`: money for a device-hour. What takes seconds is told `say`.
-    """
-    view, waves = read_view(folder, rungs_of(study)), read_waves(folder)
-    planner = Planner(study, view, unsynced_models(study, gpus), asked, waves=waves)
-    adopted = list(adoptable(folder, planner))
-    for _, run in adopted:
-        planner.update(run.run_id, read_state(run.folder, run.run_id))
-    expected = expect(planner.scope, folder, device, gpus, share, data_root, slots, most, memory, say)
-    found = forecast(planner, expected, slots, share)
-    word = device_word(study, gpus)
-=======
     study: Study, asked: Study, folder: Path, *, price: float | None = None, keep: Keep = "all", **given: Any
 ) -> str:
     """`planned` as text. `price`: money for a device-hour."""
     planner, expected, found, adopted = planned(study, asked, folder, **given)
     share, word = given.get("share", 1.0), device_word(study, given.get("gpus", False))
->>>>>>> main
     parts = [
         _head(planner.scope),
         _phases(found),
