@@ -152,6 +152,12 @@ class Method(nn.Module):
         """The score of the student, or of `model`, an average of it over the training."""
         return self.task.score(model, split, rank, world)
 
+    def scores(self, models: Sequence[nn.Module], split: Any, rank: int = 0, world: int = 1) -> list[Score]:
+        """The same of several: on one stream of images where the task can and the method leaves it to that."""
+        if type(self).score is not Method.score:
+            return [self.score(model, split, rank, world) for model in models]
+        return self.task.scores(models, split, rank, world)
+
     def train(self, mode: bool = True) -> Self:
         super().train(mode)
         if self.teacher is not None:
