@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from pat import __version__
 from pat.config import ConfigError
+from pat.light import without_compiler
 
 if TYPE_CHECKING:
     from pat.taps import Stage
@@ -85,4 +86,5 @@ def show_taps(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    without_compiler()
     sys.exit(main())

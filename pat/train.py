@@ -238,11 +238,9 @@ def _score_epoch(training: Training, dataset: Dataset, row: dict[str, Any]) -> N
     training.share_statistics()
     io, tested = training.io, {}
     models = [training.student, *([training.ema.module] if training.ema else [])]
-    vals, tests = (
-        training.method.scores(models, split, io.rank, io.world_size) for split in (dataset.val, dataset.test)
-    )
-    for number, weights in enumerate(WEIGHTS):
-        val, test = (vals[number], tests[number]) if number < len(models) else (NO_SCORE, NO_SCORE)
+    splits = (dataset.val, dataset.test)
+    scores = [training.method.scores(models, split, io.rank, io.world_size) for split in splits]
+    for weights, (val, test) in zip(WEIGHTS, (*zip(*scores, strict=True), (NO_SCORE, NO_SCORE)), strict=False):
         row |= {f"val_loss_{weights}": val.loss, f"val_score_{weights}": val.score, f"test_score_{weights}": test.score}
         tested[weights] = test
     training.history.append(row)

@@ -21,7 +21,7 @@ from pat.data import Dataset, load
 from pat.plugins import load_plugins
 from sweeps.cluster.bootstrap import farewell, read_cluster
 from sweeps.command import guarded, interrupt, on_signal
-from sweeps.costs.devices import Devices, agree, cluster_devices, local_devices
+from sweeps.costs.devices import Devices, agree, cluster_devices, local_devices, slow_precision
 from sweeps.costs.expect import images_of
 from sweeps.costs.plan_text import plan_text
 from sweeps.costs.planned import plan_facts
@@ -107,6 +107,8 @@ def _plan(asked: Study, flags: argparse.Namespace) -> int:
             devices = cluster_devices(study, folder, root, _whisper)
         elif (torch.cuda.is_available() or not for_gpus) and _is_here(study, root):
             devices = local_devices(study, folder, root, _whisper)
+    if line := slow_precision(study, devices):
+        _whisper(line)
     given = {**vars(devices), "price": flags.price, "keep": flags.keep, "most": _most(flags), "data_root": root}
     given |= {"say": _whisper}
     print(
@@ -221,6 +223,8 @@ def _launch(driver: Driver, definition: Study, asked: Study, flags: argparse.Nam
     folder, say = driver.folder, driver.progress.say
     study = replace(driver.study, gpu_share=asked.gpu_share)  # what was found before may have been another kind of GPU
     devices = cluster_devices(study, folder, driver.data_root, say, probing=driver.gpus)
+    if line := slow_precision(study, devices):
+        say(line)
     agreed = flags.yes or driver.limits.any
     driver.together = agree(
         driver.planner, folder, driver.data_root, devices, flags.price, flags.keep, agreed, say, _most(flags)

@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "6d78c2dee01c"
+CODE = "14864c1dfe69"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -46,5 +46,5 @@ def middles(
 
 def _as_they_are(split: Source, image_size: int, crop_pct: float) -> bool:
     """Whether nothing is resampled, of images that are in memory."""
-    held = isinstance(split, Split)
-    return held and crop_pct == 1 and tuple(split.images.shape[2:]) == (image_size, image_size)
+    sizes = tuple(split.images.shape[2:]) if isinstance(split, Split) else ()
+    return crop_pct == 1 and sizes == (image_size, image_size)
