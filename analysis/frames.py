@@ -30,9 +30,9 @@ class Frames:
     weights that the matrix shows. `definition`: study.json. `driver`: its last sign of life, None where it left none.
     `gpu_share` of a GPU was given to a run of one worker. `place`: the study's folder, as it was given.
     `damaged`: files that could not be read and were left out, each with its reason. `predictors`: what was measured of
-    the teachers (`analysis.predictors`). `account`: what the data set holds (`analysis.account`).
-    the teachers (`analysis.predictors`). `exchange`: the rows of the ledger's matrix that are no cell's own, settings
-    of other cells that were tried in one (`analysis.travel`); `matrix` is without them.
+    the teachers (`analysis.predictors`). `account`: what the data set holds (`analysis.account`). `exchange`: the rows
+    of the ledger's matrix that are no cell's own, settings of other cells that were tried in one (`analysis.travel`);
+    `matrix` is without them.
     """
 
     matrix: pd.DataFrame

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,12 +46,17 @@ class Driver:
 
     def closed(self) -> list[str]:
         """A line for each device or host that gets no work for now."""
-        silence, lines = self.silence(), list[str]()
-        for entry in self.facts.get("closed") or ():
-            if (left := float(entry["seconds"]) - silence) > 0:
-                why = f"after {entry['failures']} failures in a row, the last: {entry['last']}"
-                lines.append(f"{entry['place']} gets no work for {duration(left)}, {why}")
-        return lines
+        return closed_places(self.facts.get("closed") or (), self.silence())
+
+
+def closed_places(told: Iterable[Mapping[str, Any]], ago: float = 0.0) -> list[str]:
+    """A line for each device or host that a driver told of so many seconds ago, if it still gets no work."""
+    lines = list[str]()
+    for entry in told:
+        if (left := float(entry["seconds"]) - ago) > 0:
+            why = f"after {entry['failures']} failures in a row, the last: {entry['last']}"
+            lines.append(f"{entry['place']} gets no work for {duration(left)}, {why}")
+    return lines
 
 
 def read_driver(folder: Folder) -> Driver | None:

@@ -1,8 +1,8 @@
 """A finished study in a few small files, to be kept and published: its record without weights and checkpoints.
 
-<pack>/study.json, matrix.parquet, searches/, predictors.json    as in the study's folder
-       runs.parquet, epochs.parquet                              all of runs/*/run.parquet and epochs.parquet
-       driver.json                                               the share of a GPU that its runs had, where known
+<pack>/study.json, matrix.parquet, searches/, predictors.json, data.json    as in the study's folder
+       runs.parquet, epochs.parquet    all of runs/*/run.parquet and epochs.parquet
+       driver.json                     the share of a GPU that its runs had, where known
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from analysis import storage
+from analysis.account import FILE as ACCOUNT
 from analysis.bulk import read_every, read_table
 from analysis.live import FILE as DRIVER
 from analysis.live import read_driver
@@ -54,7 +55,12 @@ def unpack(packed: Folder, folder: Folder) -> None:
 
 def _copy(source: Folder, into: Folder) -> None:
     """What is the same in both; the matrix last, which makes a folder that of a study."""
-    names = [STUDY, PREDICTORS, *(f"{SEARCHES}/{name}" for name in sorted(storage.list_files(source, SEARCHES)))]
+    names = [
+        STUDY,
+        PREDICTORS,
+        ACCOUNT,
+        *(f"{SEARCHES}/{name}" for name in sorted(storage.list_files(source, SEARCHES))),
+    ]
     for name in (*names, MATRIX):
         data = storage.read_file(source, name)
         if data is not None:

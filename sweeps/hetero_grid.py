@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "14864c1dfe69"
+CODE = "0b229e468f70"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+import uuid
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -14,13 +15,14 @@ from typing import TextIO
 
 from analysis import ledger, storage
 from analysis.cost import money
+from analysis.live import closed_places
 from analysis.points import reached
 from analysis.words import duration
 from pat.models import family
-from sweeps.configs import teacher_name
 from sweeps.engine.endings import Fatal, Paused
 from sweeps.engine.health import Failure, Health, Place, is_among
-from sweeps.engine.jobs import PAUSE, STOP, Job, asked_to_pause, student_path
+from sweeps.engine.job_of import job_of
+from sweeps.engine.jobs import PAUSE, STOP, Job, asked_to_pause
 from sweeps.engine.keep import (
     drop_students,
     set_aside,
@@ -28,24 +30,24 @@ from sweeps.engine.keep import (
     set_aside_unreadable,
     tidy_up,
 )
-from sweeps.engine.kept import Keep, outlives
+from sweeps.engine.kept import Keep
 from sweeps.engine.limits import Limits
 from sweeps.engine.live import live
 from sweeps.engine.lock import Pulse
 from sweeps.engine.patience import patience
 from sweeps.engine.progress import COLUMNS, Progress
+from sweeps.engine.quarantine import FILE as HEALTH
+from sweeps.engine.quarantine import Quarantine
 from sweeps.engine.records import record_end
 from sweeps.engine.seen import all_seen, given_up, last_epoch, seen
-from sweeps.engine.siblings import Found, adopt, adoptable, initial_weights
+from sweeps.engine.siblings import Found, adopt, adoptable
 from sweeps.planning.matrix import matrix_rows
 from sweeps.planning.planner import Planner, rungs_of
 from sweeps.planning.speeds import Speeds
 from sweeps.planning.units import Key, Segment
 from sweeps.planning.unsynced import unsynced_models
 from sweeps.planning.view import NOT_STARTED, RUN_COLUMNS, read_state
-from sweeps.settings import RECIPE
-from sweeps.study import Study, TeacherFile
-from sweeps.teachers import local_file
+from sweeps.study import Study
 from sweeps.waves import read_waves, write_wave
 
 GATHER_EVERY = 1000
@@ -83,8 +85,10 @@ class Driver:
         self.together = 1
         self.limits = Limits()
         self.health = Health()
+        self.quarantine = Quarantine(folder, self.health)
         self.since: dict[str, float] = {}
-        self._families = {name: family(name) for pair in study.pairs for name in pair}
+        self.process: dict[str, str] = {}
+        self.families = {name: family(name) for pair in study.pairs for name in pair}
         ended = ledger.read_runs(folder, columns=tuple(dict.fromkeys((*RUN_COLUMNS, *COLUMNS, "epochs_done"))))
         view = all_seen(folder, rungs_of(study), ended)
         self.planner = Planner(study, view, unsynced_models(study, gpus), asked, speeds, read_waves(folder))
@@ -96,6 +100,8 @@ class Driver:
         self._matrix_due, self._ended = 0.0, 0
         for request in (STOP, PAUSE):
             storage.remove_file(folder, request)
+        for line in closed_places(self.health.why_closed(time.time())):
+            self.progress.say(f"{line}; remove {folder / HEALTH} to try it at once")
         if pulse is not None:
             pulse.facts = lambda: live(self)
 
@@ -136,7 +142,9 @@ class Driver:
         first = self.planner.flying[job.run.run_id]
         mates = self.planner.take_with(first, self.progress.slots, self.together)
         jobs = [job, *(mate for segment in mates if (mate := self._begun(segment)) is not None)]
+        process = uuid.uuid4().hex
         for segment in (first, *mates):
+            self.process[segment.run_id] = process
             self.progress.beside[segment.run_id] = len(jobs)
             self.limits.began(segment.run_id, self._devices(segment) / len(jobs))
         return jobs
@@ -164,7 +172,7 @@ class Driver:
 
         The latter waits until another place has done well, or nothing else is in flight.
         """
-        self.since.pop(run_id, None)
+        self._landed(run_id)
         if is_among(place, self.health.closed(time.time())):
             self.planner.release(run_id)
         else:
@@ -201,7 +209,7 @@ class Driver:
         begun = failure.said or where is not None
         if begun and not failure.said and (hung := self._hung(segment)):
             failure = Failure(hung)
-        verdict = self.health.lost(run_id, failure, place, begun, epochs, time.time())
+        verdict = self.health.lost(run_id, failure, place, begun, epochs, time.time(), self.process.get(run_id, ""))
         self.progress.lost(segment, failure.text, verdict.count, verdict.limit, str(place or ""))
         if verdict.final and failure.kind == "stop":
             self.planner.release(run_id)
@@ -220,52 +228,7 @@ class Driver:
 
     def job(self, segment: Segment) -> Job:
         """What a process needs to train the segment."""
-        config, teacher_file, sha256 = segment.config, "", ""
-        if config.teacher is not None:
-            source = self.study.teachers[segment.cell.teacher]
-            if isinstance(source, TeacherFile):
-                teacher_file, sha256 = str(local_file(source, self.folder)), source.sha256
-            else:
-                run_id = config.teacher.weights.removeprefix("run:")
-                teacher_file = str(student_path(self.folder, run_id))
-                sha256 = self.planner.view[run_id].student_sha256
-        initial, initial_sha256 = initial_weights(self.folder, self.planner, config.initial)
-        losses = self.health.runs[segment.run_id]
-        return Job(
-            folder=str(self.folder),
-            study=self.study.name,
-            config=config.to_json(),
-            until=segment.until,
-            phase=segment.phase,
-            student_family=self._families[config.student],
-            teacher_family=self._families[segment.cell.teacher] if config.teacher else "",
-            data_root=str(self.data_root),
-            data_source=self.data_source,
-            initial_file=initial,
-            initial_sha256=initial_sha256,
-            teacher_file=teacher_file,
-            teacher_sha256=sha256,
-            workers=self.study.workers_of(segment.cell.method),
-            retries=losses.retries,
-            preemptions=losses.preemptions,
-            keep_student=outlives(self.keep, segment.phase),
-            trial=segment.trial,
-            named=self._named(segment),
-            avoid=tuple((*place,) for place in self.health.avoided(segment.run_id)),
-            closed=tuple((*place, left) for place, left in self.health.closed(time.time()).items()),
-            patience=patience(self.planner.speeds, segment.key),
-        )
-
-    def _named(self, segment: Segment) -> dict[str, str]:
-        """Columns of a run that only trains on what its method has pre-trained: it is one of that method's. Where the
-        recipe is searched, the setting has more than the method's options."""
-        cell, study = segment.cell, self.study
-        if segment.phase in ("teacher", "pretrain"):
-            return {}
-        if cell.method == segment.config.method.name:
-            return {"options": segment.run.setting} if RECIPE in study.spaces else {}
-        taught = {"teacher": teacher_name(study, cell), "teacher_family": self._families.get(cell.teacher, "")}
-        return {"method": cell.method, "options": segment.run.setting, **(taught if cell.teacher else {})}
+        return job_of(self, segment)
 
     def finish(self) -> None:
         """The last matrix; what a longer search replaced is set aside, and students that are not kept are removed."""
@@ -280,7 +243,7 @@ class Driver:
         """Every cell, setting and seed that was asked for, as it stands."""
         start = time.monotonic()
         running = frozenset(self.planner.flying)
-        rows = matrix_rows(self.planner.scope, self.planner.rows(), self._families, running)
+        rows = matrix_rows(self.planner.scope, self.planner.rows(), self.families, running)
         ledger.write_matrix(self.folder, rows)
         took = time.monotonic() - start
         self._matrix_due = time.monotonic() + max(MATRIX_EVERY, took / MATRIX_SHARE)
@@ -298,9 +261,7 @@ class Driver:
         return self.job(segment)
 
     def _refresh(self, segment: Segment, until: int = 0) -> None:
-        self.since.pop(segment.run_id, None)
-        self.progress.beside.pop(segment.run_id, None)
-        self.limits.over(segment.run_id)
+        self._landed(segment.run_id)
         state = seen(self.folder, segment.run_id, until, ended=until == segment.config.recipe.epochs)
         self.planner.update(segment.run_id, state)
         for line in set_aside_unreadable(self.folder, segment.run_id):
@@ -319,13 +280,22 @@ class Driver:
         hours = self.limits.spent()
         return f"{hours:.2f} device-hours" + ("" if self.price is None else f", {money(hours, self.price)}")
 
+    def _landed(self, run_id: str) -> None:
+        """A segment is no longer in flight, however that came."""
+        self.since.pop(run_id, None)
+        self.process.pop(run_id, None)
+        self.progress.beside.pop(run_id, None)
+        self.limits.over(run_id)
+
     def _devices(self, segment: Segment) -> float:
         """How many devices a segment takes."""
         workers = self.study.workers_of(segment.cell.method)
         return (self.study.gpu_share or 1.0) if self.gpus and workers == 1 else float(workers)
 
     def _settle(self) -> None:
-        """Record the waves that the plan has drawn, what it gave up as pruned, and now and then the matrix."""
+        """Record the waves that the plan has drawn, what it gave up as pruned, what is known of devices and hosts, and
+        now and then the matrix."""
+        self.quarantine.keep()
         for segment in self.planner.prune():
             record_end(self.job(segment), "pruned")
             self._refresh(segment)

@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import re
 import socket
+import uuid
 from collections import defaultdict
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 IN_A_ROW = 3
-"""Failures of a place with nothing in between that went well there, after which it gets no work."""
+"""Processes that failed at a place with nothing in between that went well there, after which it gets no work."""
 CLOSED_SECONDS, CLOSED_AT_MOST = 3600.0, 86_400.0
 """How long a place gets no work; then it is tried with one run, and after a failure closed for twice as long."""
 SAID_LIMIT, LOST_LIMIT, UNBEGUN_LIMIT = 2, 3, 20
@@ -81,14 +82,27 @@ class Losses:
     failures: list[tuple[Place | None, Failure, bool]] = field(default_factory=list)
 
 
+class _Failed(NamedTuple):
+    """A run that failed on a device, in a process that it may have shared with others."""
+
+    device: str
+    run_id: str
+    process: str
+
+
 @dataclass
 class _Row:
-    """Failures in a row of a place: which device, which run. `until`: when it is open again; closed `times` so far."""
+    """What failed in a row at a place. `until`: when it is open again; closed `times` so far."""
 
-    failures: list[tuple[str, str]] = field(default_factory=list)
+    failures: list[_Failed] = field(default_factory=list)
     until: float = 0.0
     times: int = 0
     last: str = ""
+
+    @property
+    def count(self) -> int:
+        """Runs that failed together in their process count once."""
+        return len({failed.process for failed in self.failures})
 
 
 class Health:
@@ -99,8 +113,30 @@ class Health:
         self.runs: dict[str, Losses] = defaultdict(Losses)
         self._rows: dict[Place, _Row] = defaultdict(_Row)
 
-    def lost(self, run_id: str, failure: Failure, place: Place | None, begun: bool, epochs: int, now: float) -> Verdict:
-        """A segment failed at `place`, where that is known, once its run had done `epochs`."""
+    def kept(self) -> list[dict[str, Any]]:
+        """What is held against places, as JSON values, for the study's next driver."""
+        return [{"place": [*place], **asdict(row)} for place, row in sorted(self._rows.items())]
+
+    def recall(self, kept: Iterable[Mapping[str, Any]]) -> None:
+        """Go on from there. Raises TypeError, ValueError or KeyError for what `kept` did not give."""
+        rows = {Place(*one["place"]): _Row(**{name: one[name] for name in one if name != "place"}) for one in kept}
+        for row in rows.values():
+            row.failures = [_Failed(*failed) for failed in row.failures]
+            row.until, row.times = float(row.until), int(row.times)
+        self._rows.update(rows)
+
+    def lost(
+        self,
+        run_id: str,
+        failure: Failure,
+        place: Place | None,
+        begun: bool,
+        epochs: int,
+        now: float,
+        process: str = "",
+    ) -> Verdict:
+        """A segment failed at `place`, where that is known, once its run had done `epochs`; `process` is the same for
+        all that were trained together."""
         losses = self.runs[run_id]
         if epochs > losses.epochs:
             losses.failures, losses.declined, losses.epochs = [], 0, epochs
@@ -111,7 +147,7 @@ class Health:
         losses.failures.append((place, failure, begun))
         verdict = self._verdict(losses.failures)
         if place is not None:
-            self._note(place, run_id, failure.text, now)
+            self._note(place, run_id, process or uuid.uuid4().hex, failure.text, now)
         if verdict.final:
             self._acquit(run_id)
         return verdict
@@ -133,7 +169,7 @@ class Health:
         """The same for people."""
         found = {place: self._rows[place] for place in self.closed(now)}
         return [
-            {"place": str(place), "seconds": row.until - now, "failures": len(row.failures), "last": row.last}
+            {"place": str(place), "seconds": row.until - now, "failures": row.count, "last": row.last}
             for place, row in found.items()
         ]
 
@@ -172,24 +208,28 @@ class Health:
         enough = len(alike) >= limit and asked >= min(2, self._units, limit)
         return Verdict(len(alike), limit, enough or len(failures) >= UNBEGUN_LIMIT)
 
-    def _note(self, place: Place, run_id: str, text: str, now: float) -> None:
+    def _note(self, place: Place, run_id: str, process: str, text: str, now: float) -> None:
         """One more failure of a device and of its host; the host is closed as a whole where several devices fail."""
         for known in {place, Place(place.host)}:
             row = self._rows[known]
-            row.failures.append((place.device, run_id))
+            again = any(failed.process == process for failed in row.failures)
+            row.failures.append(_Failed(place.device, run_id, process))
             row.last = text
-            several = known == place or len({device for device, _ in row.failures}) > 1
+            if again:
+                continue
+            several = known == place or len({failed.device for failed in row.failures}) > 1
             all_there = self.devices if known.device else self.hosts
             shut = sum(bool(other.device) == bool(known.device) for other in self.closed(now))
-            if (len(row.failures) >= IN_A_ROW or row.times) and several and 2 * (shut + 1) <= all_there:
+            if (row.count >= IN_A_ROW or row.times) and several and 2 * (shut + 1) <= all_there:
                 row.until = now + min(CLOSED_AT_MOST, CLOSED_SECONDS * 2**row.times)
                 row.times += 1
 
     def _acquit(self, run_id: str) -> None:
         """It was the run: a place that was closed for its sake is open again."""
         for row in self._rows.values():
-            row.failures = [failure for failure in row.failures if failure[1] != run_id]
-            if len(row.failures) < IN_A_ROW:
+            its = {failed.process for failed in row.failures if failed.run_id == run_id}
+            row.failures = [failed for failed in row.failures if failed.process not in its]
+            if row.count < IN_A_ROW:
                 row.until, row.times = 0.0, 0
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from analysis import ledger
 from analysis.__main__ import main
+from analysis.account import write_account
 from analysis.pack import pack, unpack
 from analysis.report import write_tables_only
 from analysis.storage import write_file
@@ -23,11 +24,13 @@ def test_the_tables_of_an_unpacked_study_are_the_same(tmp_path: Path, make_squar
     """Bits of the test images, epochs, what searches drew and the share of a GPU included."""
     study = make_square(("cnn", "vit"), trials=4, correct=True).write(tmp_path / "study")
     write_file(study, "searches/wave.json", b'{"settings": []}')
+    write_account(study, "360 test images", ("a", "b"), 50.0, 360)
     driver = {"host": "elsewhere", "pid": 1, "beat": "2026-01-01T00:00:00+00:00", "gpu_share": 0.25, "token": "secret"}
     write_file(study, "driver.json", json.dumps(driver).encode())
     write_file(study, f"runs/{ledger.list_runs(study)[0]}/student.safetensors", b"weights")
     assert main(["pack", str(study), "--into", str(tmp_path / "packed")]) == 0
     names = {"study.json", "matrix.parquet", "runs.parquet", "epochs.parquet", "searches/wave.json", "driver.json"}
+    names |= {"data.json"}
     assert set(tree(tmp_path / "packed")) == names
     assert json.loads((tmp_path / "packed/driver.json").read_text()) == {"gpu_share": 0.25}
     assert main(["unpack", str(tmp_path / "packed"), "--into", str(tmp_path / "again")]) == 0

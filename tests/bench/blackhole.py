@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import json
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
@@ -28,10 +30,12 @@ TOLERANCE = EXACT
 
 @dataclass
 class Story:
-    """What came of a study: `failures` at each place, how often each was `closed`, the runs that failed for good."""
+    """What came of a study: `failures` at each place, of how many `processes`, how often each was `closed`, the runs
+    that failed for good."""
 
     planner: Planner
     failures: list[tuple[Place, str]] = field(default_factory=list)
+    processes: set[str] = field(default_factory=set)
     closed: list[Place] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     makespan: float = 0.0
@@ -41,55 +45,92 @@ def cluster(hosts: int = HOSTS, gpus: int = GPUS) -> list[Place]:
     return [Place(f"node{host}", f"GPU {gpu}") for host in range(hosts) for gpu in range(gpus)]
 
 
-def drive(study: Study, places: Sequence[Place], sick: Collection[Place] = (), buggy: Collection[str] = ()) -> Story:
-    """The study to its end on one slot a place. A free sick place always gets its segment first; runs of the methods
-    `buggy` fail wherever they are."""
-    planner = Planner(study, {})
+def drive(
+    study: Study,
+    places: Sequence[Place],
+    sick: Collection[Place] = (),
+    buggy: Collection[str] = (),
+    together: int = 1,
+    restart_every: float = math.inf,
+) -> Story:
+    """The study to its end on one slot a place, `together` runs at most in a process. A free sick place always gets
+    its segments first; runs of the methods `buggy` fail wherever they are, and their process with them. Every so many
+    seconds the driver is stopped, what is in flight pauses after its epoch, and another one goes on."""
+    planner, numbers = Planner(study, {}), itertools.count()
     health = Health(len({place.host for place in places}), len(places))
-    story, now, numbers = Story(planner), 0.0, itertools.count()
+    story, now, stop = Story(planner), 0.0, restart_every
     free = sorted(places, key=lambda place: place not in sick, reverse=True)
-    heap: list[tuple[float, int, Place, Segment | None, bool]] = []
+    heap: list[tuple[float, int, float, Place, list[Segment]]] = []
     while True:
         while free and (kind := planner.kind()) is not None:
-            place, segment = free.pop(), planner.take(kind)
-            assert segment is not None
+            place, first = free.pop(), planner.take(kind)
+            assert first is not None
+            group = [first, *planner.take_with(first, len(places), together)]
             closed = health.closed(now)
             left = [(*known, seconds) for known, seconds in closed.items()]
-            seconds = sits_out(place, health.avoided(segment.run_id), left)
-            if seconds is not None:
-                if is_among(place, closed):
-                    planner.release(segment.run_id)
-                else:
-                    health.declined(segment.run_id)
-                    planner.set_aside(segment.run_id)
-                heapq.heappush(heap, (now + seconds, next(numbers), place, None, False))
+            waits = [sits_out(place, health.avoided(segment.run_id), left) for segment in group]
+            if (seconds := max((wait for wait in waits if wait is not None), default=None)) is not None:
+                _declined(planner, health, group, is_among(place, closed))
+                heapq.heappush(heap, (now + seconds, next(numbers), now, place, []))
                 continue
-            bad = place in sick or segment.cell.method in buggy
-            done = planner.view.get(segment.run_id, NOT_STARTED).epochs
-            end = now + (SICK_SECONDS if bad else clock(segment, done))
-            heapq.heappush(heap, (end, next(numbers), place, segment, bad))
-        if not any(segment for _, _, _, segment, _ in heap) and planner.kind() is None:
+            bad = place in sick or any(segment.cell.method in buggy for segment in group)
+            done = planner.view.get(first.run_id, NOT_STARTED).epochs
+            end = now + (SICK_SECONDS if bad else sum(clock(segment, done) for segment in group))
+            heapq.heappush(heap, (end, next(numbers), now, place, group))
+        if not any(group for *_, group in heap) and planner.kind() is None:
             story.makespan = now
             return story
-        now, _, place, segment, bad = heapq.heappop(heap)
+        if heap[0][0] > stop:
+            for end, _, start, place, group in heap:
+                for segment in group if place not in sick else ():
+                    _pause(planner, segment, (stop - start) / (end - start))
+            now, stop, heap, free = stop, stop + restart_every, [], list(places)
+            planner = story.planner = Planner(study, planner.view)
+            kept, health = json.dumps(health.kept()), Health(health.hosts, health.devices)
+            health.recall(json.loads(kept))
+            continue
+        now, number, _, place, group = heapq.heappop(heap)
         free.append(place)
         free.sort(key=lambda place: place not in sick, reverse=True)
-        if segment is not None and bad:
-            _fail(story, health, segment, place, now, ECC if place in sick else Failure("no such key", "bug", True))
-        elif segment is not None:
+        if group and (place in sick or any(segment.cell.method in buggy for segment in group)):
+            failure = ECC if place in sick else Failure("no such key", "bug", True)
+            for segment in group:
+                _fail(story, health, segment, place, now, failure, str(number))
+        elif group:
             health.well(place)
             planner.take_back()
-            planner.update(segment.run_id, fake_run(segment.run, segment.until, any_score, epochs=planner.rungs))
+            for segment in group:
+                planner.update(segment.run_id, fake_run(segment.run, segment.until, any_score, epochs=planner.rungs))
         for given_up in planner.prune():
             state = fake_run(given_up.run, planner.view[given_up.run_id].epochs, any_score, "pruned", planner.rungs)
             planner.update(given_up.run_id, state)
 
 
-def _fail(story: Story, health: Health, segment: Segment, place: Place, now: float, failure: Failure) -> None:
+def _pause(planner: Planner, segment: Segment, share: float) -> None:
+    """A segment ends with the epoch that it is in, a share of it being done."""
+    done = planner.view.get(segment.run_id, NOT_STARTED).epochs
+    epochs = done + math.ceil((segment.until - done) * share)
+    planner.update(segment.run_id, fake_run(segment.run, epochs, any_score, epochs=planner.rungs))
+
+
+def _declined(planner: Planner, health: Health, group: Sequence[Segment], closed: bool) -> None:
+    for segment in group:
+        if closed:
+            planner.release(segment.run_id)
+        else:
+            health.declined(segment.run_id)
+            planner.set_aside(segment.run_id)
+
+
+def _fail(
+    story: Story, health: Health, segment: Segment, place: Place, now: float, failure: Failure, process: str
+) -> None:
     planner, before = story.planner, set(health.closed(now))
     done = planner.view.get(segment.run_id, NOT_STARTED).epochs
-    verdict = health.lost(segment.run_id, failure, place, True, done, now)
+    planner.alone.add(segment.run_id)
+    verdict = health.lost(segment.run_id, failure, place, True, done, now, process)
     story.failures.append((place, segment.run_id))
+    story.processes.add(process)
     story.closed += set(health.closed(now)) - before
     status = "failed" if verdict.final else ""
     story.failed += [segment.run_id] if verdict.final else []

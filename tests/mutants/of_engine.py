@@ -9,9 +9,9 @@ MUTANTS = [
         "sweeps/engine/driver.py",
         ("if is_among(place, self.health.closed(time.time())):", "if True:"),
         ("begun = failure.said or where is not None", "begun = True"),
-        ("sha256 = self.planner.view[run_id].student_sha256", 'sha256 = ""'),
         ("        if self.planner.complete:\n            tidy_up", "        if True:\n            tidy_up"),
     ),
+    *of("sweeps/engine/job_of.py", ("sha256 = driver.planner.view[run_id].student_sha256", 'sha256 = ""')),
     *of("sweeps/planning/unsynced.py", ("if gpus or not several:", "if not several:")),
     *of(
         "sweeps/engine/health.py",
@@ -22,7 +22,21 @@ MUTANTS = [
         ("and 2 * (shut + 1) <= all_there:", "and True:"),
         ("CLOSED_SECONDS * 2**row.times)", "CLOSED_SECONDS)"),
         ("        if verdict.final:\n            self._acquit(run_id)\n", ""),
+        ("return len({failed.process for failed in self.failures})", "return len(self.failures)"),
+        ("if failed.process not in its]", "if failed.run_id != run_id]"),
+        ("            if again:\n                continue\n", ""),
+        ("        self._rows.update(rows)\n", ""),
         ("return Place(place.host) if self.hosts > 1 else place", "return place"),
+    ),
+    *of(
+        "sweeps/engine/seen.py",
+        (" and not ended)", ")"),
+        ("if view[run_id].epochs < epochs]", "if False]"),
+        ("    storage.catch_up(own)\n", ""),
+    ),
+    *of(
+        "sweeps/engine/quarantine.py",
+        ("(kept := self._health.kept()) != self._kept:", "(kept := self._health.kept()) is None:"),
     ),
     *of("sweeps/engine/patience.py", ("AT_LEAST if timed else WHERE_UNKNOWN)", "AT_LEAST)")),
     *of(
@@ -44,7 +58,8 @@ MUTANTS = [
     ),
     *of(
         "sweeps/engine/lock.py",
-        ("if age > CLOCKS_AGREE_SECONDS:", "if age > CLOCKS_AGREE_SECONDS / 1000:"),
+        ("if _age(other) > CLOCKS_AGREE_SECONDS:", "if _age(other) > CLOCKS_AGREE_SECONDS / 1000:"),
+        ("if other and _age(other) <= CLOCKS_AGREE_SECONDS:", "if other:"),
         ('.get("beat") != other["beat"]:', '.get("beat") == other["beat"]:'),
         ('if other and other.get("token") != self._token:', 'if other and other.get("pid") != os.getpid():'),
     ),

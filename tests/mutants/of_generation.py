@@ -75,7 +75,7 @@ MUTANTS = [
         ("(old is None or unit.undrawn != old.undrawn)", "old is None"),
     ),
     *of(
-        "sweeps/engine/driver.py",
+        "sweeps/engine/job_of.py",
         ('"options": segment.run.setting, **(taught', '"options": "{}", **(taught'),
     ),
     *of(

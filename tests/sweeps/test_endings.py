@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 import time
 from dataclasses import astuple
 from pathlib import Path
@@ -27,6 +28,7 @@ from sweeps.engine.health import IN_A_ROW, Failure, Place, here
 from sweeps.engine.jobs import PAUSE, STOP, WHERE, Job
 from sweeps.engine.launch import PlannerSearcher
 from sweeps.engine.live import live
+from sweeps.engine.quarantine import FILE as HEALTH
 from sweeps.store import open_study
 
 ECC = torch.AcceleratorError("CUDA error: uncorrectable ECC error encountered\nmore")
@@ -167,6 +169,31 @@ def test_a_closed_device_is_told_to_people_and_gives_segments_back(driver: Drive
     assert (host, device) == ONE and 3500 < seconds <= 3600
     driver.declined(job.run.run_id, ONE)
     assert not driver.planner.aside, "any other place may have it at once"
+    assert job.run.run_id not in driver.limits._flying, "it costs nothing meanwhile"
+
+
+def test_a_closed_device_is_closed_for_the_next_driver(
+    driver: Driver, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sweeps.engine.seen.SECONDS", 0.0)  # no run writes anything here
+
+    def again() -> Driver:
+        return Driver(driver.folder, driver.study, driver.study, driver.data_root, stream=sys.stdout)
+
+    for number in range(IN_A_ROW):
+        assert bool(driver.health.closed(time.time())) is False
+        assert (driver.folder / HEALTH).exists() == bool(number), "a file only where there is something to say"
+        jobs = [taken(driver) for _ in range(len(driver.planner.flying) + 1)]
+        driver.lost(jobs[-1].run.run_id, SICK, ONE)
+    following = again()
+    assert {tuple(place) for *place, _ in taken(following).closed} == {ONE}
+    said = capsys.readouterr().out
+    assert f"a GPU 0 gets no work for 60 min, after 3 failures in a row, the last: {SICK.text}; remove" in said
+    following.ended(taken(following).run.run_id, ONE)
+    assert not taken(again()).closed, "it has done well"
+    driver.lost(taken(driver).run.run_id, SICK, ONE)
+    (driver.folder / HEALTH).write_text('[{"place": ["a"')
+    assert not taken(again()).closed
 
 
 def test_the_place_of_a_process_that_is_gone_stands_in_its_folder(driver: Driver) -> None:

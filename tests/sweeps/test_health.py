@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 
 import pytest
@@ -149,6 +150,48 @@ def test_sick_devices_cost_no_cell_and_three_runs_each_time_they_are_closed(sick
     assert story.planner.complete and not story.failed and set(story.closed) <= set(bad)
     assert len(story.failures) <= IN_A_ROW * max(sick, len(story.closed))
     assert {place for place, _ in story.failures} == set(bad)
+
+
+def test_groups_are_kept_off_sick_devices_as_single_runs_are() -> None:
+    """A process that fails is one failure, however many runs were in it; each of these goes on alone."""
+    places = cluster(2, 2)
+    story = drive(small_study(seeds=8), places, places[:1], together=4)
+    assert story.planner.complete and not story.failed and set(story.closed) == {places[0]}
+    assert len(story.failures) > len(story.processes) and len(story.processes) <= IN_A_ROW * len(story.closed)
+    assert max(Counter(run_id for _, run_id in story.failures).values()) <= 2
+
+
+@pytest.mark.parametrize("together", [1, 4])
+def test_what_is_closed_stays_closed_when_the_driver_starts_again(together: int) -> None:
+    """Each time it is open again one process tries it, whoever drives; without this every start would try it thrice."""
+    places, study = cluster(2, 2), small_study(seeds=4)
+    story = drive(study, places, places[:1], together=together, restart_every=CLOSED_SECONDS / 4)
+    assert story.planner.complete and not story.failed and set(story.closed) == {places[0]}
+    assert story.makespan > CLOSED_SECONDS, "started again while it was closed, and after"
+    assert len(story.processes) == IN_A_ROW - 1 + len(story.closed)
+
+
+def test_what_is_held_against_places_outlasts_a_driver() -> None:
+    health = Health(hosts=2, devices=8)
+    for number in range(IN_A_ROW):
+        fail(health, f"r{number}", ONE, BUG, now=10.0)
+    again = Health(hosts=2, devices=8)
+    again.recall(json.loads(json.dumps(health.kept())))
+    assert again.kept() == health.kept() and again.why_closed(11.0) == health.why_closed(11.0)
+    assert not fail(again, "r0", TWO, BUG) and again.closed(11.0)
+    assert fail(again, "r0", THREE, BUG) and not again.closed(11.0), "the run was at fault: the place is open again"
+
+
+def test_of_runs_that_fail_together_one_may_be_at_fault() -> None:
+    """A process that fails is one failure of its place; and none, once one of its runs is found to be the reason."""
+    health = Health(hosts=1, devices=8)
+    for number in range(IN_A_ROW):
+        for run_id in ("bad", f"r{number}", f"s{number}"):
+            health.lost(run_id, GONE, ONE, True, 0, 0.0, f"process {number}")
+        assert bool(health.closed(0.0)) == (number == IN_A_ROW - 1)
+    (said,) = health.why_closed(0.0)
+    assert said["failures"] == IN_A_ROW and said["seconds"] == CLOSED_SECONDS
+    assert fail(health, "bad", TWO, GONE) and not health.closed(0.0)
 
 
 @pytest.mark.slow

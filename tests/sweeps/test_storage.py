@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -223,6 +224,26 @@ def test_nfs_does_not_hide_that_a_run_had_begun(begun: bool, make: Make, monkeyp
             assert not storage.exists(own, WHERE) and server.now < ABSENT_SECONDS
         driver.lost(job.run.run_id, Failure("killed"))
     assert driver.planner.view[job.run.run_id].message == f"its process was lost {count} times: killed"
+
+
+def test_a_run_whose_process_died_after_its_end_is_not_trained_again(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However late the storage shows that it has ended."""
+    server = Server({}, random.Random(1), late=90.0)
+    real = make()
+    monkeypatch.setattr("time.sleep", server.sleep)
+    monkeypatch.setattr(storage, "disk", Client(server, "driver"))
+    server.make(str(real.folder))
+    driver = Driver(real.folder, real.study, real.study, real.folder.parent, stream=io.StringIO())
+    job = driver.next_job(1)
+    assert job is not None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(storage, "disk", Client(server, "worker"))
+        assert sweeps.engine.runs.execute(job) == "finished"
+    assert ledger.read_run(driver.folder, job.run.run_id) is None
+    driver.lost(job.run.run_id, Failure("killed"))
+    assert driver.planner.view[job.run.run_id].status == "finished"
 
 
 MOUNTS = r"""22 1 8:1 / / rw - ext4 /dev/sda1 rw

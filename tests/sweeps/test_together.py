@@ -19,7 +19,7 @@ from small import CNN_TEACHER, MLP_STUDENT, RECIPE, VIT_TEACHER, fake_score, fak
 from test_driver import drive, same
 
 import sweeps.engine.runs
-from analysis import read_runs
+from analysis import read_runs, storage
 from pat.config import ConfigError, Data
 from pat.lockstep import Wanted
 from pat.memory import Crowded
@@ -30,7 +30,7 @@ from sweeps.costs.probe_file import Probe
 from sweeps.engine import segments
 from sweeps.engine.alone import run_here
 from sweeps.engine.driver import Driver
-from sweeps.engine.jobs import Job
+from sweeps.engine.jobs import WHERE, Job
 from sweeps.engine.launch import PlannerSearcher, launch
 from sweeps.planning.planner import Planner
 from sweeps.planning.speeds import Speeds
@@ -260,13 +260,20 @@ def test_each_of_a_group_says_how_it_ended(group: tuple[Driver, list[Job]], monk
 
 
 @pytest.mark.usefixtures("replayed")
-def test_a_process_that_is_gone_takes_the_rest_of_its_group(group: tuple[Driver, list[Job]]) -> None:
+def test_a_process_that_is_gone_takes_the_rest_of_its_group(
+    group: tuple[Driver, list[Job]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sweeps.engine.seen.SECONDS", 0.0)  # no run writes anything here
     driver, jobs = group
     runs = [job.run.run_id for job in jobs]
     searcher = PlannerSearcher(driver, 1, 100)
     searcher._runs["t"], searcher._several = [*runs], {"t"}
     searcher.on_trial_result("t", {"run": runs[0], "epochs": 1, "place": ["here", ""]})
+    for run_id in runs[1:]:
+        storage.write_file(driver.folder / "runs" / run_id, WHERE, b'{"host": "here", "slot": ""}')
     searcher.lost("t", "segmentation fault")
+    (row,) = driver.health.kept()
+    assert len(row["failures"]) == len(runs[1:]) >= 2 and len({failed.process for failed in row["failures"]}) == 1
     assert not driver.planner.flying and driver.planner.alone == set(runs[1:])
     assert all(driver.health.runs[run_id].retries == 1 for run_id in runs[1:])
 
