@@ -1,6 +1,6 @@
-"""One pair with its gain: the same student with and without its teacher, over three seeds, with an interval.
+"""One pair with its gain: the same student with and without its teacher, over several seeds, with an interval.
 
-python examples/one_pair.py [EPOCHS]        2 minutes on two cores
+python examples/one_pair.py [EPOCHS [SEEDS]]        2 minutes on two cores
 """
 
 import sys
@@ -11,7 +11,7 @@ from sweeps import Search, Study, run
 TEACHER, STUDENT = "convnext_micro_32", "vit_nano_patch8_32"  # any two names of timm
 
 
-def main(epochs: int = 8) -> None:
+def main(epochs: int = 8, seeds: int = 3) -> None:
     recipe = Recipe(epochs=epochs, batch_size=32, lr=2e-3, optimizer="adamw", weight_decay=0.05)
     study = Study(
         name="one_pair",
@@ -21,7 +21,7 @@ def main(epochs: int = 8) -> None:
         pairs=((TEACHER, STUDENT),),
         methods=("kd", "rsd"),
         search=Search(trials=0),  # the methods' default settings; more trials: tuned, all with the same number
-        seeds=3,
+        seeds=seeds,
     )
     result = run(study)
     for cell in result.cells.itertuples():

@@ -5,6 +5,7 @@ cd examples && pat-sweep --preset digits --import own_method --methods kd,own_me
 """
 
 import sys
+from pathlib import Path
 
 import timm
 import torch
@@ -14,7 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from pat import Data, create_task
 from pat import Task as TaskName
-from pat.data import load_digits
+from pat.data import load
 from pat.losses import kd_loss
 from pat.methods import Losses, Method, register_method
 from pat.tasks import Task
@@ -40,7 +41,8 @@ class Likely(Method):
 
 def main(epochs: int = 5) -> None:
     data = Data("digits", image_size=32)
-    train, test, classes = load_digits(None, data)
+    digits = load(data, Path("data"))
+    train, test, classes = digits.train, digits.test, digits.num_classes
     student = timm.create_model("vit_nano_patch8_32", num_classes=classes)
     teacher = timm.create_model("convnext_micro_32", num_classes=classes)  # here untrained; load yours into it
     method = Likely(student, teacher, create_task(TaskName(), data, classes), kept=3)

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from analysis.environment import bear_surroundings
 from analysis.guard import version_line
-from pat.environment import bear_surroundings
 
 COMMANDS = {
     "train": ("sweeps.train_one", "one teacher, one student, one method, on named or own data"),
@@ -15,7 +15,10 @@ COMMANDS = {
     "stop": ("sweeps.stop", "pause a running study after the epochs in flight"),
     "pull": ("sweeps.cluster.pull", "the results of a cluster or a bucket, home"),
     "doctor": ("sweeps.cluster.doctor", "whether every machine of a cluster can run a study"),
-    "export": ("sweeps.looking.exports", "a study's searches for optuna-dashboard, its curves for TensorBoard"),
+    "export": (
+        "sweeps.looking.exports",
+        "a study's searches for optuna-dashboard or DeepCAVE, its curves for TensorBoard",
+    ),
 }
 
 

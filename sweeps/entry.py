@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from pat.environment import bear_surroundings
+from analysis.environment import bear_surroundings
 from sweeps.command import guarded
 from sweeps.flags import limits, parser
 from sweeps.started import in_job

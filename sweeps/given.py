@@ -20,6 +20,7 @@ from sweeps.teachers import local_file, recorded
 
 IMAGES, ON_CPU = 1024, 128
 """So many images at most, evenly out of all, so that it takes seconds."""
+CPU = torch.device("cpu")
 Say = Callable[[str], None]
 
 
@@ -53,15 +54,12 @@ def say_scores(study: Study, folder: Path, images: Callable[[], Dataset], say: S
                 say(f"warning: {chance_line(f'the teacher {name}', score, chance)}")
 
 
-def say_score(
-    name: str, path: Path, task: Task, dataset: Dataset, say: Say, device: torch.device | None = None
-) -> None:
+def say_score(name: str, path: Path, task: Task, dataset: Dataset, say: Say, device: torch.device = CPU) -> None:
     """Score a given teacher and say it, and whether it is at chance. `task`: as the teacher has it. Nothing is done
-    where a score has no chance level."""
+    where a score has no chance level. On the CPU unless a device is given: the driver of a study holds none."""
     part, split = ("validation", dataset.val) if len(dataset.val) else ("test", dataset.test)
     if math.isnan(task.chance(split)):
         return
-    device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     step = math.ceil(len(split) / (ON_CPU if device.type == "cpu" else IMAGES))
     some = split.take(torch.arange(0, len(split), step, device=split.device)).to(device)
     model, _ = task.trained(name, path)

@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "0b229e468f70"
+CODE = "2a6fed4e676d"
 COPY = Path.home() / "pat-sweeps"
 
 

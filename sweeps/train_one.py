@@ -64,7 +64,8 @@ class _Room:
 
     def __init__(self, flags: argparse.Namespace, root: Path, device: torch.device | None) -> None:
         self.folder = Path(flags.storage).expanduser().absolute() / FOLDER
-        self.root, self.device, self.again = root, device, flags.retry
+        self.root, self.again = root, flags.retry
+        self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -10,7 +10,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from analysis.budget import Array, bought, largest, luck
 from analysis.frames import Frames
-from analysis.labels import method_label
+from analysis.labels import method_label, number
 from analysis.plots import COLUMN, COST, Drawing, NothingToShow, register_plot
 from analysis.plots._dots import usual
 from analysis.plots._evidence import evidence
@@ -81,6 +81,7 @@ def _name(ends: pd.DataFrame, ax: Axes) -> None:
     places, gap = spread_out(wanted, _WORD * 1.15 / (72 * (_HEIGHT - 0.5))), ends["times"].max()
     for place, (method, end) in zip(places, ends.iterrows(), strict=True):
         label = "scratch again" if method == "scratch" else method_label(str(method))
+        label += "" if low <= end["gain"] <= high else f" {number(end['gain'], 1)}"
         ax.annotate(
             label, (gap, end["gain"]), (1.03, place), xycoords="data", textcoords="axes fraction", va="center",
             fontsize=_WORD, color="0.45" if method == "scratch" else end["colour"], annotation_clip=False,
@@ -97,9 +98,9 @@ def spread_out(places: Array, gap: float) -> Array:
 
 def _caption(frames: Frames, frame: pd.DataFrame) -> str:
     pairs = frame.loc[frame["method"] != "scratch", "pairs"]
-    number = f"{pairs.min()} to {pairs.max()}" if pairs.min() < pairs.max() else f"{pairs.max()}"
+    many = f"{pairs.min()} to {pairs.max()}" if pairs.min() < pairs.max() else f"{pairs.max()}"
     text = (
-        f"Mean gain over {number} pairs against all that it has cost, without the teacher's own training. Each line "
+        f"Mean gain over {many} pairs against all that it has cost, without the teacher's own training. Each line "
         "begins (hollow) with one run of the method's default setting and ends (filled) with a run of the setting that "
         "its whole search has found; both are confirmed on fresh seeds. In between, the best setting so far lies "
         f"between the two as its validation score does. Bands: {LEVEL:.0%}, these pairs, other seeds. "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -12,9 +14,10 @@ from numpy.typing import NDArray
 from analysis.cells import FAMILIES
 from analysis.cost import whole_hours
 from analysis.frames import Frames
-from analysis.labels import family_label, method_label
+from analysis.labels import family_label, method_label, number
 from analysis.order import order
 from analysis.plots import COLUMN, COST, PAGE, Drawing, NothingToShow, register_plot
+from analysis.plots._dots import usual
 from analysis.plots._evidence import counted, evidence, intervals
 from analysis.plots.looks import looks
 from analysis.plots.response import round_numbers
@@ -73,6 +76,7 @@ def draw(frame: pd.DataFrame, ax: Axes) -> Axes:
             markeredgecolor="white", markeredgewidth=0.3,
         )  # fmt: skip
     _finish(ax, frame["hours"], frame[frame["front"]], "hours")
+    _edge(ax, frame, "hours")
     ax.set_xlabel("device-hours of one training run")
     return ax
 
@@ -89,6 +93,7 @@ def draw_methods(frame: pd.DataFrame, ax: Axes) -> Axes:
                 markeredgecolor=look.colour, markersize=4, zorder=3,
             )  # fmt: skip
     _finish(ax, frame["spent"], frame[frame["front"]], "spent")
+    _edge(ax, frame, "spent")
     ax.set_xlabel("device-hours of search and one run")
     return ax
 
@@ -140,6 +145,25 @@ def _finish(ax: Axes, hours: pd.Series, front: pd.DataFrame, column: str) -> Non
     ax.grid(axis="y")
 
 
+def _far(gains: pd.Series) -> pd.Series:
+    """Which gains lie so far off that an axis with them would show nothing of the others."""
+    low, high = usual(gains)
+    return ~gains.between(low, high)
+
+
+def _edge(ax: Axes, frame: pd.DataFrame, column: str) -> None:
+    """The axis ends at the usual gains; those further off are arrows at its edge."""
+    low, high = usual(frame["gain"])
+    margin = 0.06 * (high - low) + 0.1
+    ax.set_ylim(low - margin, high + margin)
+    styles = looks(frame["method"])
+    mark: Any
+    for mark in frame[_far(frame["gain"])].itertuples():
+        above = mark.gain > high
+        ax.plot([getattr(mark, column)], [high + margin if above else low - margin], marker="^" if above else "v",
+                color=styles[mark.method].colour, markersize=5, clip_on=False, zorder=4)  # fmt: skip
+
+
 def _legend(frame: pd.DataFrame, figure: Figure, both: bool) -> None:
     styles = looks(frame["method"])
     handles = [Line2D([], [], color=styles[method].colour, linewidth=2.2) for method in order(frame["method"])]
@@ -171,4 +195,7 @@ def _caption(frames: Frames, frame: pd.DataFrame, means: pd.DataFrame | None) ->
             "Hollow: default setting, one run; filled: tuned setting, the cell's whole search and one run. "
         )
     text += "The front joins what nothing cheaper beats; the noise of the gains makes it look better than it is."
+    if (far := frame.loc[_far(frame["gain"]), "gain"]).size:
+        ends = f"{number(far.min())} to {number(far.max())}"
+        text += f" Arrows at the edge: further off ({counted(len(far), 'cell')}, {ends})."
     return text + (f" {missing} cells without a gain or time are not shown." if missing > 0 else "")

@@ -27,7 +27,7 @@ def prepare(frames: Frames) -> pd.DataFrame:
 
     Columns: paper, teacher, student, method, setting, published_gain, gain, low, high (points), differences (text),
     left and right (ends of both axes; they cover what was published and every measured gain that lies not much further
-    out), and those of `looks.dressed`.
+    out, with its interval), and those of `looks.dressed`.
     """
     columns = ["paper", "teacher", "student", "method", "setting", "published_gain", "gain", "gain_low", "gain_high",
                "differences"]  # fmt: skip
@@ -35,8 +35,9 @@ def prepare(frames: Frames) -> pd.DataFrame:
     frame = frame.rename(columns={"gain_low": "low", "gain_high": "high"}).reset_index(drop=True)
     left, right = min(0.0, frame["published_gain"].min()), max(0.0, frame["published_gain"].max())
     far = max(1.0, right - left)
-    near = frame.loc[frame["gain"].between(left - far, right + far), "gain"]
-    left, right = min([left, *near]), max([right, *near])
+    near = frame[frame["gain"].between(left - far, right + far)]
+    ends = [*near["gain"], *near["low"].dropna().clip(left - far), *near["high"].dropna().clip(None, right + far)]
+    left, right = min([left, *ends]), max([right, *ends])
     margin = 0.06 * (right - left)
     return dressed(frame.assign(left=left - margin, right=right + margin), frames.cells["method"])
 

@@ -13,6 +13,7 @@ from analysis.frames import Frames
 from analysis.labels import method_label, wrap
 from analysis.order import order
 from analysis.plots import COLUMN, PAGE, SETTINGS, TALLEST, Drawing, NothingToShow, register_plot
+from analysis.plots._dots import usual
 from analysis.plots.looks import looks
 from analysis.searches import evidence, marked, pairs
 
@@ -56,7 +57,11 @@ def draw(frame: pd.DataFrame, ax: Axes, wave: int = 0) -> Axes:
             ax.plot(
                 x, y, marker, transform=ax.get_xaxis_transform(), color=look.colour, markersize=2.6, markeredgewidth=0.7
             )
-    _scale(frame, ax, 0.08 + lane * len(methods))
+    floor = _scale(frame, ax, 0.08 + lane * len(methods))
+    for name, end in _ends(frame).items():
+        if end < floor:
+            ax.plot([last + 1], [0.06 + lane * len(methods)], "v", transform=ax.get_xaxis_transform(), markersize=3.5,
+                    color=styles[str(name)].colour)  # fmt: skip
     ax.set_xlim(0.5, last + 1.5)
     ax.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
     ax.yaxis.set_major_locator(MaxNLocator(4))
@@ -98,12 +103,21 @@ def compose(frames: Frames) -> list[Drawing]:
     return drawings
 
 
-def _scale(frame: pd.DataFrame, ax: Axes, lanes: float) -> None:
-    """Room for the lanes under the curves: they take the share `lanes` of the height."""
-    best = frame["best"].dropna()
+def _ends(frame: pd.DataFrame) -> pd.Series:
+    """What each method's search has come to."""
+    return frame.dropna(subset="best").groupby("method")["best"].max()
+
+
+def _scale(frame: pd.DataFrame, ax: Axes, lanes: float) -> float:
+    """Room for the lanes under the curves: they take the share `lanes` of the height. Curves of methods that end far
+    below the others do not widen the scale; returns where that begins."""
+    ends = _ends(frame)
+    floor = float(ends.max() + usual(ends - ends.max())[0]) if len(ends) else 0.0
+    best = frame.loc[frame["method"].isin(ends[ends >= floor - 1e-9].index), "best"].dropna()
     low, high = (float(best.min()), float(best.max())) if len(best) else (0.0, 100.0)
     span = max(high - low, 0.5)
     ax.set_ylim(low - span * lanes / (1 - lanes) - 0.05 * span, high + 0.08 * span)
+    return floor - 1e-9
 
 
 def _legend(frame: pd.DataFrame, figure: Figure, columns: int) -> None:
@@ -130,7 +144,7 @@ def _caption(frames: Frames, frame: pd.DataFrame, left: int) -> str:
     if search.get("wave"):
         text += f"Grey lines: a wave of {search['wave']} settings ends, the next is drawn from what it has shown. "
     text += (
-        "Each panel has its own vertical scale. The best of many noisy scores is too good: the gains are those of the "
-        "confirmation."
+        "Each panel has its own vertical scale; an arrow: a method that ends far below it. The best of many noisy "
+        "scores is too good: the gains are those of the confirmation."
     )
     return text + (f" {left} more pairs are left out; the table of trials has them." if left > 0 else "")

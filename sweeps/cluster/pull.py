@@ -31,9 +31,7 @@ def main(argv: Sequence[str]) -> int:
     flags = Parser(prog="python -m sweeps pull", description=__doc__, allow_abbrev=False)
     flags.add_argument("source", metavar="SOURCE", help="CLUSTER.yaml, a storage folder, or its URI (s3://…, gs://…)")
     flags.add_argument("folder", metavar="DIR", help="where the studies' folders are to be")
-    flags.add_argument(
-        "--storage", default=f"{SHARED}/runs", help=f"the cluster's storage folder (default {SHARED}/runs)"
-    )
+    flags.add_argument("--storage", default=f"{SHARED}/runs", help=f"the cluster's storage folder [{SHARED}/runs]")
     flags.add_argument("--verbose", action="store_true", help="tracebacks, and what ssh says")
     return guarded(lambda: _pull(**vars(flags.parse_args(argv))), "--verbose" in argv)
 

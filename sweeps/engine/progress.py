@@ -59,7 +59,7 @@ class Progress:
         self.spent: Callable[[], str] = lambda: ""
         self._region: Region | None = None
         self._last, self._last_time = "", -LATEST
-        self._cells: tuple[int, str] = -1, ""
+        self._cells: tuple[int, str, str] = -1, "", ""
         self._stream = stream or sys.stdout
         self._scores: dict[str, float] = {}
         self._lock = threading.Lock()
@@ -204,9 +204,9 @@ class Progress:
         """How far the study is, what it has cost, and each run in flight with its epoch and its best score."""
         done, total = self.planner.counts()
         if self._cells[0] != done:  # rows are many, and change when a run ends
-            self._cells = done, self._cells_done()
+            self._cells = done, self._cells_done(), self.best_gain()
         parts = [f"{done} of {total} runs", self._cells[1], f"{self.planner.failed()} failed", self.spent()]
-        lines = ["; ".join(filter(None, [*parts, self.time_left()]))]
+        lines = ["; ".join(filter(None, [*parts, self.time_left()])), *filter(None, [self._cells[2]])]
         flying = list(self.planner.flying.values())
         for segment in flying[:SHOWN]:
             epoch, best = self._epoch(segment)
@@ -231,8 +231,7 @@ class Progress:
         cells: dict[Cell, bool] = {}
         for row in self.planner.rows():
             cells[row.cell] = cells.get(row.cell, True) and row.status == "finished"
-        text = f"{sum(cells.values())} of {len(cells)} cells"
-        return f"{text}; {gain}" if (gain := self.best_gain()) else text
+        return f"{sum(cells.values())} of {len(cells)} cells"
 
     def _known(self) -> str:
         """What `status` says beside the time that is left."""

@@ -55,7 +55,7 @@ def export_optuna(folder: Path, target: str) -> int:
     if study is None:
         raise ConfigError(f"{str(folder)!r}: no study here")
     study = recorded(study, folder)
-    trials = _trials(study, folder)
+    trials = trials_of(study, folder)
     if "://" in target:
         _write(study, trials, _database(target))
         return len(trials)
@@ -77,7 +77,7 @@ def _database(url: str) -> RDBStorage:
         raise ConfigError(f"{url!r}: {str(error).splitlines()[0]}") from error
 
 
-def _trials(study: Study, folder: Path) -> dict[Cell, list[Trial]]:
+def trials_of(study: Study, folder: Path) -> dict[Cell, list[Trial]]:
     """The runs of each search that have begun, in the order (wave, index)."""
     view, options = read_view(folder), _begun(folder)
     rows = {row["run_id"]: row for row in ledger.read_runs(folder, COLUMNS).to_dict("records")}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -66,10 +67,11 @@ def export_onnx(folder: Path, row: Mapping[str, Any], target: Path) -> str:
         raise LedgerError(f"export onnx: needs {' and '.join(lacking)}: pip install onnx onnxscript")
     model, images, dynamic = _ready(folder, row)
     target.parent.mkdir(parents=True, exist_ok=True)
-    torch.onnx.export(
-        model, (images,), str(target), input_names=["images"], output_names=["logits"], dynamic_shapes=dynamic,
-        dynamo=True, external_data=False, verbose=False,
-    )  # fmt: skip
+    with _refusing("onnx"):
+        torch.onnx.export(
+            model, (images,), str(target), input_names=["images"], output_names=["logits"], dynamic_shapes=dynamic,
+            dynamo=True, external_data=False, verbose=False,
+        )  # fmt: skip
     return f"{target}: images {_shape(images)} -> logits"
 
 
@@ -77,8 +79,21 @@ def export_torch(folder: Path, row: Mapping[str, Any], target: Path) -> str:
     """A program of `torch.export` of any batch, which runs without timm and without this package."""
     model, images, dynamic = _ready(folder, row)
     target.parent.mkdir(parents=True, exist_ok=True)
-    torch.export.save(torch.export.export(model, (images,), dynamic_shapes=dynamic), str(target))
+    with _refusing("torch"):
+        torch.export.save(torch.export.export(model, (images,), dynamic_shapes=dynamic), str(target))
     return f"{target}: torch.export.load({str(target)!r}).module()(images), images {_shape(images)}"
+
+
+@contextmanager
+def _refusing(form: str) -> Iterator[None]:
+    """What torch cannot export is one line: it raises many kinds, at length."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise LedgerError(f"export {form}: torch cannot export this model: {reason}") from error
 
 
 def described(folder: Path, row: Mapping[str, Any]) -> dict[str, Any]:

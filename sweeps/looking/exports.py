@@ -15,6 +15,7 @@ onnx CELL           the same as an ONNX file (needs the packages onnx and onnxsc
 torch CELL          the same as a program of torch.export, which needs neither timm nor this package
 optuna FILE         the search of every cell as an Optuna study of that name, for `optuna-dashboard FILE`;
                     FILE is a journal file, or a URL as sqlite:///search.db
+deepcave FOLDER     the same as a folder a cell, which DeepCAVE opens
 tensorboard FOLDER  the curves of every run as event files, for `tensorboard --logdir FOLDER`
 
 CELL is teacher:student:method (of scratch :student:scratch), of which the run that is best on validation is taken, or
@@ -31,8 +32,10 @@ def _parser() -> Parser:
     form = argparse.RawDescriptionHelpFormatter
     parser = Parser(prog="python -m sweeps export", description=_ABOUT, formatter_class=form)
     parser.add_argument("folder", metavar="DIR", help="the study's folder")
-    parser.add_argument("form", choices=("optuna", "tensorboard", *_ENDINGS))
+    parser.add_argument("form", choices=("optuna", "deepcave", "tensorboard", *_ENDINGS))
     parser.add_argument("what", metavar="FILE|FOLDER|CELL")
+    imported = "import a module first, which registers the student's model; its file lies here"
+    parser.add_argument("--import", metavar="MODULE", action="append", default=[], dest="imports", help=imported)
     to = "where a student goes [export/STUDENT-METHOD-RUN, with the ending of its form]"
     parser.add_argument("--to", metavar="PLACE", type=Path, help=to)
     return parser
@@ -47,6 +50,10 @@ def _export(flags: argparse.Namespace) -> int:
         from sweeps.looking.export_optuna import export_optuna
 
         print(f"{export_optuna(Path(flags.folder), flags.what)} searches in {flags.what}")
+    elif flags.form == "deepcave":
+        from sweeps.looking.export_deepcave import export_deepcave
+
+        print(f"{export_deepcave(Path(flags.folder), Path(flags.what))} searches in {flags.what}")
     else:
         from sweeps.looking.export_tensorboard import export_tensorboard
 
@@ -55,9 +62,13 @@ def _export(flags: argparse.Namespace) -> int:
 
 
 def _export_student(flags: argparse.Namespace) -> int:
+    from pat.plugins import announce, load_plugins
     from sweeps.looking import export_student
     from sweeps.looking.chosen import chosen
 
+    load_plugins()
+    for name in flags.imports:
+        announce(name, str(Path.cwd()))
     folder = Path(flags.folder)
     row = chosen(folder, flags.what)
     named = Path("export") / f"{row['student']}-{row['method']}-{row['run_id']}{_ENDINGS[flags.form]}"

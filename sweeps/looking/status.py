@@ -56,7 +56,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--json", action="store_true", help="as JSON, for other programs; with --watch a line each time"
     )
-    parser.add_argument("--price", type=float, metavar="X", help="money for a device-hour (default: the driver's)")
+    parser.add_argument("--price", type=float, metavar="X", help="money for a device-hour [the driver's]")
     return parser
 
 

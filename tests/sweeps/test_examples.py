@@ -23,7 +23,7 @@ from tests.golden import ledgers
 
 EXAMPLES = ROOT / "examples"
 SCRIPTS = {
-    "one_pair.py": (["1"], "kd: ", "report: "),
+    "one_pair.py": (["1", "2"], "kd: ", "report: "),
     "own_folder.py": (["path/to/flowers", "1"], "21 train, 3 validation and 6 test images", "mixer_nano_patch8_32"),
     "own_method.py": (["2"], "epoch 2: loss ", "% on test"),
     "own_study.py": (["1", "2"], "gain_over_scratch_low", "report: "),
@@ -37,6 +37,7 @@ def started(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, lis
     monkeypatch.setattr("sweeps.engine.cluster.ray_running", lambda *rest: contextlib.nullcontext())
     monkeypatch.setattr("sweeps.engine.launch.launch", lambda driver, *rest, **more: run_here(driver))
     monkeypatch.setattr("sweeps.cli.write_report", cells_alone)
+    monkeypatch.setattr("sweeps.cli._measure_teachers", lambda *rest: None)
 
     def start(name: str, arguments: list[str]) -> None:
         monkeypatch.setattr(sys, "argv", [name, *arguments])
@@ -55,7 +56,6 @@ def test_a_script(
     arguments, *words = SCRIPTS[name]
     if name == "own_study.py":  # 30 runs
         monkeypatch.setattr("sweeps.engine.runs.train", siblings.exporting_train)
-        monkeypatch.setattr("sweeps.cli._measure_teachers", lambda *rest: None)
     started(name, arguments)
     said = capsys.readouterr().out
     assert all(word in said for word in words), said

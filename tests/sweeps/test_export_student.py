@@ -113,3 +113,18 @@ def test_what_cannot_be_exported_is_one_line(
     monkeypatch.setattr(export_student, "find_spec", lambda name: None)
     assert main(["export", str(storage), *arguments]) == 2
     assert capsys.readouterr().err == f"error: {words}\n"
+
+
+def test_what_torch_cannot_export_is_one_line(
+    storage: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refusing(*args: object, **rest: object) -> None:
+        raise RuntimeError("data-dependent control flow\nat great length")
+
+    monkeypatch.setattr(torch.export, "export", refusing)
+    command = ["export", str(storage), "torch", f":{STUDENT}:scratch", "--to", str(tmp_path / "student.pt2")]
+    assert main(command) == 2
+    error = capsys.readouterr().err
+    assert error == "error: export torch: torch cannot export this model: data-dependent control flow\n"
+    assert main([*command, "--import", "no_such_module"]) == 2
+    assert capsys.readouterr().err.startswith("error: module 'no_such_module' cannot be imported: ")

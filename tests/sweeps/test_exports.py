@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import struct
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import optuna
+import pandas as pd
 import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
@@ -198,3 +202,45 @@ def test_a_file_of_something_else_is_not_replaced(
         assert main(["export", str(folder), "optuna", url]) == 2
         error = capsys.readouterr().err
         assert error.startswith(f"error: '{url}'") and error.count("\n") == 1
+
+
+def test_searches_as_tables_for_deepcave(folder: Path, tmp_path: Path) -> None:
+    """As its DataFrame converter takes them: a row for each rung, every value one of the space's."""
+    place = tmp_path / "deep"
+    for _ in range(2):
+        assert main(["export", str(folder), "deepcave", str(place)]) == 0
+    assert [path.name for path in place.iterdir()] == ["--".join(CELL)]
+    space = pd.read_csv(place / "--".join(CELL) / "configspace.csv").set_index("name")
+    assert list(space.index) == ["weight", "temperature"] and set(space["type"]) == {"float"}
+    trials = pd.read_csv(place / "--".join(CELL) / "trials.csv")
+    for name, row in space.iterrows():
+        assert trials[name].between(row["lower"], row["upper"]).all() and row["lower"] <= row["default"] <= row["upper"]
+    scores = read_epochs(folder).set_index(["run_id", "epoch"])["val_score_ema"]
+    column = next(name for name in trials.columns if name.startswith("metric:"))
+    assert re.match(r"metric:(\w+) \[(-?\d+\.?\d*); (-?\d+\.?\d*)\] \(maximize\)", column)
+    assert trials["config_id"].nunique() == 8 and list(trials["config_id"]) == sorted(trials["config_id"])
+    assert Counter(trials["status"]) == {"crashed": 1, "success": len(trials) - 1}
+    for run_id, budget, score, status in trials[["run_id", "budget", column, "status"]].itertuples(index=False):
+        row = ledger.read_run(folder, run_id)
+        if status == "crashed":
+            assert np.isnan(score) and row is not None and row["message"] == "no such pixels"
+        else:
+            assert budget in (2, 6) and score == scores[run_id, budget]
+    assert (trials["end_time"] >= trials["start_time"]).all()
+
+
+def test_words_and_what_lies_outside_a_space_for_deepcave(replayed: None, tmp_path: Path) -> None:
+    """Choices are words, and a default beside its range widens it."""
+    study = small_study(
+        pairs=STUDY.pairs, methods=("kd",), seeds=1, choices={"kd": {"temperature": (1.0, 4.0)}},
+        corrections={f":{MLP_STUDENT}": {"kd": {"weight": 99.0, "temperature": 2.0}}},
+    )  # fmt: skip
+    made, grown = open_study(tmp_path, study)
+    run_here(Driver(made, grown, study, tmp_path, stream=io.StringIO()))
+    assert main(["export", str(made), "deepcave", str(tmp_path / "deep")]) == 0
+    space = pd.read_csv(tmp_path / "deep" / "--".join(CELL) / "configspace.csv").set_index("name")
+    trials = pd.read_csv(tmp_path / "deep" / "--".join(CELL) / "trials.csv")
+    assert space.loc["weight", "upper"] == 99.0 == trials["weight"][0] and float(space.loc["weight", "default"]) == 99.0
+    items = {value for name, value in space.loc["temperature"].items() if str(name).startswith("item_")}
+    assert items == {"temperature=1.0", "temperature=4.0", "temperature=2.0"} >= set(trials["temperature"])
+    assert main(["export", str(tmp_path), "deepcave", str(tmp_path / "x")]) == 2
