@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from pat import __version__
 from pat.config import ConfigError
+from pat.light import without_compiler
 from pat.plugins import import_own
 
 if TYPE_CHECKING:
@@ -95,4 +96,5 @@ def show_taps(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    without_compiler()
     sys.exit(main())

@@ -10,6 +10,7 @@ from typing import Any
 from pat.captured import CapturedSteps, one_ahead
 from pat.config import RunConfig
 from pat.data import Dataset
+from pat.finite import Watch
 from pat.lockstep import Walk, Wanted
 from pat.models import normalisation
 from pat.steps import train_step
@@ -22,7 +23,8 @@ LOOKS = 64
 
 def train_epoch(training: Training, config: RunConfig, dataset: Dataset) -> Walk[dict[str, Any]]:
     """One epoch of steps, or what is left of it; the row's training half. Every worker takes its slice of each global
-    batch. `Training.seconds` counts what the run's own steps take, and its share of what it has in common with others.
+    batch. It ends early where a loss is no number. `Training.seconds` counts what the run's own steps take, and its
+    share of what it has in common with others.
     """
     io, recipe, epoch = training.io, config.recipe, training.epoch
     training.step_module.train()
@@ -39,6 +41,7 @@ def train_epoch(training: Training, config: RunConfig, dataset: Dataset) -> Walk
         return one_ahead(made, io.device) if training.captured else made
 
     take = CapturedSteps(training, config) if training.captured else partial(train_step, training, config)
+    watch = Watch(io.world_size)
     for done in range(first, steps):
         batch = yield Wanted(name, epoch, done, done == steps - 1, views)
         start, step = time.perf_counter() - batch.seconds, epoch * steps + done
@@ -54,6 +57,8 @@ def train_epoch(training: Training, config: RunConfig, dataset: Dataset) -> Walk
             if io.due():
                 io.keep(training.state(config))
         del batch, indices, images, targets
+        if watch.lost(training.losses):
+            break
     losses = stacked(training.losses, io.world_size)
     training.losses = []
     training.last_losses = losses["loss"].tolist()

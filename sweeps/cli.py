@@ -20,7 +20,7 @@ from pat.plugins import load_plugins
 from sweeps.checks import check_batches
 from sweeps.cluster.bootstrap import farewell, read_cluster
 from sweeps.command import guarded, interrupt, on_signal
-from sweeps.costs.devices import Devices, agree, cluster_devices, local_devices
+from sweeps.costs.devices import Devices, agree, cluster_devices, local_devices, slow_precision
 from sweeps.costs.expect import images_of
 from sweeps.costs.plan_text import plan_text
 from sweeps.costs.planned import plan_facts, planner_of
@@ -109,7 +109,10 @@ def _plan(asked: Study, flags: argparse.Namespace) -> int:
             devices = cluster_devices(study, folder, root, whisper)
         elif not complete and (torch.cuda.is_available() or not for_gpus) and _is_here(study, root):
             devices = local_devices(study, folder, root, whisper)
+    if line := slow_precision(study, devices):
+        whisper(line)
     given = {**vars(devices), "price": flags.price, "keep": flags.keep, "most": _most(flags), "data_root": root}
+    given |= {"say": whisper}
     print(
         json.dumps(plan_facts(study, asked, folder, **given), indent=1)
         if flags.json
@@ -191,7 +194,7 @@ def _check_fit(grown: Study, asked: Study, folder: Path, num_classes: int, say: 
         return
     if settings := settings_to_try(asked):
         say(f"trying {len(settings)} settings on their models")
-        check_settings(settings, num_classes)
+        check_settings(settings, num_classes, say)
 
 
 def _tell(line: str) -> None:
@@ -218,6 +221,8 @@ def _launch(driver: Driver, definition: Study, asked: Study, flags: argparse.Nam
     folder, say = driver.folder, driver.progress.say
     study = replace(driver.study, gpu_share=asked.gpu_share)  # what was found before may have been another kind of GPU
     devices = cluster_devices(study, folder, driver.data_root, say, probing=driver.gpus)
+    if line := slow_precision(study, devices):
+        say(line)
     agreed = flags.yes or driver.limits.any
     driver.together = agree(
         driver.planner, folder, driver.data_root, devices, flags.price, flags.keep, agreed, say, _most(flags)

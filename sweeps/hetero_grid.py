@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "4cb7d6fa7d89"
+CODE = "5cb276c47af9"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -1,17 +1,15 @@
-"""What is said while a command works: that it goes on, or how much of it is done."""
+"""What is said while a command works: that it goes on."""
 
 from __future__ import annotations
 
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
 
-T = TypeVar("T")
 EVERY = 3.0
-"""Seconds between two lines, so that with what one of many things takes nobody waits five for a word."""
+"""Seconds between two lines."""
 
 
 def whisper(line: str) -> None:
@@ -35,13 +33,3 @@ def still(what: str, say: Callable[[str], None] = whisper, every: float = EVERY)
     finally:
         over.set()
         teller.join()
-
-
-def one_by_one(things: Sequence[T], what: str, say: Callable[[str], None], every: float = EVERY) -> Iterator[T]:
-    """The things one after the other; every few seconds a line how many of them are done."""
-    last = time.monotonic()
-    for done, thing in enumerate(things):
-        if time.monotonic() - last >= every:
-            last = time.monotonic()
-            say(f"{what}: {done} of {len(things)} so far")
-        yield thing

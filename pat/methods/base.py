@@ -152,6 +152,12 @@ class Method(nn.Module):
         """The score of the student, or of `model`, an average of it over the training."""
         return self.task.score(model, split, rank, world)
 
+    def scores(self, models: Sequence[nn.Module], split: Any, rank: int = 0, world: int = 1) -> list[Score]:
+        """The same of several: on one stream of images where the task can and the method leaves it to that."""
+        if type(self).score is not Method.score:
+            return [self.score(model, split, rank, world) for model in models]
+        return self.task.scores(models, split, rank, world)
+
     def train(self, mode: bool = True) -> Self:
         super().train(mode)
         if self.teacher is not None:
@@ -199,12 +205,18 @@ def method_options(name: str, given: Mapping[str, Any] | None = None) -> dict[st
     return complete_options("method", name, given or {})
 
 
+def method_class(name: str) -> type[Method]:
+    """Raises ConfigError for a method that does not exist."""
+    if name not in _methods:
+        raise unknown("method", name, _methods)
+    return _methods[name]
+
+
 def check_task(method: str, task: str) -> None:
     """Raises ConfigError for a method that does not exist or cannot be used for a task."""
-    if method not in _methods:
-        raise unknown("method", method, _methods)
+    own = method_class(method).tasks
     if method not in (serving := list_methods(task)):
-        known = ", ".join(_methods[method].tasks) or "tasks that a model can learn by itself"
+        known = ", ".join(own) or "tasks that a model can learn by itself"
         raise ConfigError(f"method {method!r}: only for {known}; for {task} there are {', '.join(serving)}")
 
 

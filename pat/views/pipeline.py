@@ -100,6 +100,11 @@ def eval_batch(pixels: Pixels, image_size: int, crop_pct: float = 1.0, cubic: bo
     The shorter side is resized to floor(S / crop_pct) pixels, with PIL's bicubic (or bilinear) kernel; then the
     middle S x S pixels are cut out.
     """
+    return levels(middles_of(pixels, image_size, crop_pct, cubic))
+
+
+def middles_of(pixels: Pixels, image_size: int, crop_pct: float, cubic: bool) -> Tensor:
+    """The same as 8-bit levels: uint8 [B, 3, S, S]."""
     short = math.floor(image_size / crop_pct)
     device = pixels.heights.device
     out = torch.empty(len(pixels.heights), 3, image_size, image_size, dtype=torch.uint8, device=device)
@@ -109,7 +114,7 @@ def eval_batch(pixels: Pixels, image_size: int, crop_pct: float = 1.0, cubic: bo
             continue
         heights, widths = pixels.heights[places], pixels.widths[places]
         out[places] = resized_middle(images, heights, widths, short, cubic, image_size)
-    return levels(out)
+    return out
 
 
 def _crops(pixels: Pixels, indices: Tensor, recipe: Recipe, image_size: int, seed: int, epoch: int) -> Tensor:

@@ -17,10 +17,9 @@ from pat.models import create_model
 from pat.tasks import create_task, task_class
 from pat.weights import is_url
 from sweeps.configs import default_options, student_run
-from sweeps.costs.flops import Count, Work, count
+from sweeps.costs.flops import Count, Work, counts
 from sweeps.costs.groups import Alone, Shares, shares
 from sweeps.costs.probe_file import Probe, read_probes
-from sweeps.meanwhile import one_by_one, whisper
 from sweeps.planning.speeds import Speeds
 from sweeps.planning.together import MOST
 from sweeps.planning.units import Key, Runs, keys
@@ -99,15 +98,15 @@ def expect(
     slots: int = 0,
     most: int | None = None,
     memory: int = 0,
-    say: Callable[[str], None] = whisper,
-    counts: bool = True,
+    say: Callable[[str], None] = lambda line: None,
+    counting: bool = True,
 ) -> Expected:
     """Everything that is known of the runs of `study`, whose ledger and probes are in `folder`. Counts FLOPs, which
-    takes up to half a second a unit, only where a time or a size is not known otherwise and `counts` wants them; `say` hears how far that is.
+    takes up to half a second a unit, only where a time or a size is not known otherwise and `counting`.
 
     `device`: the kind of device to say it for (`probe.device_name`; empty: whatever there are times of). `gpus`: what
     is assumed where FLOPs must do. `share` of a GPU that a run of one worker gets. At most `most` runs share a process
-    on one of the `slots`, by default as many as its `memory` has room for.
+    on one of the `slots`, by default as many as its `memory` has room for. What takes seconds is told `say`.
     """
     runs = configs(study)
     probes = read_probes(folder, device) if device else {}
@@ -115,25 +114,25 @@ def expect(
     probed = probed_seconds(probes, share)
     ended = _ended(study, folder, device)
     known = {key for key, _, epochs in ended if epochs} | probed.keys()
-    found_counts: dict[Key, Count] = {}
+    counted_runs: dict[Key, Count] = {}
     images: dict[Data, Images | None] = {}
-    if counts and not (runs.keys() <= known and runs.keys() <= sizes.keys()):
+    if counting and not (runs.keys() <= known and runs.keys() <= sizes.keys()):
         images = {data: images_of(data, data_root) for data in dict.fromkeys(run.data for run in runs.values())}
-        units = one_by_one([(key, run) for key, run in runs.items() if images[run.data]], "units counted", say)
-        found_counts = {key: count(run, found.classes) for key, run in units if (found := images[run.data])}
-    by_arithmetic = {
+        here = {key: (run, found.classes) for key, run in runs.items() if (found := images[run.data])}
+        counted_runs = counts(here, say)
+    counted = {
         key: counted_seconds(runs[key], one, found, gpus)
-        for key, one in found_counts.items()
+        for key, one in counted_runs.items()
         if (found := images[runs[key].data])
     }
-    sizes = {key: Size(one.checkpoint_bytes, one.student_bytes) for key, one in found_counts.items()} | sizes
+    sizes = {key: Size(one.checkpoint_bytes, one.student_bytes) for key, one in counted_runs.items()} | sizes
     most = most or together(sizes.values(), probes.values(), memory)
     shared = shares(study, runs, slots, most)
 
     def seconds(alone: Mapping[Key, Alone], share: float) -> dict[Key, float]:
         return {key: one.together(shared.get(key, Shares())) / share for key, one in alone.items()}
 
-    speeds = Speeds(seconds(probed, 1.0), seconds(by_arithmetic, share))
+    speeds = Speeds(seconds(probed, 1.0), seconds(counted, share))
     for key, took, epochs in ended:
         speeds.note(key, took, epochs)
     used = any(speeds.source(key) == "flops" for key in runs)
@@ -171,7 +170,7 @@ def probed_seconds(probes: Mapping[Key, Probe], share: float) -> dict[Key, Alone
     found = {}
     for key, one in probes.items():
         if one.workers:
-            own = share if probes[key].asked_workers == 1 else 1.0
+            own = share if one.asked_workers == 1 else 1.0
             found[key] = Alone(one.epoch_seconds / own, one.views_seconds / own, one.plain_seconds / own)
     return found
 

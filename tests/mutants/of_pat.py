@@ -67,6 +67,17 @@ MUTANTS = [
         ("(teacher, precision), SharedPass()", "(teacher, ''), SharedPass()"),
         ("self._asked |= {", "self._asked = {"),
     ),
+    *of("pat/finite.py", ("len(losses) % EVERY", "len(losses) % 7"), ("losses[-EVERY:]", "losses[-1:]")),
+    *of("pat/data/beside.py", ("own[0]() is not part", "False"), ("if key not in own[1]:", "if not own[1]:")),
+    *of(
+        "pat/views/scored.py",
+        ("return crop_pct == 1 and sizes", "return sizes"),
+        ("image_size**2 > HELD", "image_size**2 < HELD"),
+    ),
+    *of(
+        "pat/precision.py",
+        ("if found.bf16 < SLOWER * found.fp32:", "if found.bf16 > SLOWER * found.fp32:"),
+    ),
     *of(
         "pat/train.py",
         ("if chosen_epoch(training.history, rule, weights) is row:", "if True:"),

@@ -21,8 +21,9 @@ MUTANTS = [
     ),
     *of(
         "pat/tasks/classification.py",
-        ("    model.eval()\n", ""),
-        ("    model.train(was_training)\n", ""),
+        ("        model.eval()\n", "        pass\n"),
+        ("        model.train(mode)\n", "        pass\n"),
+        ("for number, model in enumerate(models):", "for number, model in enumerate(models[:1] * len(models)):"),
         ("else targets.argmax(1)", "else targets.argmin(1)"),
         (".split(batch_size)[rank::world]", ".split(batch_size)[rank:]"),
         ("    if data.crop_pct:\n        return data.crop_pct, True\n", ""),

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from sweeps.meanwhile import one_by_one, still
+from sweeps.meanwhile import still
 
 
 def test_what_goes_on_says_so_until_it_ends() -> None:
@@ -24,10 +24,3 @@ def test_what_is_over_at_once_says_nothing_and_an_error_is_its_own() -> None:
     with pytest.raises(KeyError), still("at work", said.append):
         raise KeyError
     assert not said
-
-
-def test_how_many_are_done_is_said_now_and_then() -> None:
-    said: list[str] = []
-    assert list(one_by_one("abc", "letters", said.append, every=0)) == ["a", "b", "c"]
-    assert said == [f"letters: {done} of 3 so far" for done in range(3)]
-    assert list(one_by_one("abc", "letters", said.append)) == ["a", "b", "c"] and len(said) == 3

@@ -44,6 +44,17 @@ def test_nothing_large_is_imported(arguments: tuple[str, ...], code: int, words:
     packages, done = imported(*arguments)
     assert done.returncode == code and words in done.stdout + done.stderr
     assert "site" in packages and not packages & LARGE
+    assert {"status", "stop"} & set(arguments) or "pandas" not in packages, "what looks at no table needs none"
+
+
+def test_the_stages_of_a_model_need_no_compiler() -> None:
+    """torchvision and timm would import it, in more time than all the rest takes."""
+    command = [sys.executable, "-X", "importtime", "-m", "pat", "taps", "resnet18"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and "layer4" in done.stdout
+    assert "torch._library" in done.stderr and not {"torch._dynamo", "torch._inductor"} & set(
+        line.rpartition("|")[2].strip() for line in done.stderr.splitlines()
+    )
 
 
 def test_what_takes_long_says_that_it_starts_before() -> None:
