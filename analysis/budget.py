@@ -1,7 +1,8 @@
 """What a gain costs in all: a method's gain as the search of its setting goes on, and scratch given the same hours.
 
-Costs are multiples of one scratch run of the student. A method is first its default setting, at the cost of a run.
-After k trials of its search one would take the best setting so far, at the cost of these trials and of one run more.
+Costs are multiples of one scratch run of the student. A method is first its default setting, at the cost of a run and
+of the pre-training that it begins with. After k trials of its search one would take the best setting so far, at the
+cost of these trials, their pre-trainings among it, and of one run more.
 Its gain is known from confirmations where that is the default setting or the one that the whole search has found; what
 was best in between lies between them as its validation score does.
 
@@ -20,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from analysis.cells import join
-from analysis.cost import device_hours
+from analysis.cost import device_hours, whole_hours
 from analysis.frames import Frames
 from analysis.order import order
 from analysis.rectangle import PAIR
@@ -74,14 +75,16 @@ class Bought(NamedTuple):
 
 def bought(frames: Frames) -> dict[str, Bought]:
     """What each searched method's gain has cost, methods in their order; none without a pair that has it all."""
-    runs = frames.runs[frames.runs["status"] == "finished"]
-    hours = pd.Series(device_hours(runs, frames.gpu_share).to_numpy(), pd.Index(runs["run_id"]))
-    rows = frames.matrix.assign(hours=frames.matrix["run_id"].map(hours).astype(float))
-    scratch = rows[rows["setting"] == "scratch"].groupby("student")["hours"].mean()
-    own = rows[rows["setting"] != "scratch"].groupby([*PAIR, "method", "setting"])["hours"].mean()
+    ids = pd.Index(frames.runs["run_id"])
+    own, whole = (
+        count(frames.runs, frames.gpu_share).set_axis(ids).astype(float) for count in (device_hours, whole_hours)
+    )
+    rows = frames.matrix[frames.matrix["run_id"].isin(frames.runs.loc[frames.runs["status"] == "finished", "run_id"])]
+    rows = rows.assign(own=rows["run_id"].map(own), whole=rows["run_id"].map(whole))
+    scratch = rows[rows["setting"] == "scratch"].groupby("student")["whole"].mean()
+    costs = rows[rows["setting"] != "scratch"].groupby([*PAIR, "method", "setting"])[["own", "whole"]].mean()
     trials = marked(frames.table("trials"), frames.matrix)
-    spent = pd.Series(device_hours(frames.runs, frames.gpu_share).to_numpy(), pd.Index(frames.runs["run_id"]))
-    trials["hours"] = trials["run_id"].map(spent).astype(float)
+    trials["hours"] = trials["run_id"].map(whole)
     searched = {key: cell for key, cell in trials.groupby([*PAIR, "method"])}
     gains = frames.seed_gains.dropna(subset=_GAIN)
     found = {}
@@ -96,7 +99,8 @@ def bought(frames: Frames) -> dict[str, Bought]:
             continue
         keys, wide = [keys[place] for place in kept], wide.iloc[kept]
         base = np.array([scratch[key[1]] for key in keys])
-        first, last = (np.array([own[(*key, setting)] for key in keys]) / base for setting in ("default", "tuned"))
+        first = np.array([costs.at[(*key, "default"), "whole"] for key in keys]) / base
+        last = np.array([costs.at[(*key, "tuned"), "own"] for key in keys]) / base  # its search has pre-trained it
         paths = [_path(searched[key], *cost) for key, cost in zip(keys, zip(base, last, strict=True), strict=True)]
         default, tuned = (wide[setting].to_numpy(float) for setting in ("default", "tuned"))
         found[method] = Bought(default, tuned, paths, first, base, [key[1] for key in keys])

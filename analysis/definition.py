@@ -33,6 +33,10 @@ def _number_or_numbers(value: Any) -> bool:
     return _number(value) or _numbers(value)
 
 
+def _number_or_mapping(value: Any) -> bool:
+    return _number(value) or _mapping(value)
+
+
 def _mapping(value: Any) -> bool:
     return isinstance(value, dict)
 
@@ -41,7 +45,11 @@ _KINDS: Mapping[str, tuple[Check, str]] = {
     "pairs": (_pairs, "a list of [teacher, student]"),
     "methods": (_names, "a list of names"),
     "seeds": (_number_or_numbers, "a number or a list of numbers"),
-    **{name: (_mapping, "an object") for name in ("data", "search", "teachers", "students", "options", "choices")},
+    "workers": (_number_or_mapping, "a number or an object"),
+    **{
+        name: (_mapping, "an object")
+        for name in ("data", "search", "teachers", "students", "options", "choices", "task")
+    },
     "search.trials": (_number, "a number"),
     "search.wave": (_number, "a number"),
     "search.rungs": (_numbers, "a list of numbers"),

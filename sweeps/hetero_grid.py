@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "5cb276c47af9"
+CODE = "5eca3178c77c"
 COPY = Path.home() / "pat-sweeps"
 
 

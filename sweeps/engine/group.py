@@ -16,6 +16,7 @@ from typing import Any
 from ray import tune
 
 from analysis import storage
+from sweeps.engine.elsewhere import kept_off, living
 from sweeps.engine.segments import STORAGE, told
 
 FAILURES = 6
@@ -57,8 +58,13 @@ def run_group(values: dict[str, Any], name: str, threads: int, root: str, gpus: 
         if root not in sys.path:
             sys.path.append(root)
         from sweeps.engine.group import train_in_group
+        from sweeps.engine.health import here
 
-        train_in_group(job)
+        try:
+            train_in_group(job)
+        except Exception as error:
+            error.place = list(here())  # type: ignore[attr-defined]  # travels with it to `_judge`
+            raise
 
     failure: dict[str, Any] = {}
     try:
@@ -67,7 +73,10 @@ def run_group(values: dict[str, Any], name: str, threads: int, root: str, gpus: 
             train_loop_config=values,
             torch_config=TorchConfig(backend="nccl" if gpus else "gloo"),
             scaling_config=ScalingConfig(
-                num_workers=values["workers"], use_gpu=gpus, resources_per_worker={"CPU": threads}
+                num_workers=values["workers"],
+                use_gpu=gpus,
+                resources_per_worker={"CPU": threads},
+                label_selector=kept_off(values, living(threads, gpus)) or None,
             ),
             run_config=RunConfig(
                 name=name,
@@ -128,8 +137,8 @@ def _shared(number: int) -> int:
 
 
 def _judge(values: dict[str, Any], error: Exception) -> dict[str, Any]:
-    """What a group that gave up reports: what one of its workers raised; nothing where the run has ended all the same.
-    A lost process is raised again, for the driver."""
+    """What a group that gave up reports: what one of its workers raised, and where; nothing where the run has ended all
+    the same. A lost process is raised again, for the driver."""
     from analysis import ledger
     from analysis.schema import LedgerError
     from sweeps.engine.jobs import Job
@@ -146,7 +155,8 @@ def _judge(values: dict[str, Any], error: Exception) -> dict[str, Any]:
         own = [refusal]
     if not own:
         raise error
-    return {"failure": told(own[0])}
+    place = getattr(own[0], "place", None)
+    return {"failure": told(own[0]), **({"place": place} if place else {})}
 
 
 def _of_a_lost_peer(cause: Exception) -> bool:

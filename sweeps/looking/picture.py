@@ -11,6 +11,7 @@ import pandas as pd
 
 from analysis import ledger, storage
 from analysis.cost import device_hours, gpu_share
+from analysis.definition import read_definition
 from analysis.live import Driver, read_driver
 from analysis.schema import LedgerError
 from analysis.storage import Folder
@@ -40,7 +41,7 @@ class Running:
 class Picture:
     """A study at one moment. `task`: what is learnt, empty where that is classification; `rows`: the matrix, `ended`:
     COLUMNS of the runs that have ended, `running`: the runs in flight, `paused`: how many runs have begun and wait,
-    `hours`: device-hours spent so far."""
+    `hours`: device-hours spent so far, `damaged`: what is wrong with study.json, then read as empty."""
 
     folder: str
     name: str
@@ -51,6 +52,7 @@ class Picture:
     running: list[Running]
     paused: int
     hours: float
+    damaged: str = ""
 
 
 class Reader:
@@ -72,7 +74,7 @@ class Reader:
         if driver is not None and driver.alive:
             running = [run for run in self._running(driver, begun) if run.run_id not in ended]
         frame = pd.DataFrame(list(ended.values()), columns=list(COLUMNS))
-        study = _study(self.folder)
+        study, damaged = _study(self.folder)
         return Picture(
             folder=str(self.folder),
             name=str(study.get("name", "")) or (str(rows[0]["study"]) if rows else ""),
@@ -83,6 +85,7 @@ class Reader:
             running=running,
             paused=sum(bool(epochs) for epochs in begun.values()) - sum(bool(run.epoch) for run in running),
             hours=self._hours(frame, begun, running, study),
+            damaged=damaged,
         )
 
     def _look_ended(self) -> dict[str, dict[str, Any]]:
@@ -144,12 +147,11 @@ class Reader:
         return sum(float(device_hours(part, share).sum()) for part in parts)
 
 
-def _study(folder: Folder) -> dict[str, Any]:
+def _study(folder: Folder) -> tuple[Mapping[str, Any], str]:
     try:
-        found = json.loads(storage.read_file(folder, "study.json") or b"{}")
-    except ValueError:
-        found = {}
-    return found if isinstance(found, dict) else {}
+        return read_definition(folder), ""
+    except LedgerError as refusal:
+        return {}, str(refusal)
 
 
 def _task(study: Mapping[str, Any]) -> str:

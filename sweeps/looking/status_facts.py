@@ -21,6 +21,7 @@ def status_facts(picture: Picture, price: float | None) -> dict[str, Any]:
         "study": picture.name,
         "task": picture.task or "classification",
         "folder": picture.folder,
+        "damaged": picture.damaged or None,
         "driver": driver
         and {"host": driver.host, "pid": driver.pid, "alive": driver.alive, "beat": driver.beat.isoformat()}
         | {"ended": driver.ended or None, "slots": driver.slots, "command": driver.command},

@@ -67,6 +67,7 @@ def _head(picture: Picture, cells: dict[Cell, str], price: float | None) -> list
     learnt = f": {picture.task}," if picture.task else ""
     return [
         f"study   {picture.name}{learnt} in {picture.folder}",
+        *([f"damaged {picture.damaged}; the study goes on once it is whole again"] if picture.damaged else ()),
         f"driver  {_driver(picture)}",
         f"runs    {_runs(picture)}",
         f"cells   {len(cells)}: {states}",

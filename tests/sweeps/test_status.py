@@ -22,6 +22,7 @@ from sweeps.__main__ import main
 from sweeps.costs.plan_text import _closed
 from sweeps.looking import status
 from sweeps.looking.picture import Reader
+from sweeps.looking.status_facts import status_facts
 from sweeps.looking.status_text import STATES, cell_states, status_text
 from tests.analysis.conftest import epoch_rows, run_row
 
@@ -246,3 +247,13 @@ def test_looking_needs_neither_torch_nor_ray() -> None:
     code = "import sweeps.__main__, sweeps.looking.status, sys; print(*sorted(m.split('.')[0] for m in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
     assert not {"torch", "ray", "optuna", "pat", "timm"} & set(done.stdout.split())
+
+
+@pytest.mark.parametrize("text", ['{"name": "s"', "[]", '{"workers": "two"}', '{"task": 3}', '{"pairs": 5}'])
+def test_a_damaged_definition_is_said_and_hides_nothing(tmp_path: Path, text: str) -> None:
+    run(tmp_path, "a" * 16, KD)
+    storage.write_file(tmp_path, "study.json", text.encode())
+    picture = Reader(tmp_path).look()
+    told = status_text(picture, None)
+    assert f"damaged {tmp_path}/study.json: " in told and "1 ended" in told and picture.hours == 1.0
+    assert status_facts(picture, None)["damaged"]

@@ -67,6 +67,19 @@ def test_both_ends_are_confirmed_gains(searched: Frames) -> None:
     assert np.allclose(table["per_hour"], table["gain"] / (table["times"] * 10 / 3600))
 
 
+def test_pre_training_is_paid_for(searched: Frames) -> None:
+    """One as long as two runs: before the default setting, and before each of six trials; not again before the last run."""
+    runs = searched.runs.copy()
+    begun = (runs["method"] == "pat") & runs["phase"].isin(("search", "confirm"))
+    runs.loc[begun, "config"] = '{"initial": "run:pppp"}'
+    before = runs[begun].head(1).assign(run_id="pppp", phase="pretrain", method="hgkd", seconds=20.0, config="{}")
+    runs = pd.concat([runs, before], ignore_index=True)
+    frames = Frames(searched.matrix, runs, searched.epochs, {}, searched.definition)
+    found = budget.bought(frames)
+    assert found["kd"].begins == pytest.approx(1) and found["kd"].ends == pytest.approx(6.5)
+    assert found["pat"].begins == pytest.approx(1 + 2) and found["pat"].ends == pytest.approx(5.5 + 6 * 2 + 1)
+
+
 def test_what_luck_is_worth(searched: Frames) -> None:
     """Validation and test scores of the made-up runs are equal: luck is their standard deviation over seeds."""
     rows = searched.runs[searched.runs["phase"] == "scratch"]
