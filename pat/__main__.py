@@ -92,6 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def show_taps(arguments: Sequence[str] | None = None) -> int:
     """The console script `pat-taps NAME`: the command `taps`."""
+    without_compiler()
     return main(["taps", *(sys.argv[1:] if arguments is None else arguments)])
 
 

@@ -72,7 +72,7 @@ class Graph:
 
 
 class CapturedSteps:
-    """The steps of one epoch of a run, as `train_step` does them. What a method changes between epochs is fixed here."""
+    """The steps of one epoch of a run, as `train_step` does them. What a method changes between epochs stays."""
 
     def __init__(self, training: Training, config: RunConfig, recorder: Recorder | None = None) -> None:
         device = training.io.device
@@ -164,7 +164,7 @@ def suits(training: Training) -> bool:
 
 
 def one_ahead(views: Iterator[Views], device: torch.device) -> Iterator[Views]:
-    """Batches, each made on a stream of its own while the device is still at the step before. On a CPU: as they come."""
+    """Batches, each made on a stream of its own while a GPU is still at the step before. On a CPU: as they come."""
     if device.type != "cuda":
         yield from views
         return

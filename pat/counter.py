@@ -5,6 +5,8 @@ The mixing function is SplitMix64 (Steele, Lea & Flood, OOPSLA 2014), in wrappin
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -45,14 +47,14 @@ def hash64(*keys: int | Tensor) -> Tensor:
     before = hash_numbers(*keys[:first])  # type: ignore[arg-type]
     if first == len(keys):
         return torch.tensor(before, dtype=torch.int64)
-    state: int | Tensor = before
+    state: Any = before
     for key in keys[first:]:
         word = key.to(torch.int64) if isinstance(key, Tensor) else _signed(key & _WORD)
         if isinstance(word, Tensor) and isinstance(state, Tensor) and word.device.type != "cpu":
             state = state.to(word.device, non_blocking=True)
         state = _mixed(state ^ word)
-    assert isinstance(state, Tensor)
-    return state
+    found: Tensor = state
+    return found
 
 
 def _mixed(state: Tensor) -> Tensor:

@@ -69,4 +69,3 @@ def train_epoch(training: Training, config: RunConfig, dataset: Dataset) -> Walk
         "train_loss": means.pop("loss"),
         "parts": means,
     }
-

@@ -19,6 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from pat.config import ConfigError, RunConfig
 from pat.data import Dataset
+from pat.data.files import drafted
 from pat.groups import own_optimizers, parameter_groups
 from pat.io import IO
 from pat.memory import NO_MEASURES, Measures
@@ -59,6 +60,7 @@ class Training:
         self.initial_sha256 = checked_sha256(initial_file, initial_sha256)
         self.task = task_on(config.task, config.data, dataset, config.teacher.image_size if config.teacher else 0)
         self.task.check(config.student, recipe, config.initial)
+        drafted(dataset.train, recipe.draft)
         student = self.task.student(config.student, config.seed, config.initial, initial_file)
         shared = io.world_size > 1 and io.device.type == "cuda"
         if shared:  # before the method looks at the model: it listens to modules that this replaces

@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "5eca3178c77c"
+CODE = "cad3cb090135"
 COPY = Path.home() / "pat-sweeps"
 
 

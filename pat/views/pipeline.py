@@ -11,6 +11,7 @@ from torch import Tensor
 from pat.config import Recipe
 from pat.counter import uniform
 from pat.data import Labelled, Pixels, Source
+from pat.data.files import drafted
 from pat.views import slots
 from pat.views.batch import Normalise, Share, Views, columns, levels, normalised, smooth_targets
 from pat.views.colour_jitter import colour_jitter
@@ -54,7 +55,7 @@ def train_views(
     device, fill = split.device, fill_colour(normalise[0])
     mean, std = columns(normalise, device)
     partners, on_device = share.partners().to(device), needed.to(device)
-    stream = split.stream(on_device.unbind())
+    stream = drafted(split, recipe.draft).stream(on_device.unbind())
     for step, (places, indices, pixels) in enumerate(zip(needed, on_device, stream, strict=True), start=first):
         images = _crops(pixels, indices, recipe, image_size, seed, epoch)
         if recipe.auto_augment:

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from pat.config import Data, Method, Recipe, RunConfig, Teacher
 from pat.data import Dataset, Split
+from pat.epochs import train_epoch
 from pat.io import LocalIO
 from pat.lockstep import lockstep
 from pat.losses import cross_entropy
 from pat.models import create_model
 from pat.plain import Teachers
-from pat.steps import train_epoch
 from pat.training import Training
 from sweeps.costs.flops import count
 from sweeps.costs.shared import synchronise
@@ -68,12 +68,13 @@ class Row(NamedTuple):
 def measure(pairs: Iterable[Pair], device: torch.device, seconds: float, say: Say) -> tuple[list[Row], list[str]]:
     """All rows for which there is time, eager ones of all pairs first, and what was left out."""
     begun, rows, left_out = time.monotonic(), list[Row](), list[str]()
-    jobs = [(pair, method, k, False) for k in GROUPS for pair in pairs for method in METHODS]
-    jobs += [(pair, method, 1, True) for pair in pairs for method in METHODS]
+    alone = [(pair, method) for pair in pairs for method in METHODS]
+    jobs = [(*one, 1, way) for way in ("eager", "captured") for one in alone]
+    jobs += [(*one, k, f"group of {k}") for k in GROUPS[1:] for one in alone]
+    jobs += [(*one, 1, "compiled") for one in alone]
     peaks: dict[str, float] = {}
     floors: dict[tuple[Pair, bool], float] = {}
-    for pair, method, k, compiled in jobs:
-        way = "compiled" if compiled else "eager" if k == 1 else f"group of {k}"
+    for pair, method, k, way in jobs:
         if time.monotonic() - begun > seconds:
             left_out.append(f"{pair} {method} {way}")
             continue
@@ -81,7 +82,7 @@ def measure(pairs: Iterable[Pair], device: torch.device, seconds: float, say: Sa
         if (pair, method != "scratch") not in floors:
             floors[pair, method != "scratch"] = floor(pair, method != "scratch", device)
         try:
-            found, memory = images_a_second(pair, method, k, compiled, device)
+            found, memory = images_a_second(pair, method, k, way, device)
         except (torch.OutOfMemoryError, RuntimeError) as error:
             say(f"{pair} {method} {way}: {str(error).splitlines()[0]}")
             continue
@@ -113,7 +114,7 @@ def config_of(pair: Pair, method: str) -> RunConfig:
     return RunConfig(pair.student, Data("cifar100", pair.size), recipe, Method(method), teacher, threads=1)
 
 
-def images_a_second(pair: Pair, method: str, k: int, compiled: bool, device: torch.device) -> tuple[float, int]:
+def images_a_second(pair: Pair, method: str, k: int, way: str, device: torch.device) -> tuple[float, int]:
     """Of `k` runs side by side together, the best of a few epochs of a few steps; and a GPU's peak memory in bytes."""
     config, images = config_of(pair, method), made_up(pair)
     split = Split(images, torch.arange(len(images)) % CLASSES)
@@ -121,8 +122,9 @@ def images_a_second(pair: Pair, method: str, k: int, compiled: bool, device: tor
     with TemporaryDirectory() as folder:
         file = weights(pair, Path(folder)) if config.teacher else None
         teachers, io = Teachers(shared=k > 1), LocalIO(Path(folder) / "run", device=device)
-        runs = [Training(config, io, dataset, file, None, teachers=teachers) for _ in range(k)]
-    if compiled:
+        given = {"teachers": teachers, "captured": way == "captured"}
+        runs = [Training(config, io, dataset, file, None, **given) for _ in range(k)]
+    if way == "compiled":
         for training in runs:
             training.method.compile()
 

@@ -40,7 +40,7 @@ MUTANTS = [
     *of(
         "pat/captured.py",
         ("place.copy_(now)", "pass"),
-        ("rate.fill_(group[\"lr\"])", "rate.fill_(0.001)"),
+        ('rate.fill_(group["lr"])', "rate.fill_(0.001)"),
         ("ema.get_decay(step + 1)", "ema.get_decay(step)"),
         ("own.shape != x.shape or", "False or"),
     ),

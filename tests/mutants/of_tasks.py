@@ -60,12 +60,10 @@ MUTANTS = [
         ("(self.regions if training else self.proposals[2])", "self.proposals[2]"),
         ("images.new_zeros(len(images) * (", "images.new_zeros(1 * ("),
         ("(original / size).flip(0).repeat(2)", "(original / size).repeat(2)"),
-        (
-            "zip(\n                indices.tolist(), sizes.cpu(), originals,",
-            "zip(\n                range(len(found), len(found) + len(indices)), sizes.cpu(), originals,",
-        ),
+        ("zip(places, shown, originals,", "zip(range(len(found), len(found) + len(places)), shown, originals,"),
+        ("zip(answers, models, strict=True):", "zip(answers, models[:1] * len(models), strict=True):"),
         ("for part in parts for", "for part in parts[:1] for"),
-        ("        model.eval()\n", ""),
+        ("            model.eval()\n", "            pass\n"),
     ),
     *of(
         "pat/tasks/segmentation.py",
@@ -77,7 +75,7 @@ MUTANTS = [
         ("[:, STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE]", "[:, ::STRIDE, ::STRIDE]"),
         ("return has | ~has.any()", "return has"),
         ("own = logits[None, :, :height, :width]", "own = logits[None]"),
-        ("            dist.all_reduce(total)\n", ""),
+        ("            dist.all_reduce(totals)\n", ""),
         ("(total / matrix.sum()).item()", "(total / len(split)).item()"),
     ),
     *of(
