@@ -57,11 +57,11 @@ def test_every_model_is_tried_with_every_setting() -> None:
 )
 def test_what_does_not_suit_is_one_line(changes: dict[str, Any], cell: Cell) -> None:
     with pytest.raises(ConfigError, match=f"^{cell}: {WORDS}$"):
-        check_settings(settings_to_try(small_study(**changes)), 10)
+        check_settings(settings_to_try(small_study(**changes)), 10, print)
 
 
 def test_what_suits_passes() -> None:
-    check_settings(settings_to_try(small_study(options={"pat": {"prompt_depth": (1, 4), "regions": 16}})), 10)
+    check_settings(settings_to_try(small_study(options={"pat": {"prompt_depth": (1, 4), "regions": 16}})), 10, print)
 
 
 @pytest.mark.parametrize("flags", [[], ["--plan"]])
