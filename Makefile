@@ -68,6 +68,10 @@ bench: setup
 evidence: setup
 	$(BIN)/python -m tests.evidence
 
+# By hand, on any machine with a GPU: whether it computes rightly, and how fast; under eight minutes, no network.
+gpu-check: setup
+	$(BIN)/python -m tests.gpu
+
 # By hand and nightly: small faults, one at a time, that the tests must find.
 mutants: setup
 	$(BIN)/python -m tests.mutants

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from pat import __version__
 from pat.config import ConfigError
+from pat.light import without_compiler
 from pat.plugins import import_own
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given = parser.parse_args(arguments)
         for module in given.imports:
             import_own(module, os.getcwd())
+        print(f"looking at {given.name}", file=sys.stderr, flush=True)
         print(taps(given.name, given.image_size))
         return 0
     except ConfigError as error:
@@ -90,8 +92,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def show_taps(arguments: Sequence[str] | None = None) -> int:
     """The console script `pat-taps NAME`: the command `taps`."""
+    without_compiler()
     return main(["taps", *(sys.argv[1:] if arguments is None else arguments)])
 
 
 if __name__ == "__main__":
+    without_compiler()
     sys.exit(main())

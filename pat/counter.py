@@ -5,6 +5,8 @@ The mixing function is SplitMix64 (Steele, Lea & Flood, OOPSLA 2014), in wrappin
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -14,9 +16,9 @@ def _signed(value: int) -> int:
     return value - (1 << 64) if value >= 1 << 63 else value
 
 
-_GAMMA = _signed(0x9E3779B97F4A7C15)
-_MIX_1 = _signed(0xBF58476D1CE4E5B9)
-_MIX_2 = _signed(0x94D049BB133111EB)
+_WORD = (1 << 64) - 1
+_GAMMA, _MIX_1, _MIX_2 = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
+_KEYS = _signed(_GAMMA), _signed(_MIX_1), _signed(_MIX_2)
 
 
 def _shift(x: Tensor, bits: int) -> Tensor:
@@ -24,18 +26,43 @@ def _shift(x: Tensor, bits: int) -> Tensor:
     return (x >> bits) & ((1 << (64 - bits)) - 1)
 
 
-def hash64(*keys: int | Tensor) -> Tensor:
-    """64 well-mixed bits (int64) for each combination of the broadcast integer `keys`, on the device of its tensors."""
-    state = torch.zeros((), dtype=torch.int64)
+def hash_numbers(*keys: int) -> int:
+    """`hash64` of numbers, as a number: no operation of torch's is started."""
+    state = 0
     for key in keys:
-        word = torch.as_tensor(key, dtype=torch.int64)
-        if word.device.type != "cpu":  # a number after a key on a device must not bring the state back
+        state = ((state ^ (key & _WORD)) + _GAMMA) & _WORD
+        state = ((state ^ (state >> 30)) * _MIX_1) & _WORD
+        state = ((state ^ (state >> 27)) * _MIX_2) & _WORD
+        state ^= state >> 31
+    return _signed(state)
+
+
+def hash64(*keys: int | Tensor) -> Tensor:
+    """64 well-mixed bits (int64) for each combination of the broadcast integer `keys`, on the device of its tensors.
+
+    A hash goes on from where another one is: hash64(a, b) == hash64(hash64(a) ^ b). Numbers before the first tensor
+    cost next to nothing.
+    """
+    first = next((place for place, key in enumerate(keys) if isinstance(key, Tensor)), len(keys))
+    before = hash_numbers(*keys[:first])  # type: ignore[arg-type]
+    if first == len(keys):
+        return torch.tensor(before, dtype=torch.int64)
+    state: Any = before
+    for key in keys[first:]:
+        word = key.to(torch.int64) if isinstance(key, Tensor) else _signed(key & _WORD)
+        if isinstance(word, Tensor) and isinstance(state, Tensor) and word.device.type != "cpu":
             state = state.to(word.device, non_blocking=True)
-        state = (state ^ word) + _GAMMA
-        state = (state ^ _shift(state, 30)) * _MIX_1
-        state = (state ^ _shift(state, 27)) * _MIX_2
-        state = state ^ _shift(state, 31)
-    return state
+        state = _mixed(state ^ word)
+    found: Tensor = state
+    return found
+
+
+def _mixed(state: Tensor) -> Tensor:
+    gamma, first, second = _KEYS
+    state = state + gamma
+    state = (state ^ _shift(state, 30)) * first
+    state = (state ^ _shift(state, 27)) * second
+    return state ^ _shift(state, 31)
 
 
 def uniform(*keys: int | Tensor) -> Tensor:

@@ -14,7 +14,9 @@ import numpy as np
 import torch
 
 from pat.config import ConfigError, RunConfig
-from pat.data import Dataset, load
+from pat.data import Dataset, load_on
+from pat.data.beside import beside
+from pat.epochs import train_epoch
 from pat.evaluate import WEIGHTS, chosen_epoch, results
 from pat.io import IO
 from pat.lockstep import Walk, lockstep
@@ -29,7 +31,7 @@ from pat.memory import (
     workers_that_fit,
 )
 from pat.plain import Teachers
-from pat.steps import train_epoch, trial_step
+from pat.steps import trial_step
 from pat.tasks import NO_SCORE
 from pat.training import Training
 
@@ -77,6 +79,7 @@ class Member:
 
     `teacher_file` holds its teacher's weights. `initial_file` holds the weights that `config.initial` names
     (`models.native_file`, or another run's student), with that SHA-256; without it timm is asked for them.
+    `captured`: its steps are those of `pat.captured`.
     """
 
     config: RunConfig
@@ -87,6 +90,7 @@ class Member:
     measures: Measures = NO_MEASURES
     initial_file: Path | None = None
     initial_sha256: str | None = None
+    captured: bool = False
 
     def training(self, dataset: Dataset, teachers: Teachers) -> Training:
         return Training(
@@ -99,6 +103,7 @@ class Member:
             self.initial_file,
             self.initial_sha256,
             teachers,
+            self.captured,
         )
 
 
@@ -188,7 +193,7 @@ class Company:
             raise ConfigError(
                 f"runs {first.config.run_id} and {member.config.run_id} cannot be trained together: {together}"
             )
-        return load(member.config.data, self._data_root).to(member.io.device)
+        return load_on(member.config.data, self._data_root, member.io.device)
 
 
 def _place(member: Member) -> tuple[Any, ...]:
@@ -214,7 +219,7 @@ def _train(training: Training, config: RunConfig, dataset: Dataset, until: int) 
             break
     if training.epoch < config.recipe.epochs:
         return _outcome("paused", training, dataset)
-    return _finish(training, dataset)
+    return _finish(training, config, dataset)
 
 
 def _line(error: BaseException) -> str:
@@ -236,12 +241,10 @@ def _score_epoch(training: Training, dataset: Dataset, row: dict[str, Any]) -> N
     """Adds raw and EMA scores to `row`, appends it, and keeps what only the chosen epochs' test scores need."""
     training.share_statistics()
     io, tested = training.io, {}
-    for weights, model in zip(WEIGHTS, (training.student, training.ema and training.ema.module), strict=True):
-        val = test = NO_SCORE
-        if model is not None:
-            val, test = (
-                training.method.score(model, split, io.rank, io.world_size) for split in (dataset.val, dataset.test)
-            )
+    models = [training.student, *([training.ema.module] if training.ema else [])]
+    splits = (dataset.val, dataset.test)
+    scores = [training.method.scores(models, split, io.rank, io.world_size) for split in splits]
+    for weights, (val, test) in zip(WEIGHTS, (*zip(*scores, strict=True), (NO_SCORE, NO_SCORE)), strict=False):
         row |= {f"val_loss_{weights}": val.loss, f"val_score_{weights}": val.score, f"test_score_{weights}": test.score}
         tested[weights] = test
     training.history.append(row)
@@ -266,15 +269,16 @@ def _outcome(status: str, training: Training, dataset: Dataset, **rest: Any) -> 
     )
 
 
-def _finish(training: Training, dataset: Dataset) -> Outcome:
+def _finish(training: Training, config: RunConfig, dataset: Dataset) -> Outcome:
     """Exports the student and sums up the run."""
     io, teacher = training.io, training.method.teacher
     digest = io.export(training.product())
     own = sum(p.numel() for p in training.student.parameters())
     taught_by = NO_SCORE
     if teacher is not None:
-        taught_by = training.teachers.once(
-            ("score", teacher),
+        taught_by = beside(
+            dataset.test,
+            ("teacher", config.teacher, config.task, training.teacher_sha256, config.threads, io.world_size),
             lambda: training.task.for_teacher.score(teacher, dataset.test, io.rank, io.world_size),
         )
     return _outcome(

@@ -19,6 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from pat.config import ConfigError, RunConfig
 from pat.data import Dataset
+from pat.data.files import drafted
 from pat.groups import own_optimizers, parameter_groups
 from pat.io import IO
 from pat.memory import NO_MEASURES, Measures
@@ -50,6 +51,7 @@ class Training:
         initial_file: Path | None = None,
         initial_sha256: str | None = None,
         teachers: Teachers | None = None,
+        captured: bool = False,
     ) -> None:
         recipe, method = config.recipe, config.method
         if io.device.type == "cuda":
@@ -58,6 +60,7 @@ class Training:
         self.initial_sha256 = checked_sha256(initial_file, initial_sha256)
         self.task = task_on(config.task, config.data, dataset, config.teacher.image_size if config.teacher else 0)
         self.task.check(config.student, recipe, config.initial)
+        drafted(dataset.train, recipe.draft)
         student = self.task.student(config.student, config.seed, config.initial, initial_file)
         shared = io.world_size > 1 and io.device.type == "cuda"
         if shared:  # before the method looks at the model: it listens to modules that this replaces
@@ -95,7 +98,7 @@ class Training:
             self.step_module = DistributedDataParallel(
                 self.method, broadcast_buffers=False, find_unused_parameters=unused
             )
-        self.io, self.epoch = io, 0
+        self.io, self.epoch, self.captured = io, 0, captured
         self.history: list[dict[str, Any]] = []
         self.best_bits: dict[str, Tensor] = {}
         self.best_details: dict[str, dict[str, float]] = {}

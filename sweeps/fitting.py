@@ -6,11 +6,11 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from analysis.words import counted
 from pat.config import ConfigError, Method, RunConfig
 from pat.methods import method_options
 from sweeps.configs import default_options, pretrain_run, student_run
 from sweeps.costs.flops import method_on_meta
+from sweeps.costs.known import known
 from sweeps.settings import parts
 from sweeps.store import read_study
 from sweeps.study import SEARCH_SEED, Cell, Study
@@ -39,13 +39,20 @@ def settings_to_try(study: Study) -> list[tuple[Cell, RunConfig]]:
     return found
 
 
-def check_settings(settings: list[tuple[Cell, RunConfig]], num_classes: int) -> None:
-    """Raises ConfigError, naming the cell, for options that do not suit its models. Takes half a second a setting."""
-    for cell, run in settings:
+def check_settings(settings: list[tuple[Cell, RunConfig]], num_classes: int, say: Callable[[str], None]) -> None:
+    """Raises ConfigError, naming the cell, for options that do not suit its models. Takes up to half a second a setting
+    that was not tried before."""
+    runs = {place: (run, num_classes) for place, (_, run) in enumerate(settings)}
+
+    def fits(run: RunConfig, classes: int) -> bool:
         try:
-            method_on_meta(run, num_classes)
+            method_on_meta(run, classes)
         except ConfigError as error:
+            cell = next(cell for cell, tried in settings if tried is run)
             raise ConfigError(f"{cell}: {error}") from error
+        return True
+
+    known("settings", fits, runs, "trying settings on their models", say)
 
 
 def check_fit(grown: Study, asked: Study, folder: Path, num_classes: int, say: Callable[[str], None]) -> None:
@@ -53,5 +60,4 @@ def check_fit(grown: Study, asked: Study, folder: Path, num_classes: int, say: C
     if grown == read_study(folder):
         return
     if settings := settings_to_try(asked):
-        say(f"trying {counted(len(settings), 'setting')} on the models")
-        check_settings(settings, num_classes)
+        check_settings(settings, num_classes, say)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 import threading
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -14,7 +13,7 @@ from pat.config import ConfigError
 from pat.sockets import room_for_sockets
 from sweeps.engine.endings import Fatal, Paused, Unasked
 
-__all__ = ["UNASKED", "Parser", "guarded", "interrupt", "on_signal", "tell", "whisper"]
+__all__ = ["UNASKED", "Parser", "guarded", "interrupt", "on_signal"]
 
 UNASKED = 4
 """The exit code of a dear study where nobody could be asked; who handed it over may ask instead."""
@@ -48,13 +47,3 @@ def on_signal(number: int, handler: Callable[[int, Any], Any]) -> None:
 def interrupt(number: int, frame: Any) -> NoReturn:
     """What SIGTERM does: the same as Ctrl-C."""
     raise KeyboardInterrupt
-
-
-def tell(line: str) -> None:
-    """One line, at once, also into a pipe."""
-    print(line, flush=True)
-
-
-def whisper(line: str) -> None:
-    """The same beside what is printed for other programs."""
-    print(line, file=sys.stderr, flush=True)

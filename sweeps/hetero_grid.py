@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "0c5dbc086896"
+CODE = "0f4c79896f4c"
 COPY = Path.home() / "pat-sweeps"
 
 

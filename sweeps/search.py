@@ -94,8 +94,9 @@ class Search(Part):
         first = self.epochs(recipe.epochs)[0]
         if self.trials and first <= recipe.warmup_epochs:
             raise ConfigError(
-                f"search.rungs = {self.rungs}: the first one is at epoch {first} of {student!r}, inside its "
-                f"warm-up of {counted(recipe.warmup_epochs, 'epoch')}; more than {recipe.warmup_epochs / recipe.epochs:.3g} is needed"
+                f"search.rungs = {self.rungs}: the first one is at epoch {first} of {student!r}, inside its warm-up of "
+                f"{counted(recipe.warmup_epochs, 'epoch')}; more than "
+                f"{recipe.warmup_epochs / recipe.epochs:.3g} is needed"
             )
 
 

@@ -10,6 +10,7 @@ from pat.data.base import (
     data_folder,
     list_datasets,
     load,
+    load_on,
     register_dataset,
     truths_of,
 )
@@ -55,6 +56,7 @@ __all__ = [
     "load_digits",
     "load_folder",
     "load_imagenet",
+    "load_on",
     "load_voc",
     "mask_data",
     "own_data",

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from multiprocessing.context import BaseContext
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -20,6 +21,8 @@ from pat.config import ConfigError
 from pat.sockets import room_for_sockets
 
 MOST_WORKERS = 8
+DEVICES = Path("/proc/driver/nvidia/gpus")
+"""All GPUs of the machine, whichever of them this process sees."""
 SHARED = "/dev/shm"
 PLENTY = 4 << 30
 """Bytes of shared memory that any batches ahead have room in."""
@@ -28,8 +31,10 @@ _HELD, _SHARE = 3, 0.5
 
 
 def default_workers() -> int:
-    """As many processes as this one may use cores, but at most 8: a node mostly has several trainings."""
-    return min(MOST_WORKERS, cpu_count())
+    """As many processes as this one may use cores; on a machine with GPUs its equal part of them, as each GPU has a
+    training that takes more images than 8 cores decode; without GPUs at most 8, for there are other trainings, too."""
+    gpus = sum(1 for _ in DEVICES.glob("*"))
+    return max(1, cpu_count() // gpus) if gpus else min(MOST_WORKERS, cpu_count())
 
 
 def ahead(make: Callable[[int], Any], count: int, workers: int, pin: bool = False) -> Iterator[Any]:

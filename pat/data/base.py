@@ -193,6 +193,17 @@ def load(data: Data, root: Path) -> Dataset:
     return _load(data, Path(root).absolute())
 
 
+def load_on(data: Data, root: Path, device: torch.device) -> Dataset:
+    """The same, images wanted on `device`; the same object each time, as long as no other one is asked for."""
+    check_data(data)
+    return _load_on(data, Path(root).absolute(), device)
+
+
+@lru_cache(maxsize=1)
+def _load_on(data: Data, root: Path, device: torch.device) -> Dataset:
+    return _load(data, root).to(device)
+
+
 @lru_cache(maxsize=1)
 def _load(data: Data, root: Path) -> Dataset:
     """The last set stays in memory: segments in a reused process read the same one again and again."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -17,12 +18,13 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from pat.config import DataError
+from pat.config import ConfigError, DataError
 from pat.data.ahead import ahead, default_workers
 from pat.data.cache import cache_file, keep
 from pat.data.levels import eight_bits
 from pat.data.part import FilePart, FileSplit, Pictures
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 HELD_BYTES = 1 << 29
@@ -37,13 +39,23 @@ class UnreadableImage(DataError):
     """A file whose bytes are no image that can be decoded to its end."""
 
 
-def decode(path: Path) -> Tensor:
+def decode(path: Path, draft: int = 0) -> Tensor:
     """RGB pixels uint8 [h, w, 3] of an image file, as timm and torchvision read it; see `read_image`.
+
+    With `draft` a JPEG file is decoded at a half, a quarter or an eighth of its size where its shorter side keeps at
+    least so many pixels: fewer coefficients of each block of 8 x 8 are transformed.
 
     Grey, palette and CMYK images are converted, an alpha channel is dropped, an orientation noted in EXIF is ignored.
     Grey levels of more than 8 bits (`pat.data.levels`), which those two make white, keep their 8 highest.
     """
-    return read_image(path, lambda image: torch.from_numpy(np.array(eight_bits(image).convert("RGB"))))
+
+    def read(image: Image.Image) -> Tensor:
+        if draft:
+            share = draft / min(image.size)
+            image.draft(None, (math.ceil(image.width * share), math.ceil(image.height * share)))
+        return torch.from_numpy(np.array(eight_bits(image).convert("RGB")))
+
+    return read_image(path, read)
 
 
 def read_image(path: Path, read: Callable[[Image.Image], T], whole: bool = True) -> T:
@@ -86,11 +98,12 @@ class Openable(Pictures, Protocol):
 @dataclass(frozen=True)
 class Files:
     """Files below `root`. Their names lie in one tensor of bytes, which worker processes share: a million Python
-    strings would be copied to each."""
+    strings would be copied to each. `draft`: as for `decode`."""
 
     root: str
     names: Tensor
     ends: Tensor
+    draft: int = 0
 
     @classmethod
     def of(cls, root: Path, names: Sequence[str]) -> Files:
@@ -112,7 +125,7 @@ class Files:
         return (self.path(index),)
 
     def __getitem__(self, index: int) -> Tensor:
-        return decode(self.path(index))
+        return decode(self.path(index), self.draft)
 
 
 @dataclass(frozen=True)
@@ -135,6 +148,16 @@ class Held:
         height, width = self.sizes[index].tolist()
         start = int(self.starts[index])
         return self.line[start : start + height * width * self.channels].view(height, width, self.channels)
+
+
+def drafted(split: S, draft: int) -> S:
+    """The same images, decoded as `decode` does. Raises ConfigError for those of memory, which are what they are."""
+    if not draft:
+        return split
+    if not (isinstance(split, FilePart) and isinstance(split.pictures, Files)):
+        why = "only for image files that are too many to be held in memory; leave it at 0"
+        raise ConfigError(f"recipe.draft = {draft}: {why}")
+    return replace(split, pictures=replace(split.pictures, draft=draft))
 
 
 def read_files(root: Path, names: Sequence[str], labels: Sequence[int], unreadable: str) -> FileSplit:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pat.counter import hash64
+from pat.counter import hash_numbers
 from pat.dense.valid import valid_area
 from pat.errors import ConfigError, unknown
 from pat.groups import Group
@@ -152,6 +152,12 @@ class Method(nn.Module):
         """The score of the student, or of `model`, an average of it over the training."""
         return self.task.score(model, split, rank, world)
 
+    def scores(self, models: Sequence[nn.Module], split: Any, rank: int = 0, world: int = 1) -> list[Score]:
+        """The same of several: on one stream of images where the task can and the method leaves it to that."""
+        if type(self).score is not Method.score:
+            return [self.score(model, split, rank, world) for model in models]
+        return self.task.scores(models, split, rank, world)
+
     def train(self, mode: bool = True) -> Self:
         super().train(mode)
         if self.teacher is not None:
@@ -186,13 +192,6 @@ def register_method(cls: M) -> M:
     return cls
 
 
-def method_class(name: str) -> type[Method]:
-    """Raises ConfigError for a method that does not exist."""
-    if name not in _methods:
-        raise unknown("method", name, _methods)
-    return _methods[name]
-
-
 def list_methods(task: str = "") -> list[str]:
     """Names of all methods, or of those that a task has."""
     own = bool(task) and task_class(task).own_methods
@@ -206,12 +205,18 @@ def method_options(name: str, given: Mapping[str, Any] | None = None) -> dict[st
     return complete_options("method", name, given or {})
 
 
+def method_class(name: str) -> type[Method]:
+    """Raises ConfigError for a method that does not exist."""
+    if name not in _methods:
+        raise unknown("method", name, _methods)
+    return _methods[name]
+
+
 def check_task(method: str, task: str) -> None:
     """Raises ConfigError for a method that does not exist or cannot be used for a task."""
-    if method not in _methods:
-        raise unknown("method", method, _methods)
+    own = method_class(method).tasks
     if method not in (serving := list_methods(task)):
-        known = ", ".join(_methods[method].tasks) or "tasks that a model can learn by itself"
+        known = ", ".join(own) or "tasks that a model can learn by itself"
         raise ConfigError(f"method {method!r}: only for {known}; for {task} there are {', '.join(serving)}")
 
 
@@ -240,7 +245,7 @@ def create_method(
     complete = {key: value for key, value in method_options(name, options).items() if key != VARIANT}
     build: Callable[..., Method] = _methods[name]
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(hash64(seed, _METHOD_STREAM)))
+        torch.manual_seed(hash_numbers(seed, _METHOD_STREAM))
         return build(student, teacher, task, **complete)
 
 

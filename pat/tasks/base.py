@@ -226,6 +226,10 @@ class Task(ABC):
         empty for models that are not timm's own."""
         return {}
 
+    def scores(self, models: Sequence[nn.Module], split: Any, rank: int = 0, world: int = 1) -> list[Score]:
+        """The same of several models that are made for the same images, which may be made once for all."""
+        return [self.score(model, split, rank, world) for model in models]
+
     def product(self, model: nn.Module) -> dict[str, Tensor]:
         """What a run exports of its student."""
         return model.state_dict()

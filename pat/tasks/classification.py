@@ -20,7 +20,7 @@ from pat.data import Labelled
 from pat.losses import cross_entropy
 from pat.models import normalisation
 from pat.tasks.base import NO_SCORE, Score, Seen, Task, register_task
-from pat.views import Views, eval_batch, train_views
+from pat.views import Views, middles, train_views
 
 EVAL_BATCH = 256
 
@@ -73,6 +73,9 @@ class Classification(Task):
     def score(self, model: nn.Module, split: Labelled, rank: int = 0, world: int = 1) -> Score:
         return evaluate(model, split, self.data, EVAL_BATCH, rank, world)
 
+    def scores(self, models: Sequence[nn.Module], split: Labelled, rank: int = 0, world: int = 1) -> list[Score]:
+        return evaluate_all(models, split, self.data, EVAL_BATCH, rank, world)
+
     def chance(self, split: Labelled) -> float:
         """That of the largest class."""
         return 100 * split.labels.bincount().max().item() / len(split) if len(split) else math.nan
@@ -110,7 +113,6 @@ def task_for(student: nn.Module, image_size: int | None = None) -> Classificatio
     return Classification(Data("own", image_size), classes)
 
 
-@torch.no_grad()
 def evaluate(model: nn.Module, split: Labelled, data: Data, batch_size: int, rank: int = 0, world: int = 1) -> Score:
     """Mean cross entropy, top-1 and correctness of each image, in eval mode, on the images that `data` describes.
     Workers take every world-th batch; all get the whole result.
@@ -118,24 +120,37 @@ def evaluate(model: nn.Module, split: Labelled, data: Data, batch_size: int, ran
     Where `data.crop_pct` is 0, the share of the middle and the kernel are those of the model's own record with timm
     (crop mode "center"). Raises ConfigError for an image file that cannot be read.
     """
+    return evaluate_all([model], split, data, batch_size, rank, world)[0]
+
+
+@torch.no_grad()
+def evaluate_all(
+    models: Sequence[nn.Module], split: Labelled, data: Data, batch_size: int, rank: int = 0, world: int = 1
+) -> list[Score]:
+    """The same of models that one record with timm describes, as a student and its average: the images are made once
+    for all."""
     if len(split) == 0:
-        return NO_SCORE
-    was_training = model.training
-    model.eval()
+        return [NO_SCORE] * len(models)
+    modes = [model.training for model in models]
+    for model in models:
+        model.eval()
     device = split.device
-    correct = torch.zeros(len(split), device=device)
-    losses = torch.zeros(len(split), device=device)
+    correct, losses = (torch.zeros(len(models), len(split), device=device) for _ in range(2))
     batches = torch.arange(len(split), device=device).split(batch_size)[rank::world]
-    for indices, images in scored_images(model, split, data, batches):
-        logits = model(images).float()
-        losses[indices] = F.cross_entropy(logits, split.labels[indices], reduction="none")
-        correct[indices] = (logits.argmax(1) == split.labels[indices]).float()
+    for indices, images in scored_images(models[0], split, data, batches):
+        for number, model in enumerate(models):
+            logits = model(images).float()
+            losses[number, indices] = F.cross_entropy(logits, split.labels[indices], reduction="none")
+            correct[number, indices] = (logits.argmax(1) == split.labels[indices]).float()
     if world > 1:
         dist.all_reduce(correct)
         dist.all_reduce(losses)
-    model.train(was_training)
-    top1 = 100 * correct.double().mean().item()
-    return Score(losses.double().mean().item(), top1, correct.bool().cpu())
+    for model, mode in zip(models, modes, strict=True):
+        model.train(mode)
+    return [
+        Score(loss.double().mean().item(), 100 * right.double().mean().item(), right.bool().cpu())
+        for loss, right in zip(losses, correct, strict=True)
+    ]
 
 
 def scored_images(
@@ -144,8 +159,9 @@ def scored_images(
     """Of each of the `batches` (indices [B]) these and the images [B, 3, S, S] that `model` is scored on."""
     mean, std = (torch.tensor(values, device=split.device)[:, None, None] for values in normalisation(model))
     crop_pct, cubic = _middle(model, data)
-    for indices, pixels in zip(batches, split.stream(batches), strict=True):
-        yield indices, (eval_batch(pixels, data.image_size, crop_pct, cubic) - mean) / std
+    shown = middles(split, batches, data.image_size, crop_pct, cubic)
+    for indices, images in zip(batches, shown, strict=True):
+        yield indices, (images - mean) / std
 
 
 def _middle(model: nn.Module, data: Data) -> tuple[float, bool]:

@@ -23,6 +23,7 @@ EVAL_BATCH = 4
 MULTIPLE = 32
 UNUSED = (
     "label_smoothing",
+    "draft",
     "crop_scale",
     "crop_ratio",
     "mixup",

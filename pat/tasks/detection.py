@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -149,26 +150,34 @@ class Detection(DenseTask):
     @torch.no_grad()
     def score(self, model: nn.Module, split: BoxSplit, rank: int = 0, world: int = 1) -> Score:
         """Box AP in the pixels of the files. There is no loss: proposals are measured in training alone."""
+        return self.scores([model], split, rank, world)[0]
+
+    @torch.no_grad()
+    def scores(self, models: Sequence[nn.Module], split: BoxSplit, rank: int = 0, world: int = 1) -> list[Score]:
         if len(split) == 0:
-            return NO_SCORE
-        was_training = model.training
-        model.eval()
-        found: dict[int, Detections] = {}
+            return [NO_SCORE] * len(models)
+        modes = [model.training for model in models]
+        for model in models:
+            model.eval()
+        answers: list[dict[int, Detections]] = [{} for _ in models]
         for indices, images, sizes in dense_eval(
-            split, self.data.image_size, self.longest, normalisation(model), EVAL_BATCH, rank, world
+            split, self.data.image_size, self.longest, normalisation(models[0]), EVAL_BATCH, rank, world
         ):
-            originals = split.sizes[indices.cpu()]
-            for place, size, original, one in zip(
-                indices.tolist(), sizes.cpu(), originals, model(images, sizes), strict=True
-            ):
-                found[place] = _in_file(one, size, original)
-        model.train(was_training)
-        everything = _gathered(found, world)
-        truths, boxes = split.boxes, [everything[place] for place in range(len(split))]
-        details = box_ap(
-            Truths(truths.boxes, truths.labels, truths.crowd, truths.area, truths.counts.tolist(), split.sizes), boxes
-        )
-        return Score(math.nan, details.pop("ap", math.nan), None, details)
+            originals, places, shown = split.sizes[indices.cpu()], indices.tolist(), sizes.cpu()
+            for found, model in zip(answers, models, strict=True):
+                for place, size, original, one in zip(places, shown, originals, model(images, sizes), strict=True):
+                    found[place] = _in_file(one, size, original)
+        for model, mode in zip(models, modes, strict=True):
+            model.train(mode)
+        return [_scored(split, _gathered(found, world)) for found in answers]
+
+
+def _scored(split: BoxSplit, found: dict[int, Detections]) -> Score:
+    truths, boxes = split.boxes, [found[place] for place in range(len(split))]
+    details = box_ap(
+        Truths(truths.boxes, truths.labels, truths.crowd, truths.area, truths.counts.tolist(), split.sizes), boxes
+    )
+    return Score(math.nan, details.pop("ap", math.nan), None, details)
 
 
 class _Outlined:

@@ -24,10 +24,10 @@ from pat.models import create_model, normalisation
 from pat.starting import checked_sha256, start_from
 from pat.taps import StageTaps
 from pat.tasks.base import NO_SCORE, Score, Seen, Task, register_task
-from pat.views import Views, eval_batch, plain_views
+from pat.views import Views, middles, plain_views
 
 EVAL_BATCH = 64
-UNUSED = ("label_smoothing", "mixup", "cutmix", "mixup_mode", "auto_augment", "random_erasing", "views")
+UNUSED = ("label_smoothing", "mixup", "cutmix", "mixup_mode", "auto_augment", "random_erasing", "views", "draft")
 _HIDE, _SCORED = 0x68696465, -1
 Guess = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor, Tensor]]
 """Images and the order of their cells -> what is generated, its target, which positions are hidden, and the loss."""
@@ -143,8 +143,9 @@ class Generation(Task):
         mean, std = (torch.tensor(values, device=split.device)[:, None, None] for values in normalisation(student))
         batches = torch.arange(len(split), device=split.device).split(EVAL_BATCH)[rank::world]
         sums: Tensor | None = None
-        for indices, pixels in zip(batches, split.stream(batches), strict=True):
-            images = (eval_batch(pixels.colours(), self.data.image_size, self.data.crop_pct or 1.0) - mean) / std
+        shown = middles(split, batches, self.data.image_size, self.data.crop_pct or 1.0, cubic=True)
+        for indices, pixels in zip(batches, shown, strict=True):
+            images = (pixels - mean) / std
             found, target, hidden, loss = guess(images, self.order(indices, 0, _SCORED))
             rows = [x.permute(0, 2, 3, 1)[hidden[:, 0]].double() for x in (found, target)]
             missed = (rows[0] - rows[1]).square().sum()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -117,28 +118,38 @@ class Segmentation(DenseTask):
     @torch.no_grad()
     def score(self, model: nn.Module, split: MaskSplit, rank: int = 0, world: int = 1) -> Score:
         """Of all pixels of the set together: mean cross entropy, mean IoU, and the share that got their class."""
+        return self.scores([model], split, rank, world)[0]
+
+    @torch.no_grad()
+    def scores(self, models: Sequence[nn.Module], split: MaskSplit, rank: int = 0, world: int = 1) -> list[Score]:
         if len(split) == 0:
-            return NO_SCORE
-        was_training = model.training
-        model.eval()
-        matrix = torch.zeros(self.num_classes, self.num_classes, dtype=torch.int64, device=split.device)
-        total = torch.zeros((), dtype=torch.float64, device=split.device)
-        statistics = normalisation(model)
+            return [NO_SCORE] * len(models)
+        modes = [model.training for model in models]
+        for model in models:
+            model.eval()
+        classes = self.num_classes
+        matrices = torch.zeros(len(models), classes, classes, dtype=torch.int64, device=split.device)
+        totals = torch.zeros(len(models), dtype=torch.float64, device=split.device)
+        statistics = normalisation(models[0])
         for (_, images, sizes), masks in mask_eval(
             split, self.data.image_size, self.longest, statistics, EVAL_BATCH, rank, world
         ):
-            enlarged = _enlarged(model(images), (images.shape[2], images.shape[3]))
-            for logits, (height, width), mask in zip(enlarged, sizes.tolist(), masks, strict=True):
-                own = logits[None, :, :height, :width]
-                in_file = F.interpolate(own, mask.shape, mode="bilinear", align_corners=False)
-                matrix += confusion(in_file[0].argmax(0), mask, self.num_classes, VOID)
-                total += F.cross_entropy(in_file, mask[None].long(), ignore_index=VOID, reduction="sum")
+            for matrix, total, model in zip(matrices, totals, models, strict=True):
+                enlarged = _enlarged(model(images), (images.shape[2], images.shape[3]))
+                for logits, (height, width), mask in zip(enlarged, sizes.tolist(), masks, strict=True):
+                    own = logits[None, :, :height, :width]
+                    in_file = F.interpolate(own, mask.shape, mode="bilinear", align_corners=False)
+                    matrix += confusion(in_file[0].argmax(0), mask, classes, VOID)
+                    total += F.cross_entropy(in_file, mask[None].long(), ignore_index=VOID, reduction="sum")
         if world > 1:
-            dist.all_reduce(matrix)
-            dist.all_reduce(total)
-        model.train(was_training)
-        loss = (total / matrix.sum()).item()
-        return Score(loss, mean_iou(matrix), None, {"pixel_accuracy": pixel_accuracy(matrix)})
+            dist.all_reduce(matrices)
+            dist.all_reduce(totals)
+        for model, mode in zip(models, modes, strict=True):
+            model.train(mode)
+        return [
+            Score((total / matrix.sum()).item(), mean_iou(matrix), None, {"pixel_accuracy": pixel_accuracy(matrix)})
+            for matrix, total in zip(matrices, totals, strict=True)
+        ]
 
 
 def _middles(targets: MaskTargets) -> Tensor:

@@ -8,6 +8,7 @@ from pat.views.crop import crop_boxes, resized_crop, resized_middle
 from pat.views.dense import Shown, dense_eval, dense_views, mask_eval
 from pat.views.order import aspect_batches, epoch_batches
 from pat.views.pipeline import Views, eval_batch, plain_views, train_views
+from pat.views.scored import middles
 
 __all__ = [
     "Shown",
@@ -19,6 +20,7 @@ __all__ = [
     "epoch_batches",
     "eval_batch",
     "mask_eval",
+    "middles",
     "plain_views",
     "resized_crop",
     "resized_middle",

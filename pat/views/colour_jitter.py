@@ -36,7 +36,7 @@ def _jitter(images: Tensor, factors: Tensor, order: Tensor) -> Tensor:
 
 def draw(indices: Tensor, strength: float, seed: int, epoch: int) -> tuple[Tensor, Tensor]:
     """Factors of brightness, contrast and saturation, float64 [B, 3], and the order of the three, int64 [B, 3]."""
-    three = torch.arange(3)
+    three, slot = torch.arange(3), slots.several(slots.JITTER_ORDER, 2, indices.device)[:, None]
+    order, level = uniform(seed, epoch, indices[:, None, None], slot, three).unbind(1)
     low = max(0.0, 1 - strength)
-    factors = low + (1 + strength - low) * uniform(seed, epoch, indices[:, None], slots.JITTER, three)
-    return factors, uniform(seed, epoch, indices[:, None], slots.JITTER_ORDER, three).argsort(1)
+    return low + (1 + strength - low) * level, order.argsort(1)

@@ -33,9 +33,12 @@ def crop_boxes(
     if low == high == narrow == wide == 1:
         side = height.minimum(width)
         return (height - side).div(2).floor(), (width - side).div(2).floor(), side, side
-    draw = torch.arange(_DRAWS, device=indices.device)
-    area = (height * width)[:, None] * (low + (high - low) * uniform(seed, epoch, indices[:, None], slots.SCALE, draw))
-    log_ratio = math.log(narrow) + math.log(wide / narrow) * uniform(seed, epoch, indices[:, None], slots.RATIO, draw)
+    device = indices.device
+    draw = torch.arange(_DRAWS, device=device)
+    slot = slots.several(slots.SCALE, 2, device)[:, None]
+    scale, ratio = uniform(seed, epoch, indices[:, None, None], slot, draw).unbind(1)
+    area = (height * width)[:, None] * (low + (high - low) * scale)
+    log_ratio = math.log(narrow) + math.log(wide / narrow) * ratio
     heights, widths = ((area * (sign * log_ratio).exp()).sqrt().round() for sign in (-1, 1))  # [B, draws]
     fits = (heights > 0) & (heights <= height[:, None]) & (widths > 0) & (widths <= width[:, None])
     first = fits.byte().argmax(1, keepdim=True)  # the first of equals
@@ -43,8 +46,9 @@ def crop_boxes(
     box_height = torch.where(fitting, heights.gather(1, first)[:, 0], (width / narrow).round().minimum(height))
     box_width = torch.where(fitting, widths.gather(1, first)[:, 0], (height * wide).round().minimum(width))
     top, left = ((full - box).div(2).floor() for full, box in ((height, box_height), (width, box_width)))
-    top = torch.where(fitting, (uniform(seed, epoch, indices, slots.TOP) * (height - box_height + 1)).floor(), top)
-    left = torch.where(fitting, (uniform(seed, epoch, indices, slots.LEFT) * (width - box_width + 1)).floor(), left)
+    down, along = uniform(seed, epoch, indices[:, None], slots.several(slots.TOP, 2, device)).unbind(1)
+    top = torch.where(fitting, (down * (height - box_height + 1)).floor(), top)
+    left = torch.where(fitting, (along * (width - box_width + 1)).floor(), left)
     return top, left, box_height, box_width
 
 

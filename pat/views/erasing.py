@@ -57,17 +57,14 @@ def erasing_boxes(
     first that is smaller than the image counts, and if none is, nothing is erased.
     """
     draw = torch.arange(_DRAWS, device=indices.device)
-    area, log_ratio = (
-        low + (high - low) * uniform(seed, epoch, indices[:, None], slot, draw)
-        for slot, (low, high) in ((slots.ERASE_AREA, _AREA), (slots.ERASE_RATIO, _LOG_RATIO))
-    )
+    slot = slots.several(slots.ERASE_AREA, 2, indices.device)[:, None]
+    drawn = uniform(seed, epoch, indices[:, None, None], slot, draw).unbind(1)
+    area, log_ratio = (low + (high - low) * one for one, (low, high) in zip(drawn, (_AREA, _LOG_RATIO), strict=True))
     heights, widths = ((area * height * width * (sign * log_ratio).exp()).sqrt().round().long() for sign in (1, -1))
     fits = (heights < height) & (widths < width)
     first = fits.byte().argmax(1, keepdim=True)  # the first of equals
     erased = fits.any(1) & (uniform(seed, epoch, indices, slots.ERASE) < probability)
     box_height, box_width = (torch.where(erased, sides.gather(1, first)[:, 0], 0) for sides in (heights, widths))
-    top, left = (
-        (uniform(seed, epoch, indices, slot) * (full - box + 1)).long()
-        for slot, full, box in ((slots.ERASE_TOP, height, box_height), (slots.ERASE_LEFT, width, box_width))
-    )
+    down, along = uniform(seed, epoch, indices[:, None], slots.several(slots.ERASE_TOP, 2, indices.device)).unbind(1)
+    top, left = (down * (height - box_height + 1)).long(), (along * (width - box_width + 1)).long()
     return top, left, box_height, box_width

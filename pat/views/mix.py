@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import scipy.special
 import torch
 from torch import Tensor
 
@@ -46,14 +45,16 @@ def _blend(images: Tensor, partners: Tensor, share: Tensor) -> Tensor:
 
 def _draw(keys: Tensor, recipe: Recipe, size: int, seed: int, epoch: int) -> tuple[Tensor, Tensor]:
     """Each key's share of the label that is kept, float64 [K], and its box (top, bottom, left, right), int64 [K, 4]."""
+    from scipy.special import betaincinv  # takes half a second, and few mix
+
     both = recipe.mixup > 0 and recipe.cutmix > 0
     cut = uniform(seed, epoch, keys, slots.SWITCH) < (0.5 if both else float(recipe.cutmix > 0))
     alpha = torch.where(cut, recipe.cutmix or 1.0, recipe.mixup or 1.0).numpy()
-    kept = torch.from_numpy(scipy.special.betaincinv(alpha, alpha, uniform(seed, epoch, keys, slots.LAMBDA).numpy()))
+    kept = torch.from_numpy(betaincinv(alpha, alpha, uniform(seed, epoch, keys, slots.LAMBDA).numpy()))
     side = torch.where(cut, (size * (1 - kept).sqrt()).long(), 0)
     edges = []
-    for slot in (slots.BOX_Y, slots.BOX_X):
-        centre = (uniform(seed, epoch, keys, slot) * size).long()
+    for drawn in uniform(seed, epoch, keys[:, None], slots.several(slots.BOX_Y, 2, keys.device)).unbind(1):
+        centre = (drawn * size).long()
         edges += [(centre - side // 2).clamp(0, size), (centre + (side + 1) // 2).clamp(0, size)]
     box = torch.stack(edges, 1)
     left_over = 1 - ((edges[1] - edges[0]) * (edges[3] - edges[2])).double() / size**2

@@ -11,6 +11,7 @@ from torch import Tensor
 from pat.config import Recipe
 from pat.counter import uniform
 from pat.data import Labelled, Pixels, Source
+from pat.data.files import drafted
 from pat.views import slots
 from pat.views.batch import Normalise, Share, Views, columns, levels, normalised, smooth_targets
 from pat.views.colour_jitter import colour_jitter
@@ -54,7 +55,7 @@ def train_views(
     device, fill = split.device, fill_colour(normalise[0])
     mean, std = columns(normalise, device)
     partners, on_device = share.partners().to(device), needed.to(device)
-    stream = split.stream(on_device.unbind())
+    stream = drafted(split, recipe.draft).stream(on_device.unbind())
     for step, (places, indices, pixels) in enumerate(zip(needed, on_device, stream, strict=True), start=first):
         images = _crops(pixels, indices, recipe, image_size, seed, epoch)
         if recipe.auto_augment:
@@ -100,6 +101,11 @@ def eval_batch(pixels: Pixels, image_size: int, crop_pct: float = 1.0, cubic: bo
     The shorter side is resized to floor(S / crop_pct) pixels, with PIL's bicubic (or bilinear) kernel; then the
     middle S x S pixels are cut out.
     """
+    return levels(middles_of(pixels, image_size, crop_pct, cubic))
+
+
+def middles_of(pixels: Pixels, image_size: int, crop_pct: float, cubic: bool) -> Tensor:
+    """The same as 8-bit levels: uint8 [B, 3, S, S]."""
     short = math.floor(image_size / crop_pct)
     device = pixels.heights.device
     out = torch.empty(len(pixels.heights), 3, image_size, image_size, dtype=torch.uint8, device=device)
@@ -109,15 +115,15 @@ def eval_batch(pixels: Pixels, image_size: int, crop_pct: float = 1.0, cubic: bo
             continue
         heights, widths = pixels.heights[places], pixels.widths[places]
         out[places] = resized_middle(images, heights, widths, short, cubic, image_size)
-    return levels(out)
+    return out
 
 
 def _crops(pixels: Pixels, indices: Tensor, recipe: Recipe, image_size: int, seed: int, epoch: int) -> Tensor:
     """Random resized crop and flip of the samples `indices`: uint8 [B, 3, S, S]."""
     boxes = crop_boxes(indices, pixels.heights, pixels.widths, recipe, seed, epoch)
-    flip = uniform(seed, epoch, indices, slots.FLIP) < recipe.flip
     share = {"bilinear": 0.0, "bicubic": 1.0, "random": 0.5}[recipe.interpolation]
-    cubic = uniform(seed, epoch, indices, slots.KERNEL) < share
+    drawn = uniform(seed, epoch, indices[:, None], slots.several(slots.FLIP, 2, indices.device))
+    flip, cubic = drawn[:, 0] < recipe.flip, drawn[:, 1] < share
     out = torch.empty(len(indices), 3, image_size, image_size, dtype=torch.uint8, device=indices.device)
     for places, images in pixels.blocks:
         top, left, height, width = (edge[places] for edge in boxes)

@@ -113,11 +113,8 @@ def fill_colour(mean: Sequence[float]) -> tuple[int, ...]:
 
 def draw(policy: Policy, indices: Tensor, interpolation: str, seed: int, epoch: int) -> Draws:
     """What `rand_augment` does to the samples `indices` [B] (on the CPU)."""
-    layer = torch.arange(policy.layers)
-    op, applied, noise, sign, kernel = (
-        uniform(seed, epoch, indices[:, None], slot, layer)
-        for slot in (slots.OP, slots.APPLY, slots.MAGNITUDE, slots.SIGN, slots.RESAMPLE)
-    )
+    layer, slot = torch.arange(policy.layers), slots.several(slots.OP, 5, indices.device)[:, None]
+    op, applied, noise, sign, kernel = uniform(seed, epoch, indices[:, None, None], slot, layer).unbind(1)
     if policy.spread > 100:
         magnitude = noise * policy.magnitude
     elif policy.spread > 0:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from analysis.environment import bear_surroundings
 from sweeps.commands.flags import limits, parser
 from sweeps.guard import guarded
+from sweeps.meanwhile import still, whisper
+from sweeps.presets import CIFAR100, check_preset
 from sweeps.started import in_job
 
 
@@ -17,13 +19,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     bear_surroundings()
 
     def look() -> int:
-        limits(parser().parse_args(argv))
+        flags = parser().parse_args(argv)
+        limits(flags)
+        check_preset(flags.preset or CIFAR100)
         return 0
 
     if not in_job() and (code := guarded(look, "--verbose" in argv)):  # in a job `grid` has a farewell to say
         return code
-    if sys.stderr.isatty():  # somebody looks on, and the imports take seconds
-        print("starting", file=sys.stderr, flush=True)
-    from sweeps.commands.grid import main as run
+    whisper("starting")
+    with still("importing torch and what needs it"):
+        from sweeps.commands.grid import main as run
 
     return run(argv)

@@ -13,8 +13,6 @@ from pathlib import Path
 import torch
 
 from analysis.current import current, note
-from analysis.report import PLACE as REPORT
-from analysis.report import place, write_report
 from analysis.schema import LedgerError
 from pat.config import ConfigError
 from pat.data import Dataset, load
@@ -24,7 +22,7 @@ from sweeps.cluster.bootstrap import farewell, read_cluster
 from sweeps.commands.flags import asked, limits, most, needs_gpu, parser
 from sweeps.commands.lists import listed, shown
 from sweeps.commands.plan import plan
-from sweeps.costs.devices import agree, cluster_devices
+from sweeps.costs.devices import agree, cluster_devices, slow_precision
 from sweeps.costs.predicted import predicted_against_actual
 from sweeps.engine.driver import Driver
 from sweeps.engine.keep import retry
@@ -34,9 +32,9 @@ from sweeps.engine.siblings import provide_initial_runs
 from sweeps.engine.texts import changed, changed_lines
 from sweeps.fitting import check_fit
 from sweeps.given import chance_of, keep_account, say_scores
-from sweeps.guard import guarded, interrupt, on_signal, tell
-from sweeps.looking.ending import short
+from sweeps.guard import guarded, interrupt, on_signal
 from sweeps.looking.region import is_terminal
+from sweeps.meanwhile import still, tell
 from sweeps.places import DataPlace, data_place, storage_place
 from sweeps.predictors import write_predictors
 from sweeps.presets import DIGITS
@@ -164,6 +162,8 @@ def _launch(driver: Driver, definition: Study, asked: Study, flags: argparse.Nam
     folder, say = driver.folder, driver.progress.say
     study = replace(driver.study, gpu_share=asked.gpu_share)  # what was found before may have been another kind of GPU
     devices = cluster_devices(study, folder, driver.data_root, say, probing=driver.gpus)
+    if line := slow_precision(study, devices):
+        say(line)
     agreed = flags.yes or driver.limits.any
     driver.together = agree(
         driver.planner, folder, driver.data_root, devices, flags.price, flags.keep, agreed, say, most(flags)
@@ -215,16 +215,33 @@ def _measure_teachers(driver: Driver, folder: Path) -> None:
         print(f"the teachers are not measured: {str(error).splitlines()[0]}", file=sys.stderr)
 
 
+def write_report(folder: Path) -> str:
+    """The report, as text. What draws it is imported only now."""
+    from analysis.report import write_report as write
+
+    return write(folder)
+
+
+def report_place(folder: Path) -> str:
+    """Where a person finds it."""
+    from analysis.report import PLACE, place
+
+    return str(folder / PLACE) if in_job() else str(place(folder))
+
+
 def _close(driver: Driver, folder: Path) -> int:
     """The report, and what could not be completed."""
     made = (digest(), *driver.changed)
     if not (text := current(folder, made)):
         if driver.planner.complete:
             _measure_teachers(driver, folder)
-        text = write_report(folder)
+        with still("drawing the report"):
+            text = write_report(folder)
         note(folder, made)
+    from sweeps.looking.ending import short
+
     print(short(folder, text) if is_terminal(sys.stdout) else text)
-    print(f"report in {folder / REPORT if in_job() else place(folder)}")
+    print(f"report in {report_place(folder)}")
     planner = driver.planner
     if planner.complete:
         return 0

@@ -12,14 +12,14 @@ import torch
 from pat.config import ConfigError
 from pat.data import load
 from sweeps.commands.flags import most, needs_gpu
-from sweeps.costs.devices import Devices, cluster_devices, local_devices
+from sweeps.costs.devices import Devices, cluster_devices, local_devices, slow_precision
 from sweeps.costs.expect import images_of
 from sweeps.costs.plan_text import plan_text
-from sweeps.costs.planned import plan_facts
+from sweeps.costs.planned import plan_facts, planner_of
 from sweeps.engine.texts import changed, changed_lines
 from sweeps.fitting import check_fit
 from sweeps.given import say_scores
-from sweeps.guard import tell, whisper
+from sweeps.meanwhile import tell, whisper
 from sweeps.places import data_place, storage_place
 from sweeps.planning.view import read_view
 from sweeps.started import address
@@ -46,13 +46,17 @@ def plan(asked: Study, flags: argparse.Namespace) -> int:
     devices = Devices("", for_gpus, 0, study.gpu_share or 1.0)
     with suppress(ConfigError):  # without its data a plan makes do
         say_scores(asked, folder, lambda: load(study.data, root), whisper if flags.json else tell)
+    complete = planner_of(study, asked, folder, for_gpus)[0].complete  # then nothing is probed
     with ExitStack() as stack:
-        if where != "local":
+        if where != "local" and not complete:
             stack.enter_context(ray_running(where, flags.verbose))
             devices = cluster_devices(study, folder, root, whisper)
-        elif (torch.cuda.is_available() or not for_gpus) and _is_here(study, root):
+        elif not complete and (torch.cuda.is_available() or not for_gpus) and _is_here(study, root):
             devices = local_devices(study, folder, root, whisper)
+    if line := slow_precision(study, devices):
+        whisper(line)
     given = {**vars(devices), "price": flags.price, "keep": flags.keep, "most": most(flags), "data_root": root}
+    given |= {"say": whisper}
     print(
         json.dumps(plan_facts(study, asked, folder, **given), indent=1)
         if flags.json

@@ -25,6 +25,7 @@ from pat.methods import check_task, list_methods
 from pat.models import family
 from pat.options import teacherless
 from pat.plugins import announce, load_plugins
+from pat.precision import slow_bf16
 from pat.starting import FILE, RUN
 from pat.tasks import Task, task_class, task_on
 from pat.weights import is_url, sha256
@@ -103,6 +104,9 @@ def _train(argv: Sequence[str]) -> int:
         method_on_meta(run, task.num_classes)
         runs.append(run)
     room = _Room(flags, root, device)
+    on_cpu = device.type == "cpu" if device else not torch.cuda.is_available()
+    if on_cpu and (line := slow_bf16(recipe.precision)):
+        print(line, file=sys.stderr, flush=True)
     with locked(room.folder):
         found, file, digest = None, "", ""
         if teacher and flags.teacher_file:

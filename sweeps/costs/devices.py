@@ -12,6 +12,7 @@ import torch
 from joblib import cpu_count
 
 from pat.config import ConfigError
+from pat.precision import slow_bf16
 from sweeps.costs.expect import configs, expect
 from sweeps.costs.forecast import CONTEXT_BYTES, forecast, gpu_share, needs_confirmation
 from sweeps.costs.plan_text import device_word, sources, summary
@@ -74,6 +75,12 @@ def _devices(study: Study, folder: Path, kinds: Sequence[Kind], machines: list[t
     return Devices(kinds[0].name if kinds else "", gpus, count, share, max(0, memory))
 
 
+def slow_precision(study: Study, devices: Devices) -> str:
+    """One line where CPUs are to compute in a precision that they are slow in; else nothing."""
+    precisions = {study.recipe(name).precision for name in study.used_students()}
+    return "" if devices.gpus or "bf16" not in precisions else slow_bf16("bf16")
+
+
 def agree(
     planner: Planner,
     folder: Path,
@@ -91,7 +98,7 @@ def agree(
     is room for. Raises ConfigError for a no, Unasked where nobody can be asked.
     """
     where = devices.device, devices.gpus, devices.share, data_root, devices.slots
-    expected = expect(planner.scope, folder, *where, most, devices.memory)
+    expected = expect(planner.scope, folder, *where, most, devices.memory, say)
     planner.speeds = expected.speeds
     planner.resort()
     found = forecast(planner, expected, devices.slots, devices.share)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from pat.models import create_model
 from pat.tasks import create_task, task_class
 from pat.weights import is_url
 from sweeps.configs import default_options, student_run
-from sweeps.costs.flops import Count, Work, count
+from sweeps.costs.flops import Count, Work, counts
 from sweeps.costs.groups import Alone, Shares, shares
 from sweeps.costs.probe_file import Probe, read_probes
 from sweeps.planning.speeds import Speeds
@@ -98,13 +98,15 @@ def expect(
     slots: int = 0,
     most: int | None = None,
     memory: int = 0,
+    say: Callable[[str], None] = lambda line: None,
+    counting: bool = True,
 ) -> Expected:
     """Everything that is known of the runs of `study`, whose ledger and probes are in `folder`. Counts FLOPs, which
-    takes up to half a second a unit, only where a time or a size is not known otherwise.
+    takes up to half a second a unit, only where a time or a size is not known otherwise and `counting`.
 
     `device`: the kind of device to say it for (`probe.device_name`; empty: whatever there are times of). `gpus`: what
     is assumed where FLOPs must do. `share` of a GPU that a run of one worker gets. At most `most` runs share a process
-    on one of the `slots`, by default as many as its `memory` has room for.
+    on one of the `slots`, by default as many as its `memory` has room for. What takes seconds is told `say`.
     """
     runs = configs(study)
     probes = read_probes(folder, device) if device else {}
@@ -112,17 +114,18 @@ def expect(
     probed = probed_seconds(probes, share)
     ended = _ended(study, folder, device)
     known = {key for key, _, epochs in ended if epochs} | probed.keys()
-    counts: dict[Key, Count] = {}
+    counted_runs: dict[Key, Count] = {}
     images: dict[Data, Images | None] = {}
-    if not runs.keys() <= known or not runs.keys() <= sizes.keys():
+    if counting and not (runs.keys() <= known and runs.keys() <= sizes.keys()):
         images = {data: images_of(data, data_root) for data in dict.fromkeys(run.data for run in runs.values())}
-        counts = {key: count(run, found.classes) for key, run in runs.items() if (found := images[run.data])}
+        here = {key: (run, found.classes) for key, run in runs.items() if (found := images[run.data])}
+        counted_runs = counts(here, say)
     counted = {
         key: counted_seconds(runs[key], one, found, gpus)
-        for key, one in counts.items()
+        for key, one in counted_runs.items()
         if (found := images[runs[key].data])
     }
-    sizes = {key: Size(one.checkpoint_bytes, one.student_bytes) for key, one in counts.items()} | sizes
+    sizes = {key: Size(one.checkpoint_bytes, one.student_bytes) for key, one in counted_runs.items()} | sizes
     most = most or together(sizes.values(), probes.values(), memory)
     shared = shares(study, runs, slots, most)
 
@@ -167,7 +170,7 @@ def probed_seconds(probes: Mapping[Key, Probe], share: float) -> dict[Key, Alone
     found = {}
     for key, one in probes.items():
         if one.workers:
-            own = share if probes[key].asked_workers == 1 else 1.0
+            own = share if one.asked_workers == 1 else 1.0
             found[key] = Alone(one.epoch_seconds / own, one.views_seconds / own, one.plain_seconds / own)
     return found
 

@@ -5,22 +5,23 @@ Everything is counted on meta tensors, which have shapes and no content: nothing
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import asdict, dataclass
 from functools import lru_cache, reduce
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import conv_flop_count, flop_registry, shape_wrapper
 
 from pat import config
 from pat.config import Recipe, RunConfig
 from pat.methods import Method, create_method
 from pat.taps import Tapped
 from pat.tasks import Seen, Task, create_task
+from sweeps.costs.known import known
+from sweeps.costs.shapes import Counter
 
+K = TypeVar("K", bound=Hashable)
 META = torch.device("meta")
 BATCH = 2
 """Images of a counted step; what is counted is in proportion to them."""
@@ -66,6 +67,18 @@ def count(run: RunConfig, num_classes: int) -> Count:
     return Count(step, score, _checkpoint(method, weights, run.recipe), weights, plain)
 
 
+def counts(runs: Mapping[K, tuple[RunConfig, int]], say: Callable[[str], None]) -> dict[K, Count]:
+    """The same of runs on data sets of so many classes; what has been counted once is known. What takes long is said
+    every few seconds."""
+    found = known("counts", lambda run, classes: asdict(count(run, classes)), runs, "counting what runs compute", say)
+    return {key: _read(one) for key, one in found.items()}
+
+
+def _read(kept: Mapping[str, Any]) -> Count:
+    values: dict[str, Any] = {name: Work(**part) if isinstance(part, dict) else part for name, part in kept.items()}
+    return Count(**values)
+
+
 def forward_flop(task: Task, name: str) -> float:
     """FLOP of a forward of one image through the task's model with timm's `name` in it."""
     return _forward(task, name).flop
@@ -76,7 +89,8 @@ def method_on_meta(run: RunConfig, num_classes: int) -> Method:
     task = _task_of(run, num_classes)
     student = _on_meta(task, run.student, "student")
     teacher = _on_meta(task.for_teacher, run.teacher.name, "teacher") if run.teacher else None
-    return create_method(run.method.name, student, teacher, task, **run.method.options).to("meta")
+    with Counter():
+        return create_method(run.method.name, student, teacher, task, **run.method.options).to("meta")
 
 
 def _whole_step(method: Method, task: Task) -> Work | None:
@@ -91,7 +105,8 @@ def _whole_step(method: Method, task: Task) -> Work | None:
     method.task = _Outlined(task)  # type: ignore[assignment]
     try:
         if method.per_sample:
-            method(images, targets, indices)
+            with Counter():
+                method(images, targets, indices)
         return _counted(lambda: method(images, targets, indices)["loss"].backward())
     except (RuntimeError, NotImplementedError):
         return None
@@ -153,38 +168,9 @@ def _on_meta(task: Task, name: str, role: str) -> nn.Module:
 
 
 def _counted(call: Callable[[], Any]) -> Work:
-    with _Counter() as counter:
+    with Counter() as counter:
         call()
     return Work(counter.flop / BATCH, counter.operations)
-
-
-def _convolution_backward(
-    grad_shape: Any, x_shape: Any, w_shape: Any, _b: Any, _s: Any, _p: Any, _d: Any, transposed: bool,
-    _op: Any, _groups: int, output_mask: Any, out_shape: Any = None, **_: Any,
-) -> int:  # fmt: skip
-    """Torch's own formula forgets to divide the gradient of weights by the groups: count forward once per gradient."""
-    return conv_flop_count(x_shape, w_shape, grad_shape, transposed=transposed) * sum(output_mask[:2])
-
-
-class _Counter(TorchDispatchMode):
-    """Counts by torch's formulas. Its FlopCounterMode also sorts by module, which takes twice as long."""
-
-    formulas: Mapping[Any, Callable[..., int]] = {
-        **flop_registry,
-        torch.ops.aten.convolution_backward: shape_wrapper(_convolution_backward),
-    }
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.flop, self.operations = 0, 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        out = func(*args, **kwargs)
-        self.operations += 1
-        if (formula := self.formulas.get(func._overloadpacket)) is not None:
-            self.flop += formula(*args, **kwargs, out_val=out)
-        return out
 
 
 def _bytes(tensors: Mapping[str, Tensor]) -> int:

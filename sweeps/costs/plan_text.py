@@ -8,7 +8,6 @@ from typing import Any
 
 from analysis.live import read_driver
 from analysis.words import counted
-from sweeps.costs.disk import Disk
 from sweeps.costs.expect import Expected
 from sweeps.costs.forecast import Forecast
 from sweeps.costs.planned import planned
@@ -39,7 +38,7 @@ def plan_text(
         [sources(found, expected)],
         _together(expected),
         _clock(found, word),
-        _disk(found.disk, keep),
+        _disk(found, keep),
         _unfit(found),
         _closed(folder),
         [summary(found, word, price, keep)],
@@ -218,12 +217,12 @@ def _days(found: Forecast, word: str, slots: int) -> str:
     return f"{span(*found.wall_seconds(slots))} on {devices:g} {several}"
 
 
-def _disk(found: Disk | None, keep: Keep) -> list[str]:
-    if found is None:
-        return ["disk: unknown, for the data set is not here"]
-    others = [f"--keep {other}: {size(found.peak[other])}, {size(found.end[other])}" for other in KEEP if other != keep]
-    peak = f"at most {size(found.peak[keep])} at the peak, when searches wait at their rungs"
-    own = f"{peak}, {size(found.end[keep])} at the end (--keep {keep})"
+def _disk(found: Forecast, keep: Keep) -> list[str]:
+    if (disk := found.disk) is None:
+        return ["disk: unknown, for the data set is not here"] if found.total.left else []
+    others = [f"--keep {other}: {size(disk.peak[other])}, {size(disk.end[other])}" for other in KEEP if other != keep]
+    peak = f"at most {size(disk.peak[keep])} at the peak, when searches wait at their rungs"
+    own = f"{peak}, {size(disk.end[keep])} at the end (--keep {keep})"
     return [f"disk: {own}; {'; '.join(others)}"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +11,8 @@ from sweeps.costs.expect import Expected, expect
 from sweeps.costs.forecast import Forecast, forecast
 from sweeps.engine.kept import Keep
 from sweeps.engine.siblings import Found, adoptable
-from sweeps.planning.planner import Planner, rungs_of
+from sweeps.planning.planned import rungs_of
+from sweeps.planning.planner import Planner
 from sweeps.planning.units import ENDED, Key
 from sweeps.planning.unsynced import unsynced_models
 from sweeps.planning.view import read_state, read_view
@@ -39,20 +41,29 @@ def planned(
     memory: int = 0,
     most: int | None = None,
     data_root: Path = Path("data"),
+    say: Callable[[str], None] = lambda line: None,
 ) -> Plan:
     """The plan of the part `asked` of `study`, given what its folder holds: runs, times, probes. Changes nothing.
 
     `device`: the kind of device whose times are wanted (`probe.device_name`; empty: none is there). `gpus`: whether
     it is, or would be, a GPU. `slots`: runs of one worker at a time (0: unknown), each on `share` of a device, with
     `memory` bytes (0: unknown). `most`: so many runs at most share a process, where that is not left to the memory.
+    What takes seconds is told `say`.
     """
+    planner, adopted = planner_of(study, asked, folder, gpus)
+    where = folder, device, gpus, share, data_root, slots, most, memory
+    expected = expect(planner.scope, *where, say=say, counting=not planner.complete)
+    return Plan(planner, expected, forecast(planner, expected, slots, share), adopted)
+
+
+def planner_of(study: Study, asked: Study, folder: Path, gpus: bool = False) -> tuple[Planner, list[tuple[Key, Found]]]:
+    """That of the part `asked` of `study` as its folder is, and what it would take over from other studies."""
     view, waves = read_view(folder, rungs_of(study)), read_waves(folder)
     planner = Planner(study, view, unsynced_models(study, gpus), asked, waves=waves)
     adopted = list(adoptable(folder, planner))
     for _, run in adopted:
         planner.update(run.run_id, read_state(run.folder, run.run_id))
-    expected = expect(planner.scope, folder, device, gpus, share, data_root, slots, most, memory)
-    return Plan(planner, expected, forecast(planner, expected, slots, share), adopted)
+    return planner, adopted
 
 
 def plan_facts(

@@ -42,7 +42,8 @@ from sweeps.engine.records import record_end
 from sweeps.engine.seen import all_seen, given_up, last_epoch, seen
 from sweeps.engine.siblings import Found, adopt, adoptable
 from sweeps.planning.matrix import matrix_rows
-from sweeps.planning.planner import Planner, rungs_of
+from sweeps.planning.planned import rungs_of
+from sweeps.planning.planner import Planner
 from sweeps.planning.speeds import Speeds
 from sweeps.planning.units import Key, Segment
 from sweeps.planning.unsynced import unsynced_models

@@ -58,6 +58,11 @@ GPU_PRESETS = tuple(name for name in PRESETS if name not in ON_CPU)
 
 def preset(name: str, **changes: Any) -> Study:
     """A study by name, with some of its fields changed. Raises ConfigError with the nearest names."""
+    check_preset(name)
+    return replace(PRESETS[name](), **changes)
+
+
+def check_preset(name: str) -> None:
+    """Raises ConfigError with the nearest names for a preset that does not exist."""
     if name not in PRESETS:
         raise unknown("preset", name, PRESETS)
-    return replace(PRESETS[name](), **changes)

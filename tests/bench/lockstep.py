@@ -13,11 +13,11 @@ from safetensors.torch import save_file
 
 from pat.config import RunConfig
 from pat.data import Dataset, Split
+from pat.epochs import train_epoch
 from pat.io import LocalIO
 from pat.lockstep import lockstep
 from pat.models import create_model
 from pat.plain import Teachers
-from pat.steps import train_epoch
 from pat.training import Training
 from sweeps.configs import default_options, student_run
 from sweeps.costs.groups import Alone, Shares

@@ -51,6 +51,9 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "sweeps/costs/disk.py": ("tests/sweeps/test_forecast.py", "tests/sweeps/test_needed.py"),
     "sweeps/costs/expect.py": ("tests/sweeps/test_plan_text.py",),
     "sweeps/costs/flops.py": ("tests/sweeps/test_probe.py",),
+    "sweeps/costs/groups.py": ("tests/sweeps/test_together.py", "tests/sweeps/test_plan_text.py"),
+    "sweeps/costs/known.py": ("tests/sweeps/test_known.py",),
+    "sweeps/costs/shapes.py": ("tests/sweeps/test_known.py", "tests/sweeps/test_probe.py"),
     "sweeps/costs/probe_file.py": ("tests/sweeps/test_forecast.py",),
     "sweeps/planning/speeds.py": ("tests/sweeps/test_speeds.py",),
     "sweeps/engine/driver.py": (
@@ -113,13 +116,18 @@ ANSWERS: dict[str, tuple[str, ...]] = {
         "tests/sweeps/test_pretraining.py",
     ),
     "sweeps/planning/matrix.py": ("tests/sweeps/test_search.py", "tests/sweeps/test_teacherless.py"),
-    "sweeps/planning/planner.py": (
+    "sweeps/planning/planned.py": (
         "tests/sweeps/test_exchange.py",
+        "tests/sweeps/test_search.py",
+        "tests/sweeps/test_handing_out.py",
+        "tests/sweeps/test_needed.py",
+        "tests/sweeps/test_pretraining.py",
+    ),
+    "sweeps/planning/planner.py": (
         "tests/sweeps/test_search.py",
         "tests/sweeps/test_handing_out.py",
         "tests/sweeps/test_anchors.py",
         "tests/sweeps/test_needed.py",
-        "tests/sweeps/test_pretraining.py",
     ),
     "sweeps/planning/units.py": (
         "tests/sweeps/test_search.py",

@@ -40,6 +40,7 @@ PAT: dict[str, tuple[str, ...]] = {
     "pat/config.py": ("tests/pat/test_config.py", GOLDEN),
     "pat/counter.py": ("tests/pat/test_counter.py", "tests/pat/test_views.py"),
     "pat/data/annotations.py": ("tests/pat/test_annotations.py", "tests/pat/test_boxes.py"),
+    "pat/data/beside.py": ("tests/pat/test_scored.py",),
     "pat/data/base.py": ("tests/pat/test_data.py", GOLDEN),
     "pat/data/boxes.py": ("tests/pat/test_boxes.py",),
     "pat/data/coco.py": ("tests/pat/test_boxes.py",),
@@ -155,6 +156,14 @@ PAT: dict[str, tuple[str, ...]] = {
     "pat/methods/cc.py": (*_golden("cc", "cc-kernel vit"), "tests/pat/test_methods.py"),
     "pat/lockstep.py": ("tests/pat/test_lockstep.py",),
     "pat/plain.py": ("tests/pat/test_lockstep.py",),
+    "pat/captured.py": ("tests/pat/test_captured.py",),
+    "pat/epochs.py": (
+        GOLDEN,
+        "tests/pat/test_train.py::test_what_a_step_draws_depends_on_seed_and_step_alone",
+        "tests/pat/test_checkpoints.py::test_interrupted_within_an_epoch_equals_uninterrupted",
+    ),
+    "pat/finite.py": ("tests/pat/test_scored.py",),
+    "pat/precision.py": ("tests/pat/test_precision.py",),
     "pat/steps.py": (
         GOLDEN,
         "tests/pat/test_train.py::test_what_a_step_draws_depends_on_seed_and_step_alone",
@@ -179,6 +188,7 @@ PAT: dict[str, tuple[str, ...]] = {
         *_golden("scratch", "pat"),
         *_of("dense_shapes", "two_workers_score_what_one_does"),
         *_of("streams", "evaluation_sees_what_timm_shows"),
+        *_of("scored", "several_models_on_one_stream_score_as_each_alone"),
     ),
     "pat/tasks/dense.py": (
         "tests/pat/test_dense_shapes.py",
@@ -235,5 +245,6 @@ PAT: dict[str, tuple[str, ...]] = {
     "pat/views/order.py": ("tests/pat/test_placing.py", *_golden("scratch")),
     "pat/views/pipeline.py": ("tests/pat/test_views.py", GOLDEN, "tests/pat/test_streams.py"),
     "pat/views/placing.py": ("tests/pat/test_placing.py", "tests/pat/test_dense_views.py"),
+    "pat/views/scored.py": ("tests/pat/test_scored.py",),
     "pat/views/randaugment.py": ("tests/pat/test_augment_draws.py", GOLDEN),
 }

@@ -109,7 +109,7 @@ MUTANTS = [
         "sweeps/costs/expect.py",
         ("steps = train // recipe.batch_size", "steps = -(-train // recipe.batch_size)"),
         ("(2 if recipe.ema_decay else 1)", "1"),
-        ("own = share if probes[key].asked_workers == 1 else 1.0", "own = share"),
+        ("own = share if one.asked_workers == 1 else 1.0", "own = share"),
         ("return Images(train - held, held,", "return Images(train, held,"),
         ("(CPU_FLOPS * config.threads)", "CPU_FLOPS"),
     ),
@@ -136,9 +136,32 @@ MUTANTS = [
     ),
     *of(
         "sweeps/costs/flops.py",
-        ("* sum(output_mask[:2])", "* len(output_mask[:2])"),
         ("if not method.extra_passes and own <", "if own <"),
         ('moments = 2 if "adam"', 'moments = 1 if "adam"'),
+    ),
+    *of(
+        "sweeps/costs/shapes.py",
+        ("* sum(output_mask[:2])", "* len(output_mask[:2])"),
+        ("if changed and _shapes(out) ==", "if changed or _shapes(out) =="),
+        (
+            "return given if given is _UNKNOWN else (func, given, _kinds(given))",
+            "return given if given is _UNKNOWN else (func, given)",
+        ),
+    ),
+    *of(
+        "sweeps/costs/groups.py",
+        ("self.views * (1 - shares.views)", "self.views * shares.views"),
+        ("return math.ceil(ready / size) / ready", "return ready / size / ready"),
+        (
+            "waiting[stage.phase, stage.name] += stage.runs * stage.alike",
+            "waiting[stage.phase, stage.name] += stage.runs",
+        ),
+        ("waves * alive * (rung - before)", "waves * alive * rung"),
+    ),
+    *of(
+        "sweeps/costs/known.py",
+        ('if found["by"] == _programs():', "if found:"),
+        ("bool(run.recipe.ema_decay), classes]", "classes]"),
     ),
     *of("sweeps/costs/probe_file.py", ("self.workers == self.asked_workers", "self.workers >= self.asked_workers")),
     *of(

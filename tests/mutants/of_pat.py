@@ -32,17 +32,27 @@ MUTANTS = [
         ("self.method.unused_parameters or has_unused", "has_unused"),
     ),
     *of(
-        "pat/steps.py",
+        "pat/epochs.py",
         ("batch.seconds, epoch * steps + done", "batch.seconds, epoch * steps + done - first"),
         ("training.method.begin_epoch(epoch)", "training.method.begin_epoch(0)"),
         ("training.schedule.step(epoch)", "training.schedule.step(epoch + 1)"),
+    ),
+    *of(
+        "pat/captured.py",
+        ("place.copy_(now)", "pass"),
+        ('rate.fill_(group["lr"])', "rate.fill_(0.001)"),
+        ("ema.get_decay(step + 1)", "ema.get_decay(step)"),
+        ("own.shape != x.shape or", "False or"),
+    ),
+    *of(
+        "pat/steps.py",
         ("if config.recipe.clip_grad:", "if config.recipe.clip_grad > 1:"),
         ("training.ema.update(training.student, step=step + 1)", "training.ema.update(training.student, step=step)"),
         ('(losses["loss"] / parts).backward()', 'losses["loss"].backward()'),
         ('enabled=config.recipe.precision == "bf16"', "enabled=False"),
         (
-            "torch.manual_seed(int(hash64(config.seed, _STEP, step)))",
-            "torch.manual_seed(int(hash64(config.seed, _STEP)))",
+            "torch.manual_seed(hash_numbers(config.seed, _STEP, step))",
+            "torch.manual_seed(hash_numbers(config.seed, _STEP))",
         ),
     ),
     *of(
@@ -56,6 +66,17 @@ MUTANTS = [
         ("if self._given is not given or self._images is None:", "if self._images is None:"),
         ("(teacher, precision), SharedPass()", "(teacher, ''), SharedPass()"),
         ("self._asked |= {", "self._asked = {"),
+    ),
+    *of("pat/finite.py", ("len(losses) % EVERY", "len(losses) % 7"), ("losses[-EVERY:]", "losses[-1:]")),
+    *of("pat/data/beside.py", ("own[0]() is not part", "False"), ("if key not in own[1]:", "if not own[1]:")),
+    *of(
+        "pat/views/scored.py",
+        ("return crop_pct == 1 and sizes", "return sizes"),
+        ("image_size**2 > HELD", "image_size**2 < HELD"),
+    ),
+    *of(
+        "pat/precision.py",
+        ("if found.bf16 < SLOWER * found.fp32:", "if found.bf16 > SLOWER * found.fp32:"),
     ),
     *of(
         "pat/train.py",
@@ -251,8 +272,8 @@ MUTANTS = [
     ),
     *of(
         "pat/views/pipeline.py",
-        ("slots.FLIP) < recipe.flip", "slots.FLIP) < recipe.flip / 2"),
-        ("flip = uniform(seed, epoch, indices, slots.FLIP)", "flip = uniform(seed, 0, indices, slots.FLIP)"),
+        ("drawn[:, 0] < recipe.flip", "drawn[:, 0] < recipe.flip / 2"),
+        ("uniform(seed, epoch, indices[:, None], slots", "uniform(seed, 0, indices[:, None], slots"),
         ('"bicubic": 1.0, "random"', '"bicubic": 0.0, "random"'),
         ("short = math.floor(image_size / crop_pct)", "short = image_size"),
     ),
@@ -273,7 +294,7 @@ MUTANTS = [
         "pat/views/randaugment.py",
         ("applied=applied < policy.probability", "applied=applied < policy.probability / 2"),
     ),
-    *of("pat/views/colour_jitter.py", ("low + (1 + strength - low) * uniform(", "low + strength * uniform(")),
+    *of("pat/views/colour_jitter.py", ("(1 + strength - low) * level", "strength * level")),
     *of("pat/data/base.py", ("round(len(members) * share)]", "int(len(members) * share)]")),
     *of(
         "pat/starting.py",

@@ -21,8 +21,9 @@ MUTANTS = [
     ),
     *of(
         "pat/tasks/classification.py",
-        ("    model.eval()\n", ""),
-        ("    model.train(was_training)\n", ""),
+        ("        model.eval()\n", "        pass\n"),
+        ("        model.train(mode)\n", "        pass\n"),
+        ("for number, model in enumerate(models):", "for number, model in enumerate(models[:1] * len(models)):"),
         ("else targets.argmax(1)", "else targets.argmin(1)"),
         (".split(batch_size)[rank::world]", ".split(batch_size)[rank:]"),
         ("    if data.crop_pct:\n        return data.crop_pct, True\n", ""),
@@ -59,12 +60,10 @@ MUTANTS = [
         ("(self.regions if training else self.proposals[2])", "self.proposals[2]"),
         ("images.new_zeros(len(images) * (", "images.new_zeros(1 * ("),
         ("(original / size).flip(0).repeat(2)", "(original / size).repeat(2)"),
-        (
-            "zip(\n                indices.tolist(), sizes.cpu(), originals,",
-            "zip(\n                range(len(found), len(found) + len(indices)), sizes.cpu(), originals,",
-        ),
+        ("zip(places, shown, originals,", "zip(range(len(found), len(found) + len(places)), shown, originals,"),
+        ("zip(answers, models, strict=True):", "zip(answers, models[:1] * len(models), strict=True):"),
         ("for part in parts for", "for part in parts[:1] for"),
-        ("        model.eval()\n", ""),
+        ("            model.eval()\n", "            pass\n"),
     ),
     *of(
         "pat/tasks/segmentation.py",
@@ -76,7 +75,7 @@ MUTANTS = [
         ("[:, STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE]", "[:, ::STRIDE, ::STRIDE]"),
         ("return has | ~has.any()", "return has"),
         ("own = logits[None, :, :height, :width]", "own = logits[None]"),
-        ("            dist.all_reduce(total)\n", ""),
+        ("            dist.all_reduce(totals)\n", ""),
         ("(total / matrix.sum()).item()", "(total / len(split)).item()"),
     ),
     *of(

@@ -30,7 +30,7 @@ def test_four_images_are_learnt_by_heart(tmp_path: Path, monkeypatch: pytest.Mon
     assert isinstance(train_split, BoxSplit)
     few = train_split.take(torch.nonzero(train_split.boxes.counts <= 8).flatten()[:4])
     nothing = few.take(torch.arange(0))
-    monkeypatch.setattr(pat.train, "load", lambda *_: Dataset(few, nothing, few, 80))
+    monkeypatch.setattr(pat.train, "load_on", lambda *_: Dataset(few, nothing, few, 80))
     options = {
         "width": 64,
         "longest": 256,

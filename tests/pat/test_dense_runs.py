@@ -170,6 +170,22 @@ def test_scoring_leaves_the_model_as_it_was(task: str) -> None:
     assert made.score(model, data.test.take(torch.arange(0))).score != made.score(model, data.test).score
 
 
+@pytest.mark.parametrize("task", TASKS)
+def test_several_models_on_one_stream_score_as_each_alone(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the bit, and each image is made once."""
+    made, part = dense.made(task), dense.dataset(task).test
+    if task == "detection":
+        models: list[torch.nn.Module] = [Knows(part, made), Knows(part, made, off=3.0).eval()]
+    else:
+        models = [made.student(dense.STUDENT, 0), made.student(dense.STUDENT, 1).eval()]
+    alone, passes, stream = [made.score(model, part) for model in models], [], type(part).stream
+    monkeypatch.setattr(type(part), "stream", lambda *given: passes.append(1) or stream(*given))
+    together = made.scores(models, part)
+    assert repr(together) == repr(alone) and together[0].details != together[1].details and passes == [1]
+    assert [model.training for model in models] == [True, False]
+    assert len(made.scores(models, part.take(torch.arange(0)))) == 2
+
+
 SQUARES: dict[str, Any] = {
     "label_smoothing": 0.1,
     "crop_scale": (0.5, 1.0),

@@ -233,7 +233,7 @@ def test_the_command_shows_the_stages_or_says_why_not(capsys: pytest.CaptureFixt
     for wrong, why in (("resnet5O", "did you mean resnet50"), ("mobilenetv5_300m_enc", "not logits")):
         assert main(["taps", wrong]) == 2
         told = capsys.readouterr().err
-        assert why in told and told.count("\n") == 1
+        assert why in told and told.count("\n") == 2 and told.startswith(f"looking at {wrong}\n")
 
 
 def test_the_command_knows_a_model_of_ones_own(

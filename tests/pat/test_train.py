@@ -8,6 +8,7 @@ import math
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +163,7 @@ def test_test_labels_change_nothing_but_test_scores(
     honest = tiny.run(configuration, tmp_path / "honest", teacher_file)
     dataset = load(configuration.data, Path("data"))
     permuted = Split(dataset.test.images, dataset.test.labels.flip(0))
-    monkeypatch.setattr(pat.train, "load", lambda *_: Dataset(dataset.train, dataset.val, permuted, 10))
+    monkeypatch.setattr(pat.train, "load_on", lambda *_: Dataset(dataset.train, dataset.val, permuted, 10))
     other = tiny.run(configuration, tmp_path / "permuted", teacher_file)
     assert other.student_sha256 == honest.student_sha256
     assert other.test_correct["last_raw"] != honest.test_correct["last_raw"]
@@ -265,11 +266,11 @@ def test_the_bits_that_are_kept_are_those_of_the_chosen_epoch(tmp_path: Path, mo
     """Each epoch has one image more right; the second is best on validation, and the third, after a pause, as good."""
     calls, top1 = itertools.count(), [50.0, 70.0, 70.0]
 
-    def scored(*given: object) -> Score:
-        epoch = next(calls) // 4  # validation and test, raw and EMA
-        return Score(1.0, top1[epoch], torch.arange(48) <= epoch, {"epoch": float(epoch)})
+    def scored(models: Sequence[object], *given: object) -> list[Score]:
+        epoch = next(calls) // 2  # validation and test
+        return [Score(1.0, top1[epoch], torch.arange(48) <= epoch, {"epoch": float(epoch)})] * len(models)
 
-    monkeypatch.setattr("pat.tasks.classification.evaluate", scored)
+    monkeypatch.setattr("pat.tasks.classification.evaluate_all", scored)
     tiny.run(tiny.config(epochs=3), tmp_path, until=2)
     outcome = tiny.run(tiny.config(epochs=3), tmp_path)
     right = {rule: int(np.unpackbits(np.frombuffer(b, np.uint8)).sum()) for rule, b in outcome.test_correct.items()}

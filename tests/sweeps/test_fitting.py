@@ -57,11 +57,11 @@ def test_every_model_is_tried_with_every_setting() -> None:
 )
 def test_what_does_not_suit_is_one_line(changes: dict[str, Any], cell: Cell) -> None:
     with pytest.raises(ConfigError, match=f"^{cell}: {WORDS}$"):
-        check_settings(settings_to_try(small_study(**changes)), 10)
+        check_settings(settings_to_try(small_study(**changes)), 10, print)
 
 
 def test_what_suits_passes() -> None:
-    check_settings(settings_to_try(small_study(options={"pat": {"prompt_depth": (1, 4), "regions": 16}})), 10)
+    check_settings(settings_to_try(small_study(options={"pat": {"prompt_depth": (1, 4), "regions": 16}})), 10, print)
 
 
 @pytest.mark.parametrize("flags", [[], ["--plan"]])
@@ -71,7 +71,7 @@ def test_it_is_said_before_anything_is_written(
     monkeypatch.setattr("sweeps.commands.flags.preset", lambda name: small_study(options=BAD))
     assert main(["--preset", "digits", "--storage", str(tmp_path), *flags]) == 2
     out, err = capsys.readouterr()
-    assert "trying 2 settings on the models\n" in (err if flags else out)
+    assert "trying 2 settings on their models\n" in (err if flags else out)
     assert err.endswith(f"error: {PAT_CELLS[0]}: prompt_depth = (0, 3): different stages from 1 to 4\n")
     assert err.count("\n") == 1 + len(flags) and not list(tmp_path.iterdir())
 

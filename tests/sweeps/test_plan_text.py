@@ -20,7 +20,8 @@ from sweeps.costs.probe_file import Probe, write_probes
 from sweeps.engine.alone import run_here
 from sweeps.engine.driver import Driver
 from sweeps.looking.words import number, size, span
-from sweeps.planning.planner import Key, Planner
+from sweeps.planning.planner import Planner
+from sweeps.planning.units import Key
 from sweeps.presets import preset
 from sweeps.store import open_study
 from sweeps.study import Cell, TeacherFile
@@ -31,9 +32,8 @@ GPU = "Some GPU"
 @pytest.fixture(autouse=True)
 def counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every cell costs the same."""
-    monkeypatch.setattr(
-        sweeps.costs.expect, "count", lambda config, classes: Count(Work(1e9, 0), Work(1e8, 0), 300, 100)
-    )
+    one = Count(Work(1e9, 0), Work(1e8, 0), 300, 100)
+    monkeypatch.setattr(sweeps.costs.expect, "counts", lambda runs, say: dict.fromkeys(runs, one))
 
 
 def probe_all(folder: Path, **changes: Probe) -> None:

@@ -27,10 +27,11 @@ from pat.steps import train_step
 from pat.tasks import create_task
 from pat.training import Training
 from sweeps.configs import default_options, student_run
-from sweeps.costs.flops import Work, _convolution_backward, _counted, count
+from sweeps.costs.flops import Work, _counted, count
 from sweeps.costs.probe import device_name, probe
 from sweeps.costs.probe_file import FILE, Probe, read_probes, write_probes
 from sweeps.costs.probing import Kind, probe_on_ray
+from sweeps.costs.shapes import _convolution_backward
 from sweeps.costs.sizes import checkpoint_bytes, student_bytes
 from sweeps.presets import preset
 from sweeps.study import Cell

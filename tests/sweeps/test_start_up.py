@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import pty
 import subprocess
 import sys
-from contextlib import suppress
 
 import pytest
 
@@ -39,6 +36,7 @@ def imported(*arguments: str) -> tuple[set[str], subprocess.CompletedProcess[str
         ((SCRIPT, "--help"), 0, "cifar100-small"),
         ((SCRIPT, "--nonsense"), 2, "--nonsense"),
         ((SCRIPT, "--max-hours", "0"), 2, "--max-hours 0: a positive number"),
+        ((SCRIPT, "--preset", "digitz"), 2, "digits"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else str(value),
 )
@@ -46,22 +44,27 @@ def test_nothing_large_is_imported(arguments: tuple[str, ...], code: int, words:
     packages, done = imported(*arguments)
     assert done.returncode == code and words in done.stdout + done.stderr
     assert "site" in packages and not packages & LARGE
+    assert {"status", "stop"} & set(arguments) or "pandas" not in packages, "what looks at no table needs none"
+
+
+def test_the_stages_of_a_model_need_no_compiler() -> None:
+    """torchvision and timm would import it, in more time than all the rest takes."""
+    command = [sys.executable, "-X", "importtime", "-m", "pat", "taps", "resnet18"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and "layer4" in done.stdout
+    assert "torch._library" in done.stderr and not {"torch._dynamo", "torch._inductor"} & set(
+        line.rpartition("|")[2].strip() for line in done.stderr.splitlines()
+    )
 
 
 def test_what_takes_long_says_that_it_starts_before() -> None:
-    """On a terminal; else what is wrong is the only line."""
-    ours, theirs = pty.openpty()
-    command = [sys.executable, "-X", "importtime", SCRIPT, "--preset", "digitz"]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=theirs)
-    os.close(theirs)
-    lines = []
-    with suppress(OSError), os.fdopen(ours, errors="replace") as terminal:  # EIO where the process has ended
-        lines += (line.strip() for line in terminal)
-    told = [line for line in lines if not line.startswith("import time:")]
-    assert process.wait(120) == 2 and len(told) == 2 and "digitz" in told[1] and "digits" in told[1]
+    """And what draws a report is not imported to plan one."""
+    packages, done = imported(SCRIPT, "--methods", "nothing")
+    lines = [line.strip() for line in done.stderr.splitlines()]
+    told = [line for line in lines if not line.startswith(("import time:", "importing torch"))]
+    assert done.returncode == 2 and len(told) == 2 and "nothing" in told[1]
     assert lines.index("starting") < next(place for place, line in enumerate(lines) if line.endswith(" torch"))
-    _, piped = imported(SCRIPT, "--preset", "digitz")
-    assert [line for line in piped.stderr.splitlines() if not line.startswith("import time:")] == told[1:]
+    assert "torch" in packages and not packages & {"matplotlib", "ray"}
 
 
 def test_a_configuration_finds_its_methods_and_tasks() -> None:

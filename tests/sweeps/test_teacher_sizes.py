@@ -119,7 +119,8 @@ def test_a_probe_is_made_at_its_size(tmp_path: Path) -> None:
 
 
 def test_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweeps.costs.expect, "count", lambda *_: Count(Work(1e9, 0), Work(1e8, 0), 300, 100))
+    one = Count(Work(1e9, 0), Work(1e8, 0), 300, 100)
+    monkeypatch.setattr(sweeps.costs.expect, "counts", lambda runs, say: dict.fromkeys(runs, one))
     study = small_study(teacher_sizes=SIZES)
     text = plan_text(study, study, tmp_path, data_root=tmp_path)
     assert f"data digits at 32 px (teachers of their own size: {VIT_TEACHER} 64 px), methods" in text

@@ -23,7 +23,8 @@ from sweeps.costs.plan_text import plan_text
 from sweeps.engine.alone import run_here
 from sweeps.engine.driver import Driver
 from sweeps.planning.anchors import anchors_of
-from sweeps.planning.planner import Key, Planner
+from sweeps.planning.planner import Planner
+from sweeps.planning.units import Key
 from sweeps.store import open_study
 from sweeps.study import Cell
 
@@ -108,7 +109,8 @@ def test_what_it_has_cost_and_tried_is_counted_once(frames: Frames) -> None:
 def test_plan_and_status_show_it_in_every_pair(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sweeps.costs.expect, "count", lambda config, classes: Count(Work(1e9, 0), Work(1e8, 0), 3, 1))
+    one = Count(Work(1e9, 0), Work(1e8, 0), 3, 1)
+    monkeypatch.setattr(sweeps.costs.expect, "counts", lambda runs, say: dict.fromkeys(runs, one))
     text = plan_text(STUDY, STUDY, folder)
     assert "3 pairs, 5 cells" in text
     table = [line.split() for line in text[text.index("runs done") :].splitlines()[2:5]]
