@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "0f4c79896f4c"
+CODE = "d32edb50e9ce"
 COPY = Path.home() / "pat-sweeps"
 
 

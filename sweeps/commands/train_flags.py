@@ -16,7 +16,7 @@ from pat import config
 from pat.config import ConfigError, Data, Recipe, unknown
 from pat.data import list_datasets, own_data
 from pat.methods import list_methods
-from pat.models import check_pretrained, native_size
+from pat.models import check_pretrained, has_record, native_size
 from pat.options import teacherless
 from pat.resolve import check_model, resolve
 from pat.starting import FILE
@@ -203,6 +203,8 @@ def data_and_recipe(flags: argparse.Namespace, student: Side) -> tuple[Data, Pat
     """The data set, the folder in which its files lie, and the recipe."""
     tagged = student.initial.removeprefix(TIMM) if student.initial.startswith(TIMM) else student.name
     size = native_size(tagged)[1]
+    if flags.image_size is None and not has_record(tagged):
+        print(f"{student.name} has no record of its input: {size} px; --image-size says another", flush=True)
     root = Path(flags.data_root).expanduser().absolute()
     if flags.data in list_datasets():
         data = Data(flags.data, size)

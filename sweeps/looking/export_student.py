@@ -105,11 +105,21 @@ def described(folder: Path, row: Mapping[str, Any]) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise LedgerError(f"{str(path)!r}: no configuration of a student; runs have one since this release") from error
     if "architecture" not in about:
-        raise LedgerError(f"run {row['run_id']}: only classifiers that are timm's own models can be exported")
+        raise LedgerError(f"run {row['run_id']}: {_why_not(about['pat']['config'])}")
     found = hashlib.sha256(Path(row["file"]).read_bytes()).hexdigest()
     if found != about["pat"]["sha256"]:
         raise LedgerError(f"{row['file']!r} has SHA-256 {found}, its run exported {about['pat']['sha256']}")
     return about
+
+
+def _why_not(config: Mapping[str, Any]) -> str:
+    """Why a student has no configuration that timm could read."""
+    if "task" in config:
+        return "only classifiers that are timm's models can be exported"
+    return (
+        f"{config['student']!r} has no record of timm's (a pretrained_cfg: size, mean and std of its input), without "
+        "which nobody could use what is exported; register it with one (docs/own-model.md), or take student.safetensors"
+    )
 
 
 def opened(folder: Path, row: Mapping[str, Any]) -> nn.Module:
