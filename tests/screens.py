@@ -1,4 +1,4 @@
-"""Screenshots of the terminal for the docs: `python -m tests.screens` runs a small study in a pseudo-terminal, and writes
+"""Screenshots of the terminal for the docs: `python -m tests.screens` runs a small study in a pseudo-terminal, writes
 docs/terminal_running.svg, in the middle of it, and docs/terminal_end.svg.
 """
 
