@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "83ee0427f2af"
+CODE = "ed4e31075cd2"
 COPY = Path.home() / "pat-sweeps"
 
 
