@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "d32edb50e9ce"
+CODE = "3e1ec4155611"
 COPY = Path.home() / "pat-sweeps"
 
 
