@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "3e1ec4155611"
+CODE = "8723698105b4"
 COPY = Path.home() / "pat-sweeps"
 
 
