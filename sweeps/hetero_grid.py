@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "ed4e31075cd2"
+CODE = "4c7fd98bbf01"
 COPY = Path.home() / "pat-sweeps"
 
 
