@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "4c7fd98bbf01"
+CODE = "98cda0a33d3f"
 COPY = Path.home() / "pat-sweeps"
 
 
