@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "8723698105b4"
+CODE = "72f0290e8004"
 COPY = Path.home() / "pat-sweeps"
 
 
