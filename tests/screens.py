@@ -62,7 +62,7 @@ def screens(command: Sequence[str], folder: Path) -> Iterator[list[str]]:
     try:
         while data := os.read(ours, 1 << 16):
             seen.write(data.decode(errors="replace").replace("\r\n", "\n"))
-            yield [line for line in seen.screen if not line.endswith(" s so far")]
+            yield [line.replace(f"{folder}/", "") for line in seen.screen if not line.endswith(" s so far")]
     except OSError:  # nobody has the other end any more
         pass
     finally:
