@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "72f0290e8004"
+CODE = "8562bbbbdc6c"
 COPY = Path.home() / "pat-sweeps"
 
 
