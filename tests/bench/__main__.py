@@ -1,6 +1,6 @@
 """`make bench`: what steps cost against their arithmetic and against scratch, what runs gain that are trained together,
-how fast views are made and files decoded, how full the planner keeps a cluster and what it costs itself, what a sick device costs, what
-warm starts save, and how near to the best setting searches come.
+how fast views are made and files decoded, how full the planner keeps a cluster and what it costs itself, what a sick
+device costs, what warm starts save, and how near to the best setting searches come.
 
     python -m tests.bench                    # all but the parts that take from minutes to hours
     python -m tests.bench flops methods      # these parts

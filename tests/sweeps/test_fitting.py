@@ -11,6 +11,7 @@ from small import CNN_STUDENT, CNN_TEACHER, MLP_STUDENT, VIT_TEACHER, small_stud
 from pat.config import ConfigError
 from pat.methods import method_options
 from sweeps.cli import main
+from sweeps.costs.devices import Devices
 from sweeps.fitting import check_settings, settings_to_try
 from sweeps.store import open_study
 from sweeps.study import Cell
@@ -82,7 +83,7 @@ def test_what_a_folder_holds_was_tried(
     open_study(tmp_path, small_study())
     monkeypatch.setattr("sweeps.flags.preset", lambda name: small_study(seeds=1))
     monkeypatch.setattr("sweeps.cli.plan_text", lambda *given, **more: "planned")
-    monkeypatch.setattr("sweeps.cli.local_devices", lambda *given: type("", (), {"__dict__": {}})())
+    monkeypatch.setattr("sweeps.cli.local_devices", lambda *given: Devices("two cores", False, 2, 1.0))
     assert main(["--preset", "digits", "--storage", str(tmp_path), "--plan"]) == 0
     assert "trying" not in capsys.readouterr().err
     monkeypatch.setattr("sweeps.flags.preset", lambda name: small_study(seeds=5))
