@@ -22,6 +22,11 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes:02d} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
 
 
+def count(number: int, noun: str, plural: str = "") -> str:
+    """So many of them in words: 1 run, 12,000 runs, 2 classes."""
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
 def few(names: Iterable[str]) -> str:
     """The first few of the different names."""
     different = list(dict.fromkeys(names))

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import ModuleType
 
 from pat.errors import ConfigError
+from pat.own_text import edited, file_name, is_beside, texts
 
 GROUP = "pat"
 VARIABLE = "PAT_IMPORT"
@@ -42,8 +43,11 @@ def announced() -> list[tuple[str, str]]:
 
 
 def announce(name: str, folder: str = "") -> ModuleType:
-    """Import an own module here, and in the processes that this one starts. Raises ConfigError."""
+    """Import an own module here, and in the processes that this one starts. Raises ConfigError, also where this process
+    has imported another text of it before: the others would import the new one."""
     module = import_own(name, folder)
+    if changed := edited(name):
+        raise ConfigError(f"{', '.join(changed)}: edited since this Python imported it; start Python anew")
     place = Path(folder).absolute() if folder else None
     if place is not None and place.is_relative_to(ROOT):
         place = place.relative_to(ROOT)
@@ -53,18 +57,16 @@ def announce(name: str, folder: str = "") -> ModuleType:
 
 
 def own_files() -> list[tuple[Path, str]]:
-    """The files of the modules in the environment and of what they import from their folders, each with its name
+    """The files of the modules in the environment and of what lies beside them and is imported, each with its name
     relative to its folder: what another machine needs of them."""
-    folders = {str((ROOT / folder).resolve()) for folder, _ in announced() if folder}
-    files = {
-        Path(file).resolve() for module in list(sys.modules.values()) if (file := getattr(module, "__file__", None))
+    named = [sys.modules[name] for folder, name in announced() if folder]
+    found = {
+        Path(other.__file__).resolve(): file_name(other)
+        for other in list(sys.modules.values())
+        for module in named
+        if is_beside(other, module) and other.__file__
     }
-    return sorted(
-        (file, str(file.relative_to(folder)))
-        for file in files
-        for folder in folders
-        if file.is_relative_to(folder) and file.suffix == ".py" and not file.is_relative_to(ROOT / "pat")
-    )
+    return sorted(found.items())
 
 
 def import_own(name: str, folder: str = "") -> ModuleType:
@@ -76,6 +78,7 @@ def import_own(name: str, folder: str = "") -> ModuleType:
         module = importlib.import_module(name)
     except Exception as error:
         raise ConfigError(f"module {name!r} cannot be imported: {failure(error)}") from error
+    texts([name])  # as they are now
     file = Path(getattr(module, "__file__", None) or "").resolve()
     if place and not file.is_relative_to(place):
         raise ConfigError(f"module {name!r} of {place!r}: Python has another of this name, {str(file)!r}; rename it")

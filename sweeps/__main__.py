@@ -10,13 +10,13 @@ from analysis.environment import bear_surroundings
 from analysis.guard import version_line
 
 COMMANDS = {
-    "train": ("sweeps.train_one", "one teacher, one student, one method, on named or own data"),
-    "status": ("sweeps.looking.status", "how far a study is, from any machine that sees its folder"),
-    "stop": ("sweeps.stop", "pause a running study after the epochs in flight"),
-    "pull": ("sweeps.cluster.pull", "the results of a cluster or a bucket, home"),
-    "doctor": ("sweeps.cluster.doctor", "whether every machine of a cluster can run a study"),
+    "train": ("sweeps.commands.train", "one teacher, one student, one method, on named or own data"),
+    "status": ("sweeps.commands.status", "how far a study is, from any machine that sees its folder"),
+    "stop": ("sweeps.commands.stop", "pause a running study after the epochs in flight"),
+    "pull": ("sweeps.commands.pull", "the results of a cluster or a bucket, home"),
+    "doctor": ("sweeps.commands.doctor", "whether every machine of a cluster can run a study"),
     "export": (
-        "sweeps.looking.exports",
+        "sweeps.commands.export",
         "a study's searches for optuna-dashboard or DeepCAVE, its curves for TensorBoard",
     ),
 }

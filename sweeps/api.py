@@ -14,8 +14,8 @@ from analysis.report import place
 from pat.config import ConfigError
 from pat.methods import method_options
 from pat.plugins import announce, load_plugins
-from sweeps.cli import begin
-from sweeps.flags import parser
+from sweeps.commands.flags import parser
+from sweeps.commands.grid import begin
 from sweeps.looking.chosen import best
 from sweeps.spaces import Range, Space
 from sweeps.store import study_folder
@@ -76,14 +76,16 @@ def run(
     *,
     data_root: str | Path | None = None,
     imports: Sequence[str] = (),
+    retry: str = "",
     verbose: bool = False,
 ) -> Result:
     """Bring a study to its end, or go on with it, and write its report.
 
     `storage`: the folder in which the study's folder lies; `address`: a Ray cluster, else one is started here;
     `data_root`: where data sets lie. `imports`: modules that register what the study uses, which the processes that
-    train import, too. Nothing is asked: `--plan` says what a study costs before it begins. Raises ConfigError, one
-    line, for what cannot be done, and Paused where the study was asked to stop.
+    train import, too. `retry`: which records are set aside and run again, as `--retry` says it ("failed", "changed").
+    Nothing is asked: `--plan` says what a study costs before it begins. Raises ConfigError, one line, for what cannot
+    be done, and Paused where the study was asked to stop.
     """
     if not isinstance(study, Study):
         raise ConfigError(f"run: a Study is needed, this is a {type(study).__name__}")
@@ -93,5 +95,6 @@ def run(
     given = ["--storage", str(storage), "--yes", "--study", study.name]
     given += ["--address", address] if address else []
     given += ["--data-root", str(data_root)] if data_root is not None else []
+    given += ["--retry", retry] if retry else []
     code = begin(study, parser().parse_args([*given, *(["--verbose"] if verbose else [])]))
     return Result(study_folder(storage, study), complete=code == 0)

@@ -17,7 +17,7 @@ from sweeps.cell import CLASSIFICATION, SCRATCH, SEARCH_SEED
 from sweeps.pretraining import LONGER
 from sweeps.settings import RECIPE, check_recipe_space
 from sweeps.spaces import Range, Space
-from sweeps.teacher_file import TIMM
+from sweeps.teacher_file import TIMM, TeacherFile
 
 if TYPE_CHECKING:
     from sweeps.study import Study
@@ -118,18 +118,23 @@ def check_tag(task: str, teacher: str, tag: str) -> None:
         )
 
 
-def _check_initial(study: Study, key: str, weights: str) -> None:
-    """A teacher ("name") or a student (":name") of the study, and weights that timm has for it, or those of a run."""
+def _check_initial(study: Study, key: str, weights: str | TeacherFile) -> None:
+    """A teacher ("name") or a student (":name") of the study, and weights that timm has for it, of a run or a file."""
     colon, name = key[: key.startswith(":")], key.removeprefix(":")
     if colon and name not in study.students:
         raise unknown("student", name, study.students, of=f" of study {study.name!r} with initial weights")
     if not colon and not isinstance(study.teachers.get(name), Recipe):
         hint = f"; for the student write ':{name}'" if name in study.students else ""
         raise ConfigError(f"initial weights for {name!r}: not a teacher that study {study.name!r} trains{hint}")
+    if isinstance(weights, TeacherFile):
+        if weights.tag:
+            raise ConfigError(f"initial weights for {key!r}: a tag is no file; write {weights.path!r}")
+        return
     if re.fullmatch(f"{RUN}[0-9a-f]{{16}}", weights):
         return
     if not weights.startswith(TIMM):
-        raise ConfigError(f"initial weights for {key!r}: {weights!r}, needed are timm:<name.tag> or run:<run_id>")
+        needed = "timm:<name.tag>, run:<run_id> or TeacherFile(path, sha256)"
+        raise ConfigError(f"initial weights for {key!r}: {weights!r}, needed are {needed}")
     check_pretrained(name, weights.removeprefix(TIMM), "student" if colon else "teacher")
 
 
@@ -177,9 +182,9 @@ def check_numbers(study: Study) -> None:
     for colon, models in (("", study.teachers), (":", study.students)):
         for name, one in models.items():
             if isinstance(one, Recipe):
-                task.check(name, one, study.initial.get(colon + name, ""))
+                task.check(name, one, study.starts_from(colon + name))
     if study.pretraining is not None:
-        study.pretraining.check({name: study.initial.get(f":{name}", "") for name in study.used_students()})
+        study.pretraining.check({name: study.starts_from(f":{name}") for name in study.used_students()})
     for method in (SCRATCH, *study.methods):
         workers = study.workers_of(method)
         if workers < 1:

@@ -24,7 +24,7 @@ def teacher_run(study: Study, teacher: str, unsynced: int = 1) -> RunConfig | No
     recipe = study.teachers[teacher]
     if isinstance(recipe, TeacherFile):
         return None
-    initial = study.initial.get(teacher, "")
+    initial = study.starts_from(teacher)
     return RunConfig(
         student=teacher,
         data=study.teacher_data(teacher),
@@ -56,7 +56,7 @@ def student_run(
     if seed != SEARCH_SEED and study.confirm_validation is not None:
         data = replace(data, validation=study.confirm_validation)
     own, multiples = parts(options)
-    initial, method, teacher = study.initial.get(f":{cell.student}", ""), Method(cell.method, own), None
+    initial, method, teacher = study.starts_from(f":{cell.student}"), Method(cell.method, own), None
     if study.pretrains(cell.method):
         initial, method = pretrained, Method()
     elif cell.teacher:
@@ -89,7 +89,7 @@ def pretrain_run(
         teacher=_teacher(study, cell, weights) if cell.teacher else None,
         seed=SEARCH_SEED,
         threads=study.threads,
-        initial=study.initial.get(f":{cell.student}", ""),
+        initial=study.starts_from(f":{cell.student}"),
         unsynced_workers=unsynced,
         task=before.task,
     )

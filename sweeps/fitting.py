@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 from pat.config import ConfigError, Method, RunConfig
 from pat.methods import method_options
@@ -11,6 +12,7 @@ from sweeps.configs import default_options, pretrain_run, student_run
 from sweeps.costs.flops import method_on_meta
 from sweeps.costs.known import known
 from sweeps.settings import parts
+from sweeps.store import read_study
 from sweeps.study import SEARCH_SEED, Cell, Study
 
 
@@ -51,3 +53,11 @@ def check_settings(settings: list[tuple[Cell, RunConfig]], num_classes: int, say
         return True
 
     known("settings", fits, runs, "trying settings on their models", say)
+
+
+def check_fit(grown: Study, asked: Study, folder: Path, num_classes: int, say: Callable[[str], None]) -> None:
+    """Raises ConfigError where options that are new to a study's folder do not suit their models."""
+    if grown == read_study(folder):
+        return
+    if settings := settings_to_try(asked):
+        check_settings(settings, num_classes, say)

@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "cad3cb090135"
+CODE = "9b118ae10089"
 COPY = Path.home() / "pat-sweeps"
 
 
@@ -24,7 +24,7 @@ def run() -> int:
 
         if submitted(script):
             return hand_over(script, sys.argv[1:], COPY)
-        from sweeps.entry import main
+        from sweeps.commands.entry import main
     except ModuleNotFoundError as error:
         print(f"error: {error}; install the project in this Python ({sys.executable}) first", file=sys.stderr)
         return 2

@@ -12,6 +12,11 @@ EVERY = 3.0
 """Seconds between two lines."""
 
 
+def tell(line: str) -> None:
+    """One line, at once, also into a pipe."""
+    print(line, flush=True)
+
+
 def whisper(line: str) -> None:
     """Say it beside the output of a command."""
     print(line, file=sys.stderr, flush=True)
@@ -22,11 +27,11 @@ def still(what: str, say: Callable[[str], None] = whisper, every: float = EVERY)
     """While the block lasts, a line every few seconds: `what` goes on, and for how long it has."""
     over, start = threading.Event(), time.monotonic()
 
-    def tell() -> None:
+    def repeat() -> None:
         while not over.wait(every):
             say(f"{what}: {time.monotonic() - start:.0f} s so far")
 
-    teller = threading.Thread(target=tell, daemon=True)
+    teller = threading.Thread(target=repeat, daemon=True)
     teller.start()
     try:
         yield

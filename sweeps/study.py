@@ -8,6 +8,7 @@ from typing import Any
 
 from pat.config import NUMERICS, ConfigError, Data, Part, Recipe, Task, later, plain
 from pat.options import teacherless
+from pat.starting import FILE
 from sweeps.cell import CLASSIFICATION, SCRATCH, SEARCH_SEED, Cell
 from sweeps.checks import check_names, check_numbers, check_tag
 from sweeps.pretraining import LONGER, Pretraining
@@ -25,8 +26,9 @@ class Study(Part):
 
     `teachers`: timm name -> the recipe it is trained with here, or the file it is given as. `students`: timm name ->
     recipe. `initial`: a teacher ("name") or a student (":name") -> the weights that its training starts from,
-    `timm:<name.tag>`, or `run:<run_id>` for the student that another run has exported (of a study under the same
-    storage; a teacher of this one is waited for). A student's are those of all of its runs, its baselines too.
+    `timm:<name.tag>`, a file or URL as `TeacherFile(path, sha256)`, or `run:<run_id>` for the student that another run
+    has exported (of a study under the same storage; a teacher of this one is waited for). A student's are those of all
+    of its runs, its baselines too.
     `teacher_sizes`: teacher -> its own input size in pixels (0: that of `data`), for its training and scores too.
     `options`: method -> options that replace the method's defaults throughout; they are searched only where `choices`
     (method -> option -> values) says so. `corrections`: a student (":name") or a pair ("teacher:student") -> method ->
@@ -54,7 +56,7 @@ class Study(Part):
     methods: tuple[str, ...] = ("kd", "pat")
     search: Search = field(default_factory=Search)
     seeds: int | tuple[int, ...] = 3
-    initial: Mapping[str, str] = field(default_factory=dict)
+    initial: Mapping[str, str | TeacherFile] = field(default_factory=dict)
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     choices: Mapping[str, Mapping[str, tuple[Any, ...]]] = field(default_factory=dict)
     corrections: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
@@ -110,6 +112,12 @@ class Study(Part):
     def given_teachers(self) -> dict[str, TeacherFile]:
         """The teachers that are not trained here."""
         return {name: source for name, source in self.teachers.items() if isinstance(source, TeacherFile)}
+
+    def starts_from(self, side: str) -> str:
+        """What identifies the weights that the training of a teacher ("name") or a student (":name") starts from, as in
+        a run's configuration; empty for random ones."""
+        given = self.initial.get(side, "")
+        return f"{FILE}{given.sha256}" if isinstance(given, TeacherFile) else given
 
     def used_students(self) -> list[str]:
         """The students of the pairs in order of appearance."""
@@ -180,6 +188,10 @@ class Study(Part):
                     "teachers": {
                         name: (TeacherFile if "sha256" in value else Recipe).from_dict(value)
                         for name, value in values["teachers"].items()
+                    },
+                    "initial": {
+                        side: given if isinstance(given, str) else TeacherFile.from_dict(given)
+                        for side, given in values.get("initial", {}).items()
                     },
                     "students": {name: value and Recipe.from_dict(value) for name, value in values["students"].items()},
                     "pairs": tuple((teacher, student) for teacher, student in values["pairs"]),

@@ -1,4 +1,4 @@
-"""A teacher that a study does not train: where its weights lie and what identifies them."""
+"""A teacher that a study does not train, or weights to begin with: where they lie and what identifies them."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ def restriction(tag: str) -> str:
 class TeacherFile(Part):
     """A teacher that is not trained here. `path`: a file, a URL, or `timm:<name.tag>` for timm's pretrained weights.
 
-    The hexadecimal SHA-256 of the file is the teacher's identity. A tag may leave it out: the study's folder then
-    records what timm gave when the study began (`sweeps.teachers`).
+    In `Study.initial` weights that a training starts from, a file or a URL. The hexadecimal SHA-256 of the file is the
+    teacher's identity. A tag may leave it out: the study's folder then records what timm gave when the study began
+    (`sweeps.teachers`).
     """
 
     label = "teacher_file"

@@ -48,8 +48,8 @@ def provide_used(study: Study, folder: Path, num_classes: int, elsewhere: Collec
     trained = {name: run.run_id for name, run in teachers.items() if run is not None}
     left = [name for name, run in trained.items() if run not in elsewhere and ledger.read_run(folder, run) is None]
     for key in (*left, *(f":{name}" for name in study.used_students())):
-        if study.initial.get(key, "").startswith(TIMM):
-            provide_initial(study.initial[key].removeprefix(TIMM), folder)
+        if (weights := study.starts_from(key)).startswith(TIMM):
+            provide_initial(weights.removeprefix(TIMM), folder)
 
 
 def initial_file(name: str, folder: Path) -> Path:
@@ -103,10 +103,19 @@ def provide(name: str, source: TeacherFile, folder: Path, task: Task) -> Path:
     path = local_file(source, folder)
     if source.tag and not path.exists():
         _fetch_tag(source, folder, task)
-    elif is_url(source.path) and not path.exists():
-        print(f"fetching teacher {name} from {source.path}", flush=True)
-        download(source.path, path, source.sha256)
+    else:
+        fetch(f"teacher {name}", source, folder)
     task.trained(source.tag or name, path, source.sha256)
+    return path
+
+
+def fetch(what: str, source: TeacherFile, folder: Path) -> Path:
+    """The file of weights that lie at a URL, fetched if it is not here yet, or that the user has. ConfigError as
+    `provide`."""
+    path = local_file(source, folder)
+    if is_url(source.path) and not path.exists():
+        print(f"fetching {what} from {source.path}", flush=True)
+        download(source.path, path, source.sha256)
     return path
 
 

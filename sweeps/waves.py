@@ -39,7 +39,12 @@ def write_wave(folder: Path, study: Study, wave: Wave) -> None:
 
 
 def _name(wave: Wave) -> str:
-    return f"{'--'.join(filter(None, wave.cell))}--{wave.number}.json"
+    return f"{wave_names(wave.cell)}{wave.number}.json"
+
+
+def wave_names(cell: Cell) -> str:
+    """What the names of a cell's waves begin with."""
+    return f"{'--'.join(filter(None, cell))}--"
 
 
 def read_waves(folder: Path) -> Waves:

@@ -194,6 +194,7 @@ def cautions(frames: Frames) -> list[str]:
         lines.append(f"Cells without all of their runs: {states}. They are listed below with their reasons.")
     if frames.data == "digits":
         lines.append("Digits shows that the system works. It is far too small and easy to prove anything about PAT.")
+    lines += [f"{line}." for line in (frames.driver.facts.get("changed") or () if frames.driver else ())]
     lines.append("Every gain is given this study's own teachers and recipes, and is measured on one test set.")
     return [*filter(None, [guessing(frames)]), *lines, *filter(None, [frames.metric.no_images])]
 

@@ -163,6 +163,12 @@ def check_data(data: Data) -> None:
         raise unknown("data set", data.name, _loaders)
 
 
+def loader_of(data: Data) -> Loader:
+    """What reads a data set. Raises ConfigError as `check_data`."""
+    check_data(data)
+    return _loaders[_key(data.name)]
+
+
 def data_folder(data: Data) -> str:
     """The folder below the root that holds all files of a data set; empty for one that needs none."""
     check_data(data)
@@ -201,7 +207,7 @@ def _load_on(data: Data, root: Path, device: torch.device) -> Dataset:
 @lru_cache(maxsize=1)
 def _load(data: Data, root: Path) -> Dataset:
     """The last set stays in memory: segments in a reused process read the same one again and again."""
-    parts = Parts(*_loaders[_key(data.name)](root, data))
+    parts = Parts(*loader_of(data)(root, data))
     share = data.validation if len(parts.train) and parts.val is None else 0.0
     held_out = validation_mask(parts.train.strata, share)
     train = parts.train.take(~held_out)

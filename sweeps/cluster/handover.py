@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.cluster.bootstrap import FILE, definition, read_cluster
-from sweeps.command import UNASKED
+from sweeps.guard import UNASKED
 from sweeps.started import in_job
 from sweeps.version import SCRIPT, digest, stamp
 

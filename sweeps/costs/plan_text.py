@@ -15,7 +15,7 @@ from sweeps.engine.siblings import Found
 from sweeps.looking.words import number, size, span
 from sweeps.planning.planner import Planner
 from sweeps.planning.units import ENDED, Key, keys, trained_teachers
-from sweeps.study import CLASSIFICATION, SCRATCH, Cell, Study
+from sweeps.study import CLASSIFICATION, SCRATCH, TIMM, Cell, Study, TeacherFile
 from sweeps.teacher_file import restriction
 
 CLUSTERS = (1, 8, 64)
@@ -107,13 +107,17 @@ def _phases(found: Forecast) -> list[str]:
     return [*lines, ""]
 
 
+def _place(weights: str | TeacherFile) -> str:
+    return weights.path if isinstance(weights, TeacherFile) else weights.removeprefix(TIMM)
+
+
 def _pairs(planner: Planner, asked: Study) -> list[str]:
     """Every pair by its exact names, and once something has ended, how many runs of each cell."""
     lines = [f"{len(asked.pairs)} pairs, {len(asked.cells())} cells"]
     lines += [f"{place:3}. {teacher} -> {student}" for place, (teacher, student) in enumerate(asked.pairs, start=1)]
     wanted = trained_teachers(asked)
     starts, students = (
-        [f"{name} ({asked.initial[key].removeprefix('timm:')})" for key, name in keyed if key in asked.initial]
+        [f"{name} ({_place(asked.initial[key])})" for key, name in keyed if key in asked.initial]
         for keyed in (((name, name) for name in wanted), ((f":{name}", name) for name in asked.used_students()))
     )
     given = [f"{name} ({asked.given_teachers()[name].path})" for name in asked.used_teachers() if name not in wanted]

@@ -11,7 +11,8 @@ from sweeps.costs.expect import Expected, expect
 from sweeps.costs.forecast import Forecast, forecast
 from sweeps.engine.kept import Keep
 from sweeps.engine.siblings import Found, adoptable
-from sweeps.planning.planner import Planner, rungs_of
+from sweeps.planning.planned import rungs_of
+from sweeps.planning.planner import Planner
 from sweeps.planning.units import ENDED, Key
 from sweeps.planning.unsynced import unsynced_models
 from sweeps.planning.view import read_state, read_view

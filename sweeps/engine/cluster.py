@@ -44,6 +44,7 @@ logging.getLogger("ray.tune").setLevel(logging.ERROR)  # Tune misses the files o
 OBJECT_STORE_BYTES = 128 * 1024**2
 MODEL = "accelerator_type:"
 """What the resource begins with by which Ray tells the model of a machine's GPUs."""
+SLOW = "a busy machine may be too slow for it: give the same command again; --verbose shows what Ray says"
 JOIN_SECONDS = 45
 """How long a study waits for a cluster on which a run would fit, before it says that none does."""
 
@@ -81,6 +82,17 @@ def _shipped(where: str) -> Iterator[dict[str, Any]]:
 
 
 @contextmanager
+def _quiet(verbose: bool) -> Iterator[None]:
+    """What Ray logs while it starts, tracebacks too, is shown where `verbose`; an error that ends it is told anyway."""
+    if not verbose:
+        logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+@contextmanager
 def ray_running(where: str, verbose: bool = False) -> Iterator[None]:
     """Ray for the time of the block; a Ray that already runs in this process is used and left running.
 
@@ -97,10 +109,12 @@ def ray_running(where: str, verbose: bool = False) -> Iterator[None]:
         options.pop("configure_logging")
     sweep()
     try:
-        with _shipped(where) as code:
+        with _shipped(where) as code, _quiet(verbose):
             context = ray.init(address=where, **options, **code)
     except Exception as error:  # Ray raises bare Exceptions too, for instance where it was too slow to start
-        raise ConfigError(f"Ray does not start or answer at {where!r}: {str(error).splitlines()[0]}") from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        remedy = SLOW if where == "local" else "is it up? `ray status` there says more"
+        raise ConfigError(f"Ray does not start or answer at {where!r}: {reason}; {remedy}") from error
     if where == "local":
         record(Path(context.address_info["session_dir"]))
     try:

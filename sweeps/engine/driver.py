@@ -42,7 +42,8 @@ from sweeps.engine.records import record_end
 from sweeps.engine.seen import all_seen, given_up, last_epoch, seen
 from sweeps.engine.siblings import Found, adopt, adoptable
 from sweeps.planning.matrix import matrix_rows
-from sweeps.planning.planner import Planner, rungs_of
+from sweeps.planning.planned import rungs_of
+from sweeps.planning.planner import Planner
 from sweeps.planning.speeds import Speeds
 from sweeps.planning.units import Key, Segment
 from sweeps.planning.unsynced import unsynced_models
@@ -62,7 +63,7 @@ class Driver:
 
     `gpus`: whether the cluster has some. `keep`: which students' files outlive their runs. `pulse` tells others what
     is running. `data_source`: where each machine fetches the data set from, into `data_root`. `together`: how many runs
-    one process may train at a time.
+    one process may train at a time. `changed`: what is to be said of own files that have changed.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class Driver:
         self.folder, self.study, self.data_root, self.gpus, self.keep = folder, study, data_root, gpus, keep
         self.pulse, self.data_source = pulse, data_source
         self.price: float | None = None
+        self.changed: list[str] = []
         self.together = 1
         self.limits = Limits()
         self.health = Health()

@@ -18,6 +18,7 @@ def live(driver: Driver) -> dict[str, Any]:
         "gpu_share": driver.study.gpu_share,
         "counts": driver.planner.counts(),
         "seconds_left": driver.progress.seconds_left(),
+        "changed": driver.changed,
         "closed": driver.health.why_closed(time.time()),
         "running": [
             {

@@ -29,6 +29,7 @@ from sweeps.engine.jobs import MEASURES, Job, asked_to_pause, run_folder
 from sweeps.engine.patience import Watchdog
 from sweeps.engine.records import epoch_rows, first_line, record_end, write_end
 from sweeps.engine.staging import stage
+from sweeps.engine.texts import note_texts
 
 STOPS_STUDY = (DataError, StorageError, LedgerError)
 """Errors that no other run of the study would escape: nothing is recorded, and the study stops."""
@@ -129,6 +130,7 @@ def _attempt(
     io = make_io(folder, on_epoch, lambda: asked_to_pause(job.folder), hold)
     if io.rank == 0:
         hold.take(torch.cuda.get_device_name(io.device) if io.device.type == "cuda" else "cpu")
+        note_texts(folder, config)
         watchdog.again()
     kept = storage.read_file(folder, MEASURES)
     files: dict[str, Any] = {

@@ -17,15 +17,17 @@ from analysis import ledger, storage
 from analysis.schema import LedgerError
 from pat.config import ConfigError
 from pat.io import CHECKPOINT, CONFIG, PREVIOUS, STUDENT
-from pat.starting import RUN
+from pat.starting import FILE, RUN, checked_sha256
 from pat.tasks import create_task
 from sweeps.engine.jobs import run_folder, student_path
 from sweeps.engine.keep import SET_ASIDE
+from sweeps.engine.texts import FILE as TEXTS
+from sweeps.engine.texts import changed_run
 from sweeps.planning.planner import Planner
 from sweeps.planning.units import Key, trained_on
 from sweeps.planning.view import NOT_STARTED
-from sweeps.study import TIMM
-from sweeps.teachers import initial_file, initial_sha256, keep_initial
+from sweeps.study import TIMM, TeacherFile
+from sweeps.teachers import fetch, initial_file, initial_sha256, keep_initial, local_file
 
 
 class Found(NamedTuple):
@@ -75,8 +77,9 @@ def adopt(folder: Path, study: str, found: Found) -> str:
     except LedgerError as error:
         return str(error)
     storage.write_file(own, STUDENT, student)
-    if (about := storage.read_file(run_folder(found.folder, found.run_id), CONFIG)) is not None:
-        storage.write_file(own, CONFIG, about)
+    for name in (CONFIG, TEXTS):
+        if (about := storage.read_file(run_folder(found.folder, found.run_id), name)) is not None:
+            storage.write_file(own, name, about)
     ledger.write_epochs(folder, found.run_id, epochs)
     ledger.write_run(folder, {**found.row, "study": study})
     for name in (CHECKPOINT, PREVIOUS):
@@ -85,15 +88,19 @@ def adopt(folder: Path, study: str, found: Found) -> str:
 
 
 def provide_initial_runs(folder: Path, planner: Planner) -> None:
-    """The students of other runs from which training starts, as files of this study's folder.
+    """The students of other runs from which training starts, as files of this study's folder, and files of weights.
 
     A teacher of this study needs none: it is waited for. Raises ConfigError, one line, for a run that is not here or
-    beside this study, has not finished, kept no student, or is of another architecture; LedgerError where its student
-    is damaged.
+    beside this study, has not finished, kept no student, or is of another architecture, and for a file that does not
+    fit; LedgerError where a student is damaged, DataError where a file has other bytes than the study says.
     """
     for key in {key.initial: key for key, unit in planner.units.items() if unit.left}.values():
-        weights = planner.scope.initial.get(key.initial, "")
-        if weights.startswith(RUN):
+        given = planner.scope.initial.get(key.initial)
+        if isinstance(given, TeacherFile):
+            what = f"initial weights of {key.cell.student!r}"
+            _try(planner, key, f"{FILE}{given.sha256}", path := fetch(what, given, folder))
+            checked_sha256(path, given.sha256)
+        elif (weights := planner.scope.starts_from(key.initial)).startswith(RUN):
             _provide(folder, planner, key, weights)
 
 
@@ -109,6 +116,10 @@ def initial_weights(folder: Path, planner: Planner, weights: str) -> tuple[str, 
     if planner.runs.trained_here(weights):
         run_id = weights.removeprefix(RUN)
         return str(student_path(folder, run_id)), planner.view[run_id].student_sha256
+    if weights.startswith(FILE):
+        files = (given for given in planner.study.initial.values() if isinstance(given, TeacherFile))
+        digest = weights.removeprefix(FILE)
+        return str(local_file(next(one for one in files if one.sha256 == digest), folder)), digest
     name = initial_name(weights)
     return str(initial_file(name, folder)), initial_sha256(name, folder)
 
@@ -126,8 +137,13 @@ def _provide(folder: Path, planner: Planner, key: Key, weights: str) -> None:
             raise ConfigError(f"{what}: {reasons or f'no study in {str(folder.parent)!r} has that run'}")
         _check_architecture(what, key, found.row["student"])
         keep_initial(initial_name(weights), folder, found.student(), what)
+    _try(planner, key, weights, file)
+
+
+def _try(planner: Planner, key: Key, weights: str, file: Path) -> None:
+    """Raises ConfigError for a file that does not fit a unit's student; a head for other classes is left out."""
     task = create_task(*trained_on(planner.scope, key), num_classes=1)
-    task.build(key.cell.student, 1, weights, file)  # a head for other classes is left out
+    task.build(key.cell.student, 1, weights, file)
 
 
 def _check_architecture(what: str, key: Key, student: str) -> None:
@@ -154,4 +170,6 @@ def _look(folder: Path, run_id: str) -> tuple[Found | None, str]:
         return None, f"{where} it as {row['status']}"
     if not (own / STUDENT).exists():
         return None, f"{where} not kept its student's file"
+    if other := changed_run(folder, run_id):
+        return None, f"{where} trained it by another text of {', '.join(other.files)}"
     return Found(folder, row), ""

@@ -28,6 +28,7 @@ def status_facts(picture: Picture, price: float | None) -> dict[str, Any]:
         "runs_done": done,
         "runs": total,
         "seconds_left": facts.get("seconds_left") if driver is not None and driver.alive else None,
+        "changed": list(facts.get("changed") or ()),
         "ended": dict(Counter(picture.ended["status"])),
         "paused": picture.paused,
         "device_hours": picture.hours,

@@ -72,6 +72,7 @@ def _head(picture: Picture, cells: dict[Cell, str], price: float | None) -> list
         f"runs    {_runs(picture)}",
         f"cells   {len(cells)}: {states}",
         f"spent   {_spent(picture, price)}",
+        *(f"changed {line}" for line in (picture.driver.facts.get("changed") or () if picture.driver else ())),
         *(f"closed  {line}" for line in (picture.driver.closed() if picture.driver and picture.driver.alive else ())),
     ]
 

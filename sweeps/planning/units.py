@@ -133,7 +133,7 @@ class Runs:
         if key.kind == "cell" and self.study.pretrains(key.cell.method):
             return [Key("pretrain", key.cell)]
         if key not in self._needed:
-            start = self.trained_here(self.study.initial.get(key.initial, ""))
+            start = self.trained_here(self.study.starts_from(key.initial))
             found = [start] if start else []
             if key.cell.teacher and self.teacher(key.cell.teacher):
                 found.append(Key("teacher", Cell("", key.cell.teacher, SCRATCH)))

@@ -19,8 +19,8 @@ from typing import Any
 
 from analysis import ledger, storage
 from analysis.report import write_report
-from sweeps import cli
-from sweeps.command import Parser, guarded
+from sweeps.commands import grid
+from sweeps.guard import Parser, guarded
 from sweeps.presets import PRESETS
 from sweeps.presets.classification import TINY_STUDENTS, TINY_TEACHERS, cifar100_small_methods, digits
 from sweeps.store import study_folder
@@ -111,7 +111,7 @@ def _run(argv: Sequence[str] | None) -> int:
     PRESETS.update({name: partial(study, known.data, form) for name, form in names.items()})
     worst = 0
     for name in names:
-        code = cli.main(["--preset", name, "--storage", known.storage, *others])
+        code = grid.main(["--preset", name, "--storage", known.storage, *others])
         worst = max(worst, code)
         if code > 1:
             return code

@@ -59,7 +59,7 @@ def report() -> dict[str, float]:
     ends, ratios = [], {}
     for grid, devices in ((part, 1), (study, 1), (study, 7)):
         planner, drawing = Planner(grid, {}), list[float]()
-        with mock.patch("sweeps.planning.planner.draw_wave", _timed(drawing)):
+        with mock.patch("sweeps.planning.planned.draw_wave", _timed(drawing)):
             first, last, segments = _fifths(planner, Planner(grid, {}), devices, drawing)
         print(
             f"{len(grid.cells())} cells, {devices} devices: {planner.counts()[0]:,} runs, {segments:,} segments, "

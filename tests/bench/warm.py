@@ -23,7 +23,7 @@ from pat.models import family
 from sweeps.configs import default_options
 from sweeps.planning.anchors import anchors_of, is_anchor
 from sweeps.planning.halving import search_cell
-from sweeps.planning.planner import rungs_of
+from sweeps.planning.planned import rungs_of
 from sweeps.planning.search import Result, draw_wave
 from sweeps.planning.units import Run, Runs, Unit
 from sweeps.planning.unsynced import unsynced_models

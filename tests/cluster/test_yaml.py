@@ -14,7 +14,7 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 from ray.scripts.scripts import cli
 
 from sweeps.__main__ import COMMANDS
-from sweeps.flags import parser
+from sweeps.commands.flags import parser
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "cluster"

@@ -29,7 +29,8 @@ from sweeps.looking.export_tensorboard import export_tensorboard
 from sweeps.looking.picture import Reader
 from sweeps.looking.status_text import status_text
 from sweeps.planning.matrix import matrix_rows
-from sweeps.planning.planner import Planner, rungs_of
+from sweeps.planning.planned import rungs_of
+from sweeps.planning.planner import Planner
 from sweeps.planning.units import keys
 from sweeps.planning.view import read_view
 from sweeps.store import open_study, read_study

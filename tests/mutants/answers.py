@@ -116,13 +116,18 @@ ANSWERS: dict[str, tuple[str, ...]] = {
         "tests/sweeps/test_pretraining.py",
     ),
     "sweeps/planning/matrix.py": ("tests/sweeps/test_search.py", "tests/sweeps/test_teacherless.py"),
-    "sweeps/planning/planner.py": (
+    "sweeps/planning/planned.py": (
         "tests/sweeps/test_exchange.py",
+        "tests/sweeps/test_search.py",
+        "tests/sweeps/test_handing_out.py",
+        "tests/sweeps/test_needed.py",
+        "tests/sweeps/test_pretraining.py",
+    ),
+    "sweeps/planning/planner.py": (
         "tests/sweeps/test_search.py",
         "tests/sweeps/test_handing_out.py",
         "tests/sweeps/test_anchors.py",
         "tests/sweeps/test_needed.py",
-        "tests/sweeps/test_pretraining.py",
     ),
     "sweeps/planning/units.py": (
         "tests/sweeps/test_search.py",

@@ -71,7 +71,7 @@ MUTANTS = [
         ("return RunState(before.status, message=", 'return RunState("failed", message='),
     ),
     *of(
-        "sweeps/planning/planner.py",
+        "sweeps/planning/planned.py",
         ("(old is None or unit.undrawn != old.undrawn)", "old is None"),
     ),
     *of(

@@ -13,7 +13,7 @@ sys.path[:0] = [str(ROOT)]
 import analysis.bulk  # noqa: E402
 import sweeps.engine.driver  # noqa: E402
 from sweeps import presets  # noqa: E402
-from sweeps.cli import main  # noqa: E402
+from sweeps.commands.grid import main  # noqa: E402
 from sweeps.study import Search, Study  # noqa: E402
 
 NAME = "chaos"

@@ -10,8 +10,11 @@ from typing import Any
 
 import pytest
 
+from pat import options
 from pat.config import RunConfig
 from pat.io import IO
+from pat.methods import base as methods
+from pat.plugins import VARIABLE
 from pat.train import Outcome
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -58,3 +61,17 @@ def exporting(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(sweeps.engine.runs, "train", train)
     return trained
+
+
+@pytest.fixture
+def forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a test announces, named own_…, is not known to the next one."""
+    monkeypatch.setenv(VARIABLE, "[]")
+    monkeypatch.setattr(methods, "_methods", dict(methods._methods))
+    monkeypatch.setattr(options, "_declared", {kind: dict(known) for kind, known in options._declared.items()})
+    path, modules = list(sys.path), set(sys.modules)
+    yield
+    sys.path[:] = path
+    for name in set(sys.modules) - modules:
+        if name.startswith("own_"):
+            del sys.modules[name]

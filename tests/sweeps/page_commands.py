@@ -16,11 +16,11 @@ from page_blocks import ROOT
 
 Main = Callable[[list[str]], int]
 OURS = {
-    "pat-sweep": "sweeps.cli:main",
-    "pat-train": "sweeps.train_one:main",
+    "pat-sweep": "sweeps.commands.grid:main",
+    "pat-train": "sweeps.commands.train:main",
     "pat-report": "analysis.__main__:report",
     "pat-taps": "pat.__main__:show_taps",
-    "sweeps/hetero_grid.py": "sweeps.cli:main",
+    "sweeps/hetero_grid.py": "sweeps.commands.grid:main",
     "sweeps": "sweeps.__main__:main",
     "analysis": "analysis.__main__:main",
     "pat": "pat.__main__:main",

@@ -18,10 +18,10 @@ from pat.config import ConfigError, RunConfig
 from sweeps.configs import default_options
 from sweeps.planning.anchors import anchors_of
 from sweeps.planning.chain import chain_seconds
-from sweeps.planning.planner import Key, Planner, plan
+from sweeps.planning.planner import Planner, plan
 from sweeps.planning.search import draw_wave, lies_in_space
 from sweeps.planning.speeds import Speeds
-from sweeps.planning.units import Runs, keys
+from sweeps.planning.units import Key, Runs, keys
 from sweeps.store import open_study
 from sweeps.study import Cell, Search, Study, TeacherFile
 

@@ -20,16 +20,16 @@ import torch
 from small import small_study
 
 import pat
-import sweeps.cli
+import sweeps.commands.grid
 from analysis.live import FILE, LOCK
 from sweeps.__main__ import main as train_main
-from sweeps.cli import main
-from sweeps.command import guarded
+from sweeps.commands.grid import main
 from sweeps.costs.devices import Devices, agree
 from sweeps.engine.alone import run_here
 from sweeps.engine.driver import Driver
 from sweeps.engine.jobs import STOP
 from sweeps.engine.lock import locked
+from sweeps.guard import guarded
 from sweeps.presets import PRESETS
 from sweeps.store import grown_study, open_study, read_study, write_study
 from tests.pat import dense_tasks as dense
@@ -72,7 +72,7 @@ def test_bad_input_is_one_line(
 ) -> None:
     given = [*([] if "--preset" in arguments else ["--preset", "digits"]), *arguments]
     given += [] if "--storage" in arguments else ["--storage", str(tmp_path)]
-    if "--preset" in arguments and sweeps.cli.torch.cuda.is_available() and "cifar100" in arguments:
+    if "--preset" in arguments and sweeps.commands.grid.torch.cuda.is_available() and "cifar100" in arguments:
         pytest.skip("this machine has a GPU")
     assert main(given) == 2
     error = capsys.readouterr().err
@@ -101,9 +101,9 @@ def test_the_script_by_itself(tmp_path: Path) -> None:
 @pytest.fixture
 def uncounted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plans neither count FLOPs nor probe nor try settings, which takes minutes."""
-    for place in ("sweeps.costs.expect", "sweeps.cli"):
+    for place in ("sweeps.costs.expect", "sweeps.commands.plan"):
         monkeypatch.setattr(f"{place}.images_of", lambda data, root: None)
-    monkeypatch.setattr("sweeps.cli.local_devices", lambda *rest: Devices("a small box", False, 2, 1.0))
+    monkeypatch.setattr("sweeps.commands.plan.local_devices", lambda *rest: Devices("a small box", False, 2, 1.0))
 
 
 @pytest.mark.usefixtures("uncounted")
@@ -270,7 +270,7 @@ def test_a_dear_study_asks_before_it_starts(
 def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     """The command's way through a study, driven in this process; every study is a dear one."""
     monkeypatch.setattr("sweeps.engine.cluster.ray_running", lambda *rest: contextlib.nullcontext())
-    monkeypatch.setattr("sweeps.cli.cluster_devices", lambda *rest, **more: Devices("", False, 2, 1.0))
+    monkeypatch.setattr("sweeps.commands.grid.cluster_devices", lambda *rest, **more: Devices("", False, 2, 1.0))
     monkeypatch.setattr("sweeps.engine.launch.launch", lambda driver, *rest, **more: run_here(driver))
     monkeypatch.setattr("sweeps.costs.forecast.ASK_ABOVE", 0.0)
     monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))

@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 import siblings
 from page_blocks import ROOT
-from test_own import forgotten  # noqa: F401
 from test_pages import cells_alone, folder  # noqa: F401
 
 from sweeps.engine.alone import run_here
@@ -36,8 +35,8 @@ def started(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, lis
     """Starts a script in this process, which trains for it, without a Ray; a report is its table of cells."""
     monkeypatch.setattr("sweeps.engine.cluster.ray_running", lambda *rest: contextlib.nullcontext())
     monkeypatch.setattr("sweeps.engine.launch.launch", lambda driver, *rest, **more: run_here(driver))
-    monkeypatch.setattr("sweeps.cli.write_report", cells_alone)
-    monkeypatch.setattr("sweeps.cli._measure_teachers", lambda *rest: None)
+    monkeypatch.setattr("sweeps.commands.grid.write_report", cells_alone)
+    monkeypatch.setattr("sweeps.commands.grid._measure_teachers", lambda *rest: None)
 
     def start(name: str, arguments: list[str]) -> None:
         monkeypatch.setattr(sys, "argv", [name, *arguments])

@@ -19,11 +19,11 @@ from analysis import ledger
 from analysis.identity import difference, unite
 from analysis.schema import FROM
 from pat.config import ConfigError, RunConfig
+from sweeps.commands.flags import parser, select
 from sweeps.costs.expect import Expected, Size
 from sweeps.costs.forecast import forecast
 from sweeps.engine.alone import run_here
 from sweeps.engine.driver import Driver
-from sweeps.flags import parser, select
 from sweeps.planning.chain import chain_seconds
 from sweeps.planning.exchange import guests_of, hosts_of
 from sweeps.planning.planner import Planner

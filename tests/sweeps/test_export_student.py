@@ -17,9 +17,9 @@ from safetensors.torch import load_file
 
 from analysis import read_runs
 from sweeps.__main__ import main
+from sweeps.commands.train import main as train
 from sweeps.looking import export_student
 from sweeps.looking.chosen import best
-from sweeps.train_one import main as train
 from tests.pat.folders import make
 
 STUDENT = "vit_nano_patch8_32"

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from simulate import Timeline, fake_run, steps
 from small import CNN_TEACHER, MLP_STUDENT, RECIPE, VIT_TEACHER, fake_score, simulate, small_study
 
-from sweeps.planning.planner import Key, Planner
+from sweeps.planning.planner import Planner
 from sweeps.planning.speeds import Speeds
-from sweeps.planning.units import Run
+from sweeps.planning.units import Key, Run
 from sweeps.planning.urgency import Queue, Urgency
 from sweeps.study import Cell, Search, TeacherFile
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from siblings import DONOR, KILLS, chained, drive, of_teacher, small
 from small import CNN_STUDENT, CNN_TEACHER, MLP_STUDENT, RECIPE, VIT_TEACHER
 from test_driver import same
@@ -25,15 +25,15 @@ from analysis import ledger, read_runs
 from analysis.schema import LedgerError
 from pat.config import ConfigError, Data
 from pat.io import STUDENT
-from pat.models import sha256
-from sweeps.cli import main
+from pat.models import create_student, sha256
+from sweeps.commands.grid import main
 from sweeps.engine.driver import Driver
 from sweeps.engine.jobs import run_folder
 from sweeps.engine.siblings import provide_initial_runs
 from sweeps.planning.units import Run, Segment
 from sweeps.presets import PRESETS
-from sweeps.store import open_study
-from sweeps.study import Cell, Search, Study
+from sweeps.store import grow, open_study
+from sweeps.study import Cell, Search, Study, TeacherFile
 
 HERE = Path(__file__).parent
 
@@ -195,3 +195,42 @@ def test_real_runs_start_from_a_teacher_and_from_another_study(tmp_path: Path) -
     found = read_runs(other).set_index("phase")
     assert alike(learnt(other, found.loc["scratch", "run_id"]), learnt(folder, start))
     assert found.loc["scratch", "run_id"] != runs.loc["scratch", "run_id"]
+
+
+def test_a_student_starts_from_a_file(tmp_path: Path, exporting: list[str]) -> None:
+    """All of its runs, by the digest of the file; where the file lies is no part of what the study is."""
+    file = tmp_path / "mine.safetensors"
+    save_file(create_student(CNN_STUDENT, 3, 32, 5).state_dict(), file)  # of other classes, as from elsewhere
+    given = TeacherFile(str(file), sha256(file))
+    study = small(initial={f":{CNN_STUDENT}": given})
+    assert Study.from_dict(json.loads(json.dumps(study.to_dict()))) == study
+    assert study.starts_from(f":{CNN_STUDENT}") == f"sha256:{sha256(file)}" and study.starts_from(":other") == ""
+    folder, _ = drive(tmp_path / "runs", study)
+    runs = read_runs(folder).set_index("run_id")
+    starts = {run_id: json.loads(text).get("initial", "") for run_id, text in runs["config"].items()}
+    begun = {run_id for run_id, start in starts.items() if start == f"sha256:{sha256(file)}"}
+    assert begun == set(runs.index[runs["student"] == CNN_STUDENT]) and not {*starts.values()} - {
+        "",
+        starts[min(begun)],
+    }
+    driver = Driver(folder, study, study, tmp_path)
+    run = driver.planner.runs.student(Cell("", CNN_STUDENT, "scratch"), {}, 1)
+    job = driver.job(Segment(run, 1, "scratch", Cell("", CNN_STUDENT, "scratch"), 1))
+    assert (job.initial_file, job.initial_sha256) == (str(file), sha256(file))
+    file.rename(tmp_path / "moved.safetensors")
+    moved = replace(study, initial={f":{CNN_STUDENT}": replace(given, path=str(tmp_path / "moved.safetensors"))})
+    assert grow(study, moved, folder).initial == moved.initial
+    with pytest.raises(ConfigError, match="holds another study of this name: its initial"):
+        grow(study, replace(study, initial={f":{CNN_STUDENT}": replace(given, sha256="0" * 64)}), folder)
+    exporting[:] = []
+    missing = small(name="missing", initial={f":{CNN_STUDENT}": given})
+    assert "mine.safetensors" in refusal(tmp_path / "missing", missing)
+    other = replace(
+        moved, name="other", initial={f":{CNN_STUDENT}": TeacherFile(str(tmp_path / "moved.safetensors"), "0" * 64)}
+    )
+    assert f"have SHA-256 {given.sha256}, but {'0' * 64} is expected" in refusal(tmp_path / "other", other)
+    unfit = replace(moved, name="unfit", initial={f":{MLP_STUDENT}": moved.initial[f":{CNN_STUDENT}"]})
+    assert "do not fit" in refusal(tmp_path / "unfit", unfit)
+    assert not exporting
+    with pytest.raises(ConfigError, match="a tag is no file; write 'timm:x.y'"):
+        small(initial={f":{CNN_STUDENT}": TeacherFile("timm:x.y")})

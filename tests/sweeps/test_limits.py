@@ -14,14 +14,14 @@ from test_driver import drive, same
 import sweeps.engine.runs
 from analysis import read_epochs, read_runs
 from pat.config import ConfigError
-from sweeps.command import guarded
+from sweeps.commands.flags import limits, parser
 from sweeps.engine.alone import run_here
 from sweeps.engine.driver import Driver
 from sweeps.engine.endings import Paused
 from sweeps.engine.jobs import STOP, Job
 from sweeps.engine.launch import launch
 from sweeps.engine.limits import Limits
-from sweeps.flags import limits, parser
+from sweeps.guard import guarded
 from sweeps.store import open_study
 from sweeps.study import Study
 

@@ -21,7 +21,7 @@ from analysis import storage
 from analysis.live import read_driver
 from pat.config import ConfigError
 from sweeps.__main__ import main as stop
-from sweeps.cli import main
+from sweeps.commands.grid import main
 from sweeps.engine import lock
 from sweeps.engine.jobs import STOP
 from sweeps.engine.lock import FILE, Pulse, locked, read_pulse

@@ -14,7 +14,7 @@ from simulate import Timeline, fake_run, steps
 from small import CNN_STUDENT, CNN_TEACHER, MLP_STUDENT, RECIPE, VIT_TEACHER, fake_score, simulate, small_study
 from test_forecast import foresee, phase
 
-import sweeps.planning.planner
+import sweeps.planning.planned
 from pat.config import Method, RunConfig
 from sweeps.configs import student_run, teacher_run
 from sweeps.costs.disk import RECORD_BYTES
@@ -65,8 +65,8 @@ def with_pretraining(study: Study) -> list[Key]:
 @pytest.fixture
 def pretraining(monkeypatch: pytest.MonkeyPatch) -> None:
     """A kind of run that others wait for which no study has: teacher -> pretrain -> cell."""
-    monkeypatch.setattr(sweeps.planning.planner, "Runs", Pretrained)
-    monkeypatch.setattr(sweeps.planning.planner, "keys", with_pretraining)
+    monkeypatch.setattr(sweeps.planning.planned, "Runs", Pretrained)
+    monkeypatch.setattr(sweeps.planning.planned, "keys", with_pretraining)
 
 
 class Shared(Runs):
@@ -83,7 +83,7 @@ class Shared(Runs):
 @pytest.fixture
 def shared(monkeypatch: pytest.MonkeyPatch) -> Study:
     """One student under two teachers; its kd runs serve both cells."""
-    monkeypatch.setattr(sweeps.planning.planner, "Runs", Shared)
+    monkeypatch.setattr(sweeps.planning.planned, "Runs", Shared)
     return small_study(
         pairs=((CNN_TEACHER, MLP_STUDENT), (VIT_TEACHER, MLP_STUDENT)), search=Search(trials=0), methods=("kd", "pat")
     )

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,12 +16,11 @@ from test_driver import drive
 import sweeps
 from analysis import read_runs
 from analysis.identity import united_seeds
-from pat import options, plugins
+from pat import plugins
 from pat.config import ConfigError, Recipe
-from pat.methods import base as methods
 from pat.plugins import VARIABLE, announce, announced, import_own, import_siblings, own_files
-from sweeps import cli
 from sweeps.api import Result, run, space
+from sweeps.commands import grid
 from sweeps.own import load_study, with_data, with_pairs, with_settings
 from sweeps.spaces import Log
 from sweeps.store import grow
@@ -40,18 +38,7 @@ number = 3
 """
 
 
-@pytest.fixture(autouse=True)
-def forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What a test announces is not known to the next one."""
-    monkeypatch.setenv(VARIABLE, "[]")
-    monkeypatch.setattr(methods, "_methods", dict(methods._methods))
-    monkeypatch.setattr(options, "_declared", {kind: dict(known) for kind, known in options._declared.items()})
-    path, modules = list(sys.path), set(sys.modules)
-    yield
-    sys.path[:] = path
-    for name in set(sys.modules) - modules:
-        if name.startswith("own_"):
-            del sys.modules[name]
+pytestmark = pytest.mark.usefixtures("forgotten")
 
 
 def own_file(folder: Path, name: str = "own_study") -> Path:
@@ -65,7 +52,7 @@ def test_a_study_in_ones_own_file(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert load_study(f"{file}:study").name == "mine" and load_study(f"{file}:smaller").confirming == (2, 7)
     assert announced() == [(str(tmp_path), "own_study")]
     assert {name for _, name in own_files()} == {"own_study.py", "own_helper.py"}
-    assert cli.main(["--study", f"{file}:study", "--set", "recipe.epochs=3", "--seeds", "1,5,7", "--show"]) == 0
+    assert grid.main(["--study", f"{file}:study", "--set", "recipe.epochs=3", "--seeds", "1,5,7", "--show"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["name"] == "mine-epochs3" and shown["seeds"] == [1, 5, 7]
     assert {recipe["epochs"] for recipe in [*shown["teachers"].values(), *shown["students"].values()]} == {3}
@@ -92,7 +79,7 @@ def test_files_that_hold_no_study(
     with pytest.raises(ConfigError, match=words) as caught:
         load_study(place)
     assert "\n" not in str(caught.value)
-    assert cli.main(["--study", place, "--show"]) == 2 and capsys.readouterr().err.count("\n") == 1
+    assert grid.main(["--study", place, "--show"]) == 2 and capsys.readouterr().err.count("\n") == 1
 
 
 def test_processes_import_what_was_announced(tmp_path: Path) -> None:
@@ -204,16 +191,16 @@ def test_seeds_of_ones_own(replayed: None, tmp_path: Path) -> None:
 
 def test_one_cell_alone(capsys: pytest.CaptureFixture[str]) -> None:
     cell = ["--preset", "digits", "--only", "resnet18:vit_nano_patch8_32:dkd"]
-    assert cli.main([*cell, "--show"]) == 0
+    assert grid.main([*cell, "--show"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["pairs"] == [["resnet18", "vit_nano_patch8_32"]] and shown["methods"] == ["dkd"]
-    assert cli.main([*cell, "--methods", "kd", "--show"]) == 2
+    assert grid.main([*cell, "--methods", "kd", "--show"]) == 2
     assert "--only 'resnet18:vit_nano_patch8_32:dkd': teacher:student:method, without" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("what", ["presets", "methods", "data", "models", "tasks"])
 def test_what_there_is(what: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["--list", what]) == 0
+    assert grid.main(["--list", what]) == 0
     known = {"presets": "digits", "methods": "pat", "data": "cifar100", "models": "resnet18", "tasks": "detection"}
     assert known[what] in [line.split()[0] for line in capsys.readouterr().out.splitlines()]
 

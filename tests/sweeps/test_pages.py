@@ -14,7 +14,6 @@ import page_commands
 import pytest
 import siblings
 from page_blocks import LANGUAGES, PAGES, ROOT, Block, blocks, unfenced
-from test_own import forgotten  # noqa: F401
 
 import sweeps.engine.runs
 from analysis.frames import load
@@ -38,17 +37,17 @@ def name_of(page: Path) -> str:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forgotten: None) -> Iterator[Path]:  # noqa: F811
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forgotten: None) -> Iterator[Path]:
     """Where a reader stands: the images that pages name, digits of some images, no probes."""
     make(tmp_path / "path" / "to" / "flowers", {"train": 8, "test": 2})
     for name, known in ((methods, "_methods"), (data, "_loaders"), (data, "_folders"), (data, "_truths")):
         monkeypatch.setattr(name, known, dict(getattr(name, known)))
     monkeypatch.setattr(options, "_declared", {kind: dict(known) for kind, known in options._declared.items()})
     monkeypatch.setitem(data._loaders, "digits", load_tiny)
-    for place in ("sweeps.costs.expect", "sweeps.cli"):
+    for place in ("sweeps.costs.expect", "sweeps.commands.plan"):
         monkeypatch.setattr(f"{place}.images_of", lambda data, root: None)
-    for devices in ("local_devices", "cluster_devices"):
-        monkeypatch.setattr(f"sweeps.cli.{devices}", lambda *rest, **more: Devices("two cores", False, 2, 1.0))
+    for place in ("plan.local_devices", "plan.cluster_devices", "grid.cluster_devices"):
+        monkeypatch.setattr(f"sweeps.commands.{place}", lambda *rest, **more: Devices("two cores", False, 2, 1.0))
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     modules, presets = set(sys.modules), dict(PRESETS)
@@ -70,8 +69,8 @@ def made_up(monkeypatch: pytest.MonkeyPatch) -> contextlib.ExitStack:
         patched.setattr(sweeps.engine.runs, "train", siblings.exporting_train)
         patched.setattr("sweeps.engine.cluster.ray_running", lambda *rest: contextlib.nullcontext())
         patched.setattr("sweeps.engine.launch.launch", lambda driver, *rest, **more: run_here(driver))
-        patched.setattr("sweeps.cli.write_report", cells_alone)
-        patched.setattr("sweeps.cli._measure_teachers", lambda *rest: None)
+        patched.setattr("sweeps.commands.grid.write_report", cells_alone)
+        patched.setattr("sweeps.commands.grid._measure_teachers", lambda *rest: None)
 
     stack.enter = enter  # type: ignore[attr-defined]
     return stack

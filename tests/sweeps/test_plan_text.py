@@ -20,7 +20,8 @@ from sweeps.costs.probe_file import Probe, write_probes
 from sweeps.engine.alone import run_here
 from sweeps.engine.driver import Driver
 from sweeps.looking.words import number, size, span
-from sweeps.planning.planner import Key, Planner
+from sweeps.planning.planner import Planner
+from sweeps.planning.units import Key
 from sweeps.presets import preset
 from sweeps.store import open_study
 from sweeps.study import Cell, TeacherFile

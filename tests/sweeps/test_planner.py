@@ -23,8 +23,9 @@ from small import (
 
 from pat.config import RunConfig
 from sweeps.configs import default_options, student_run
-from sweeps.planning.planner import Key, Planner, plan
+from sweeps.planning.planner import Planner, plan
 from sweeps.planning.search import Result, draw_wave
+from sweeps.planning.units import Key
 from sweeps.planning.view import RunState
 from sweeps.study import Cell, Search, TeacherFile
 

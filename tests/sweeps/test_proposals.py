@@ -16,9 +16,9 @@ from small import CNN_TEACHER, MLP_STUDENT, fake_score, simulate, small_study
 
 from pat.config import ConfigError, Recipe, RunConfig
 from sweeps.configs import default_options
-from sweeps.planning.planner import Key, Planner
+from sweeps.planning.planner import Planner
 from sweeps.planning.search import Result, aligned, draw_wave, lies_in_space
-from sweeps.planning.units import Runs
+from sweeps.planning.units import Key, Runs
 from sweeps.planning.view import RunState
 from sweeps.presets import DIGITS, PRESETS, preset
 from sweeps.search import SAMPLERS

@@ -14,10 +14,10 @@ from small import CNN_TEACHER, MLP_STUDENT, RECIPE, simulate, small_study
 from analysis import ledger
 from analysis.report import write_report
 from pat.config import ConfigError
+from sweeps.commands.flags import parser, select
 from sweeps.configs import default_options, student_run
 from sweeps.engine.alone import run_here
 from sweeps.engine.driver import Driver
-from sweeps.flags import parser, select
 from sweeps.looking.export_optuna import export_optuna
 from sweeps.planning.planner import Planner
 from sweeps.planning.units import Key

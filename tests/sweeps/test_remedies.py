@@ -13,7 +13,7 @@ from analysis import ledger, read_matrix
 from analysis.frames import load
 from analysis.plots import compose_plot
 from pat.methods import method_options
-from sweeps import cli
+from sweeps.commands import grid
 from sweeps.configs import default_options
 from sweeps.planning.planner import Planner
 from sweeps.presets import PRESETS, remedies
@@ -102,12 +102,12 @@ def test_forms_are_run_one_after_the_other(
     asked: list[list[str]] = []
     for form in (remedies.OTHERS, *remedies.forms("digits")):  # what `main` adds goes again
         monkeypatch.setitem(PRESETS, f"remedies-digits-{form}", lambda: None)
-    monkeypatch.setattr(cli, "main", lambda argv: asked.append([*argv]) or 0)
+    monkeypatch.setattr(grid, "main", lambda argv: asked.append([*argv]) or 0)
     assert remedies.main(["digits", "--storage", str(tmp_path), "--plan"]) == 0
     assert [argv[1] for argv in asked] == [
         f"remedies-digits-{form}" for form in (remedies.OTHERS, *remedies.forms("digits"))
     ]
     assert {tuple(argv[2:]) for argv in asked} == {("--storage", str(tmp_path), "--plan")}
     asked.clear()
-    monkeypatch.setattr(cli, "main", lambda argv: asked.append([*argv]) or 2)
+    monkeypatch.setattr(grid, "main", lambda argv: asked.append([*argv]) or 2)
     assert remedies.main(["digits", "--storage", str(tmp_path)]) == 2 and len(asked) == 1

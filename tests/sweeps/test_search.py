@@ -16,9 +16,9 @@ from small import CNN_STUDENT, CNN_TEACHER, MLP_STUDENT, small_study
 from pat.methods import list_methods
 from sweeps.configs import default_options
 from sweeps.planning.matrix import matrix_rows
-from sweeps.planning.planner import Key, Plan, Planner, plan
+from sweeps.planning.planner import Plan, Planner, plan
 from sweeps.planning.search import Result, complete, draw_wave, lies_in_space, seed_of, suggest, told
-from sweeps.planning.units import Run, Runs, Segment, as_text
+from sweeps.planning.units import Key, Run, Runs, Segment, as_text
 from sweeps.planning.view import RunState
 from sweeps.spaces import SPACES
 from sweeps.study import SEARCH_SEED, Cell, Search, Study, TeacherFile

@@ -18,7 +18,7 @@ from analysis import ledger, read_runs
 from analysis.merge import merge
 from pat.io import CHECKPOINT, CONFIG, STUDENT
 from pat.models import sha256
-from sweeps.cli import main
+from sweeps.commands.grid import main
 from sweeps.costs.plan_text import plan_text
 from sweeps.engine.driver import Driver
 from sweeps.engine.jobs import run_folder
@@ -155,7 +155,7 @@ def test_the_command_adopts(
     tmp_path: Path, exporting: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(PRESETS, "small", small)
-    monkeypatch.setattr("sweeps.cli.write_report", lambda folder: "")
+    monkeypatch.setattr("sweeps.commands.grid.write_report", lambda folder: "")
     drive(tmp_path, DONOR)
     folder, _ = drive(tmp_path, small())
     for run_id in TEACHERS:

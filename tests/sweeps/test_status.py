@@ -244,7 +244,7 @@ def test_an_object_store() -> None:
 
 
 def test_looking_needs_neither_torch_nor_ray() -> None:
-    code = "import sweeps.__main__, sweeps.looking.status, sys; print(*sorted(m.split('.')[0] for m in sys.modules))"
+    code = "import sweeps.__main__, sweeps.commands.status, sys; print(*sorted(m.split('.')[0] for m in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
     assert not {"torch", "ray", "optuna", "pat", "timm"} & set(done.stdout.split())
 

@@ -23,7 +23,8 @@ from sweeps.costs.plan_text import plan_text
 from sweeps.engine.alone import run_here
 from sweeps.engine.driver import Driver
 from sweeps.planning.anchors import anchors_of
-from sweeps.planning.planner import Key, Planner
+from sweeps.planning.planner import Planner
+from sweeps.planning.units import Key
 from sweeps.store import open_study
 from sweeps.study import Cell
 

@@ -16,7 +16,7 @@ from analysis import read_runs
 from pat.config import ConfigError, Data
 from pat.models import create_student, create_teacher, sha256
 from sweeps.__main__ import main as train_main
-from sweeps.cli import main
+from sweeps.commands.grid import main
 from sweeps.costs.devices import Devices
 from sweeps.engine.alone import run_here
 from sweeps.engine.driver import Driver
@@ -191,8 +191,8 @@ def test_a_finished_study_needs_neither_file_nor_network(
     whole = with_teacher(TeacherFile(f"timm:{tag}"))
     study = replace(whole, pairs=whole.pairs[:1], seeds=1, search=Search(trials=0))
     monkeypatch.setitem(PRESETS, "small", lambda: study)
-    monkeypatch.setattr("sweeps.cli.write_report", lambda folder: "")
-    monkeypatch.setattr("sweeps.cli.local_devices", lambda *rest: Devices("a small box", False, 2, 1.0))
+    monkeypatch.setattr("sweeps.commands.grid.write_report", lambda folder: "")
+    monkeypatch.setattr("sweeps.commands.plan.local_devices", lambda *rest: Devices("a small box", False, 2, 1.0))
     folder, _ = open_study(tmp_path / "runs", study)
     assert main(["--preset", "small", "--storage", str(tmp_path / "runs"), "--plan"]) == 0
     said = capsys.readouterr().out

@@ -20,8 +20,8 @@ from pat.config import RunConfig
 from pat.data import load
 from pat.io import LocalIO
 from pat.train import Outcome
-from sweeps.train_flags import RECIPE, Side, data_and_recipe, parser
-from sweeps.train_one import main
+from sweeps.commands.train import main
+from sweeps.commands.train_flags import RECIPE, Side, data_and_recipe, parser
 from tests.pat.folders import make
 
 SHORT = ["--epochs", "1", "--batch-size", "8", "--image-size", "32"]

@@ -13,7 +13,8 @@ from analysis import ledger
 from pat.config import RunConfig
 from pat.train import Outcome
 from sweeps.engine.records import epoch_rows
-from sweeps.planning.planner import plan, rungs_of
+from sweeps.planning.planned import rungs_of
+from sweeps.planning.planner import plan
 from sweeps.planning.view import RunState, read_state, read_view
 
 

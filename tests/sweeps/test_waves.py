@@ -25,7 +25,8 @@ from sweeps.engine.alone import run_here
 from sweeps.engine.driver import Driver
 from sweeps.engine.jobs import Job
 from sweeps.looking.export_optuna import export_optuna
-from sweeps.planning.planner import Planner, rungs_of
+from sweeps.planning.planned import rungs_of
+from sweeps.planning.planner import Planner
 from sweeps.planning.search import Result, draw_wave
 from sweeps.planning.view import read_view
 from sweeps.presets import PRESETS, preset

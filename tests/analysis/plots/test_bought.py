@@ -68,7 +68,7 @@ def test_both_ends_are_confirmed_gains(searched: Frames) -> None:
 
 
 def test_pre_training_is_paid_for(searched: Frames) -> None:
-    """One as long as two runs: before the default setting, and before each of six trials; not again before the last run."""
+    """One as long as two runs: before the default setting, and each of six trials; not again before the last run."""
     runs = searched.runs.copy()
     begun = (runs["method"] == "pat") & runs["phase"].isin(("search", "confirm"))
     runs.loc[begun, "config"] = '{"initial": "run:pppp"}'

@@ -11,7 +11,7 @@ from analysis.frames import load
 from analysis.report import write_tables
 from analysis.schema import SCHEMA_VERSION
 from pat.config import NUMERICS
-from sweeps.planning.planner import rungs_of
+from sweeps.planning.planned import rungs_of
 from sweeps.planning.view import read_view
 from tests.golden.study import first_by_name, golden_study, replay
 

@@ -12,7 +12,7 @@ import pytest
 
 from sweeps.cluster import handover
 from sweeps.cluster.bootstrap import FILE
-from sweeps.command import UNASKED
+from sweeps.guard import UNASKED
 from sweeps.version import SCRIPT
 
 

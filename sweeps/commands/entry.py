@@ -6,15 +6,15 @@ import sys
 from collections.abc import Sequence
 
 from analysis.environment import bear_surroundings
-from sweeps.command import guarded
-from sweeps.flags import limits, parser
+from sweeps.commands.flags import limits, parser
+from sweeps.guard import guarded
 from sweeps.meanwhile import still, whisper
 from sweeps.presets import CIFAR100, check_preset
 from sweeps.started import in_job
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """As `sweeps.cli.main`."""
+    """As `sweeps.commands.grid.main`."""
     argv = list(sys.argv[1:] if argv is None else argv)
     bear_surroundings()
 
@@ -24,10 +24,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         check_preset(flags.preset or CIFAR100)
         return 0
 
-    if not in_job() and (code := guarded(look, "--verbose" in argv)):  # in a job `sweeps.cli` has a farewell to say
+    if not in_job() and (code := guarded(look, "--verbose" in argv)):  # in a job `grid` has a farewell to say
         return code
     whisper("starting")
     with still("importing torch and what needs it"):
-        from sweeps.cli import main as run
+        from sweeps.commands.grid import main as run
 
     return run(argv)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from pat.config import ConfigError
 from pat.plugins import announce
-from sweeps.command import Parser
 from sweeps.engine.kept import KEEP
 from sweeps.engine.limits import ASK_ABOVE, Limits
+from sweeps.guard import Parser
 from sweeps.places import IN_PLACE, SHARED, STAGE
 from sweeps.presets import CIFAR100, GPU_PRESETS, PRESETS, preset
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sweeps.study import Study
 
 LISTS = ("presets", "methods", "data", "models", "tasks")
+RETRY = "failed, diverged, changed (own files, since) or a run's id: set these records aside, run again"
 IMPORT = "import a module first, which registers methods, models or data sets; its file lies here"
 
 
@@ -102,7 +103,7 @@ def _run_flags(flags: argparse.ArgumentParser) -> None:
     run.add_argument("--max-hours", type=float, metavar="H", help="pause after so many hours of this call")
     run.add_argument("--max-cost", type=float, metavar="X", help="pause once it has spent so much, at --price an hour")
     run.add_argument("--yes", action="store_true", help=f"do not ask, also above {ASK_ABOVE:.0f} device-hours")
-    run.add_argument("--retry", metavar="WHAT", help="failed, diverged or a run's id: set that record aside, run again")
+    run.add_argument("--retry", metavar="WHAT", help=RETRY)
     run.add_argument("--log", metavar="WHERE", help="also log each epoch to wandb:PROJECT or mlflow:TRACKING_URI")
     run.add_argument("--verbose", action="store_true", help="tracebacks, and the output of the workers")
 
@@ -176,6 +177,11 @@ def asked(flags: argparse.Namespace) -> tuple[Study, Path | None]:
     if flags.data is not None:
         study, root = with_data(study, flags.data)
     return select(with_settings(study, flags.settings), flags), root
+
+
+def most(flags: argparse.Namespace) -> int | None:
+    """How many runs may share a process; None: as many as there is room for."""
+    return 1 if flags.log else flags.together
 
 
 def needs_gpu(flags: argparse.Namespace) -> bool:

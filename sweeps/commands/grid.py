@@ -6,46 +6,46 @@ import argparse
 import json
 import signal
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
+from analysis.current import current, note
 from analysis.schema import LedgerError
 from pat.config import ConfigError
 from pat.data import Dataset, load
 from pat.plugins import load_plugins
 from sweeps.checks import check_batches
 from sweeps.cluster.bootstrap import farewell, read_cluster
-from sweeps.command import guarded, interrupt, on_signal
-from sweeps.costs.devices import Devices, agree, cluster_devices, local_devices, slow_precision
-from sweeps.costs.expect import images_of
-from sweeps.costs.plan_text import plan_text
-from sweeps.costs.planned import plan_facts, planner_of
+from sweeps.commands.flags import asked, limits, most, needs_gpu, parser
+from sweeps.commands.lists import listed
+from sweeps.commands.plan import plan
+from sweeps.costs.devices import agree, cluster_devices, slow_precision
 from sweeps.costs.predicted import predicted_against_actual
 from sweeps.engine.driver import Driver
 from sweeps.engine.keep import retry
 from sweeps.engine.limits import Limits
 from sweeps.engine.lock import locked
 from sweeps.engine.siblings import provide_initial_runs
-from sweeps.fitting import check_settings, settings_to_try
-from sweeps.flags import asked, limits, needs_gpu, parser
+from sweeps.engine.texts import changed, changed_lines
+from sweeps.fitting import check_fit
 from sweeps.given import chance_of, keep_account, say_scores
-from sweeps.lists import listed
+from sweeps.guard import guarded, interrupt, on_signal
 from sweeps.looking.region import is_terminal
-from sweeps.meanwhile import still, whisper
+from sweeps.meanwhile import still, tell
 from sweeps.places import DataPlace, data_place, storage_place
-from sweeps.planning.view import read_view
 from sweeps.predictors import write_predictors
 from sweeps.presets import DIGITS
 from sweeps.started import address, in_job
-from sweeps.store import grown_study, read_study, study_folder, write_study
+from sweeps.store import grown_study, study_folder, write_study
 from sweeps.study import Study
 from sweeps.teachers import provide_used, recorded, resolve_used
-from sweeps.version import ROOT
+from sweeps.version import ROOT, digest
 
+SHOWN = 20
 WORKS_HERE = f"what works here: python sweeps/hetero_grid.py --preset {DIGITS}"
 
 
@@ -83,65 +83,12 @@ def begin(asked: Study, flags: argparse.Namespace) -> int:
         raise ConfigError(f"--wait {flags.wait}: minutes, not negative")
     if flags.json and not flags.plan:
         raise ConfigError("--json: with --plan; `python -m sweeps status DIR --json` says how far a study is")
-    return _plan(asked, flags) if flags.plan else _run(asked, flags, at_most)
-
-
-def _plan(asked: Study, flags: argparse.Namespace) -> int:
-    """Say what the study would do and cost. Probes where there are devices for it, and keeps the probes alone."""
-    where = address(flags.address)
-    from sweeps.engine.cluster import ray_running
-
-    folder = study_folder(storage_place(flags.storage, where != "local"), asked)
-    grown = grown_study(folder, asked)
-    study = recorded(grown, folder)
-    read_view(folder, ())  # what is damaged is said before anything is probed
-    root = data_place(flags.data_root, flags.stage, where != "local").unstaged()
-    if images := images_of(study.data, root):
-        _check_fit(grown, asked, folder, images.classes, whisper)
-    for_gpus = needs_gpu(flags)
-    devices = Devices("", for_gpus, 0, study.gpu_share or 1.0)
-    with suppress(ConfigError):  # without its data a plan makes do
-        say_scores(asked, folder, lambda: load(study.data, root), whisper if flags.json else _tell)
-    complete = planner_of(study, asked, folder, for_gpus)[0].complete  # then nothing is probed
-    with ExitStack() as stack:
-        if where != "local" and not complete:
-            stack.enter_context(ray_running(where, flags.verbose))
-            devices = cluster_devices(study, folder, root, whisper)
-        elif not complete and (torch.cuda.is_available() or not for_gpus) and _is_here(study, root):
-            devices = local_devices(study, folder, root, whisper)
-    if line := slow_precision(study, devices):
-        whisper(line)
-    given = {**vars(devices), "price": flags.price, "keep": flags.keep, "most": _most(flags), "data_root": root}
-    given |= {"say": whisper}
-    print(
-        json.dumps(plan_facts(study, asked, folder, **given), indent=1)
-        if flags.json
-        else plan_text(study, asked, folder, **given)
-    )
-    return 0
-
-
-def _most(flags: argparse.Namespace) -> int | None:
-    """How many runs may share a process; None: as many as there is room for."""
-    return 1 if flags.log else flags.together
-
-
-def _is_here(study: Study, root: Path) -> bool:
-    """Whether the data set can be read; if not, a plan makes do without probes."""
-    try:
-        load(study.data, root)
-    except ConfigError as error:
-        whisper(f"no probes: {error}")
-        return False
-    return True
+    return plan(asked, flags) if flags.plan else _run(asked, flags, at_most)
 
 
 def _run(asked: Study, flags: argparse.Namespace, at_most: Limits) -> int:
     """Bring the study to its end, then its report."""
     where = address(flags.address)
-    from sweeps.cluster.waiting import wait_for_machines
-    from sweeps.engine.cluster import nodes, ray_running  # Ray is imported only where a study may run
-
     away = where != "local"
     place = data_place(flags.data_root, flags.stage, away)
     gpu_needed = needs_gpu(flags)
@@ -150,7 +97,7 @@ def _run(asked: Study, flags: argparse.Namespace, at_most: Limits) -> int:
     dataset = _check_data(asked, place)
     num_classes = dataset.num_classes
     folder = study_folder(storage_place(flags.storage, away), asked)
-    _check_fit(grown_study(folder, asked), asked, folder, num_classes, _tell)  # what is refused leaves no lock either
+    check_fit(grown_study(folder, asked), asked, folder, num_classes, tell)  # what is refused leaves no lock either
     with ExitStack() as stack:
         pulse = stack.enter_context(locked(folder))
         definition = grown_study(folder, asked)
@@ -160,9 +107,12 @@ def _run(asked: Study, flags: argparse.Namespace, at_most: Limits) -> int:
         study = recorded(definition, folder)
         gpus = torch.cuda.is_available()
         if away:
+            from sweeps.cluster.waiting import wait_for_machines
+            from sweeps.engine.cluster import nodes, ray_running  # Ray is imported only where something may run
+
             stack.enter_context(ray_running(where, flags.verbose))
             on_signal(signal.SIGTERM, interrupt)  # Ray has put its own handler there
-            wait_for_machines(asked, read_cluster(), flags.devices, flags.wait, gpu_needed, _tell)
+            wait_for_machines(asked, read_cluster(), flags.devices, flags.wait, gpu_needed, tell)
             gpus = any(node.gpus for node in nodes())
             _check_gpu(asked, gpu_needed, gpus)
             _check_machines(asked, folder, place)
@@ -173,6 +123,9 @@ def _run(asked: Study, flags: argparse.Namespace, at_most: Limits) -> int:
         driver.price, driver.limits = flags.price, at_most
         driver.progress.chance = chance_of(asked, dataset)
         driver.foresee()
+        driver.changed = changed_lines(folder, changed(folder))
+        for line in driver.changed:
+            driver.progress.say(line)
         driver.progress.say(f"study {study.name} in {folder}: {driver.progress.status()}")
         if driver.kind() is None and not driver.elsewhere:
             write_study(folder, definition)
@@ -182,23 +135,12 @@ def _run(asked: Study, flags: argparse.Namespace, at_most: Limits) -> int:
             provide_used(asked, folder, num_classes, [found.run_id for _, found in driver.elsewhere])
             provide_initial_runs(folder, driver.planner)
             say_scores(asked, folder, lambda: dataset, driver.progress.say)
+            from sweeps.engine.cluster import ray_running
+
             stack.enter_context(ray_running(where, flags.verbose))
             on_signal(signal.SIGTERM, interrupt)
             _launch(driver, definition, asked, flags, dataset)
     return _close(driver, folder)
-
-
-def _check_fit(grown: Study, asked: Study, folder: Path, num_classes: int, say: Callable[[str], None]) -> None:
-    """Raises ConfigError where options that are new to a study's folder do not suit their models."""
-    if grown == read_study(folder):
-        return
-    if settings := settings_to_try(asked):
-        say(f"trying {len(settings)} settings on their models")
-        check_settings(settings, num_classes, say)
-
-
-def _tell(line: str) -> None:
-    print(line, flush=True)
 
 
 def _check_machines(study: Study, folder: Path, place: DataPlace) -> None:
@@ -225,23 +167,25 @@ def _launch(driver: Driver, definition: Study, asked: Study, flags: argparse.Nam
         say(line)
     agreed = flags.yes or driver.limits.any
     driver.together = agree(
-        driver.planner, folder, driver.data_root, devices, flags.price, flags.keep, agreed, say, _most(flags)
+        driver.planner, folder, driver.data_root, devices, flags.price, flags.keep, agreed, say, most(flags)
     )
     driver.study = replace(study, gpu_share=devices.share if devices.gpus else None)
     write_study(folder, replace(definition, gpu_share=driver.study.gpu_share))
     keep_account(asked, folder, dataset)
     if not driver.adopt():
         provide_used(asked, folder, dataset.num_classes)
-    most = growth(read_cluster() if in_job() else None, study.threads, devices.share)
-    launch(driver, most, flags.devices, callbacks=callbacks(flags.log, study.name) if flags.log else ())
+    growing = growth(read_cluster() if in_job() else None, study.threads, devices.share)
+    launch(driver, growing, flags.devices, callbacks=callbacks(flags.log, study.name) if flags.log else ())
     if table := predicted_against_actual(folder, driver.planner):
         say(table)
 
 
 def _retry(folder: Path, what: str) -> None:
     """Set the records aside that are to be made again, and say which."""
-    for run_id in (found := retry(folder, what)):
+    for run_id in (found := retry(folder, what))[:SHOWN]:
         print(f"run {run_id} is set aside and runs again")
+    if len(found) > SHOWN:
+        print(f"and {len(found) - SHOWN} more")
     if not found:
         print(f"no run is {what}; nothing is set aside")
 
@@ -259,7 +203,7 @@ def _check_data(study: Study, place: DataPlace) -> Dataset:
     except ConfigError as error:
         hint = f"; {WORKS_HERE}" if study.data.name != "digits" else ""
         raise ConfigError(f"{error}{hint}") from error
-    _tell(f"data {study.data.name}: {dataset.account}")
+    tell(f"data {study.data.name}: {dataset.account}")
     check_batches(study, len(dataset.train))
     return dataset
 
@@ -267,7 +211,7 @@ def _check_data(study: Study, place: DataPlace) -> Dataset:
 def _measure_teachers(driver: Driver, folder: Path) -> None:
     """What may tell how good a teacher is. No result of the study hangs on it."""
     try:
-        write_predictors(folder, driver.planner.scope, driver.data_root, _tell)
+        write_predictors(folder, driver.planner.scope, driver.data_root, tell)
     except (ConfigError, LedgerError, OSError, RuntimeError) as error:
         print(f"the teachers are not measured: {str(error).splitlines()[0]}", file=sys.stderr)
 
@@ -288,11 +232,15 @@ def report_place(folder: Path) -> str:
 
 def _close(driver: Driver, folder: Path) -> int:
     """The report, and what could not be completed."""
-    if driver.planner.complete:
-        _measure_teachers(driver, folder)
-    with still("drawing the report"):
-        text = write_report(folder)
-        from sweeps.looking.ending import short
+    made = (digest(), *driver.changed)
+    if not (text := current(folder, made)):
+        if driver.planner.complete:
+            _measure_teachers(driver, folder)
+        with still("drawing the report"):
+            text = write_report(folder)
+        note(folder, made)
+    from sweeps.looking.ending import short
+
     print(short(folder, text) if is_terminal(sys.stdout) else text)
     print(f"report in {report_place(folder)}")
     planner = driver.planner

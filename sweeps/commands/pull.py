@@ -19,7 +19,7 @@ from analysis.schema import LedgerError
 from analysis.storage import open_folder
 from pat.config import ConfigError
 from pat.io import CHECKPOINT
-from sweeps.command import Parser, guarded
+from sweeps.guard import Parser, guarded
 from sweeps.places import SHARED
 from sweeps.store import FILE
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from sweeps.cluster.bootstrap import read_cluster
 from sweeps.cluster.verdict import Problem, table
-from sweeps.command import Parser, guarded
-from sweeps.flags import add_places, select
+from sweeps.commands.flags import add_places, select
+from sweeps.guard import Parser, guarded
 from sweeps.places import data_place, storage_place
 from sweeps.presets import CIFAR100, PRESETS, preset
 from sweeps.started import address

@@ -29,16 +29,7 @@ from pat.starting import FILE, RUN
 from pat.tasks import Task, task_class, task_on
 from pat.weights import is_url, sha256
 from sweeps.checks import check_batch
-from sweeps.command import guarded
-from sweeps.costs.flops import method_on_meta
-from sweeps.engine.keep import RETRIED, set_aside
-from sweeps.engine.lock import locked
-from sweeps.engine.runs import Job, execute, run_folder
-from sweeps.engine.telling import TellingIO
-from sweeps.given import say_score
-from sweeps.study import CLASSIFICATION, SCRATCH, TIMM, TeacherFile, check_tag
-from sweeps.teachers import initial_file, initial_sha256, provide, provide_initial, resolve
-from sweeps.train_flags import (
+from sweeps.commands.train_flags import (
     Side,
     check_flags,
     chosen_device,
@@ -49,6 +40,16 @@ from sweeps.train_flags import (
     student_side,
     teacher_side,
 )
+from sweeps.costs.flops import method_on_meta
+from sweeps.engine.keep import RETRIED, set_aside, set_aside_changed
+from sweeps.engine.lock import locked
+from sweeps.engine.runs import Job, execute, run_folder
+from sweeps.engine.telling import TellingIO
+from sweeps.engine.texts import Changed, changed_lines, changed_run
+from sweeps.given import say_score
+from sweeps.guard import guarded
+from sweeps.study import CLASSIFICATION, SCRATCH, TIMM, TeacherFile, check_tag
+from sweeps.teachers import initial_file, initial_sha256, provide, provide_initial, resolve
 
 FOLDER = "train"
 BASELINES = (SCRATCH, "kd")
@@ -171,6 +172,8 @@ def _run(
     folder, found = room.folder, ledger.read_run(room.folder, run.run_id)
     if found is not None and found["status"] in (RETRIED if room.again else ("failed",)):
         set_aside(folder, run.run_id)
+    elif (other := changed_run(folder, run.run_id)) is not None:
+        _other_text(folder, other, room.again)
     file, digest = _initial(run, side, folder)
     job = Job(
         folder=str(folder),
@@ -194,6 +197,14 @@ def _run(
         hint = "; --retry trains it again" if row["status"] == "diverged" else ""
         raise ConfigError(f"run {run.run_id} {row['status']}: {row['message']}{hint}")
     return row
+
+
+def _other_text(folder: Path, run: Changed, again: bool) -> None:
+    """A run whose own files have changed: set aside, or kept and said so."""
+    if again:
+        print(*(f"run {run_id} is set aside" for run_id in set_aside_changed(folder, (run.run_id,))), sep="\n")
+    else:
+        print(*changed_lines(folder, (run,), "--retry"), sep="\n", flush=True)
 
 
 def _initial(run: RunConfig, side: Side, folder: Path) -> tuple[str, str]:

@@ -22,7 +22,7 @@ from pat.resolve import check_model, resolve
 from pat.starting import FILE
 from pat.tasks import default_task
 from pat.weights import sha256
-from sweeps.command import Parser
+from sweeps.guard import Parser
 from sweeps.own import with_fields
 from sweeps.study import CLASSIFICATION, TIMM
 
@@ -105,7 +105,9 @@ def parser() -> Parser:
     where.add_argument("--storage", default="runs", metavar="DIR", help="the run is kept in DIR/train [runs]")
     where.add_argument("--data-root", default="data", metavar="DIR", help="folder of the named data sets [data]")
     where.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps [a GPU, if there is one]")
-    where.add_argument("--retry", action="store_true", help="train a run that diverged once more, from the start")
+    where.add_argument(
+        "--retry", action="store_true", help="train again what diverged, or what own files of now have not trained"
+    )
     where.add_argument("--verbose", action="store_true", help="tracebacks")
     return flags
 

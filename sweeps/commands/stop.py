@@ -8,8 +8,8 @@ from pathlib import Path
 from analysis.live import read_driver
 from analysis.words import duration
 from pat.config import ConfigError
-from sweeps.command import Parser, guarded
 from sweeps.engine.jobs import STOP
+from sweeps.guard import Parser, guarded
 
 
 def main(argv: Sequence[str]) -> int:

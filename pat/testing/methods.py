@@ -1,16 +1,4 @@
-"""The contract of a method, for those that live elsewhere, too:
-
-    import mine  # registers the method
-    import pytest
-    from pat import testing
-
-    @pytest.mark.parametrize("check", testing.CHECKS, ids=lambda check: check.__name__)
-    @pytest.mark.parametrize(("student", "teacher"), testing.PAIRS)
-    def test_contract(check, student, teacher):
-        check(testing.Case("mine", student, teacher, {"weight": 2.0}))
-
-A check raises AssertionError where the contract is broken. Small models of three families, on the CPU, no data.
-"""
+"""The contract of a method."""
 
 from __future__ import annotations
 
