@@ -108,7 +108,7 @@ MUTANTS = [
         "pat/methods/base.py",
         ("renormalised if sizes is None else renormalised *", "renormalised if True else renormalised *"),
         ("images = self.for_teacher(images, seen.sizes)", "images = self.for_teacher(images)"),
-        ("hash64(seed, _METHOD_STREAM)", "hash64(0, _METHOD_STREAM)"),
+        ("hash_numbers(seed, _METHOD_STREAM)", "hash_numbers(0, _METHOD_STREAM)"),
         ("or (not method.tasks and not own) or not task", "or not method.tasks or not task"),
         ("own = bool(task) and task_class(task).own_methods", "own = False"),
         ("if method not in (serving := list_methods(task)):", "if not (serving := list_methods(task)):"),

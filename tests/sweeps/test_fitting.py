@@ -10,12 +10,8 @@ from small import CNN_STUDENT, CNN_TEACHER, MLP_STUDENT, VIT_TEACHER, small_stud
 
 from pat.config import ConfigError
 from pat.methods import method_options
-<<<<<<< HEAD
-from sweeps.cli import main
-from sweeps.costs.devices import Devices
-=======
 from sweeps.commands.grid import main
->>>>>>> main
+from sweeps.costs.devices import Devices
 from sweeps.fitting import check_settings, settings_to_try
 from sweeps.store import open_study
 from sweeps.study import Cell
@@ -85,15 +81,9 @@ def test_what_a_folder_holds_was_tried(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     open_study(tmp_path, small_study())
-<<<<<<< HEAD
-    monkeypatch.setattr("sweeps.flags.preset", lambda name: small_study(seeds=1))
-    monkeypatch.setattr("sweeps.cli.plan_text", lambda *given, **more: "planned")
-    monkeypatch.setattr("sweeps.cli.local_devices", lambda *given: Devices("two cores", False, 2, 1.0))
-=======
     monkeypatch.setattr("sweeps.commands.flags.preset", lambda name: small_study(seeds=1))
     monkeypatch.setattr("sweeps.commands.plan.plan_text", lambda *given, **more: "planned")
-    monkeypatch.setattr("sweeps.commands.plan.local_devices", lambda *given: type("", (), {"__dict__": {}})())
->>>>>>> main
+    monkeypatch.setattr("sweeps.commands.plan.local_devices", lambda *given: Devices("two cores", False, 2, 1.0))
     assert main(["--preset", "digits", "--storage", str(tmp_path), "--plan"]) == 0
     assert "trying" not in capsys.readouterr().err
     monkeypatch.setattr("sweeps.commands.flags.preset", lambda name: small_study(seeds=5))
