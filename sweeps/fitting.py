@@ -60,4 +60,5 @@ def check_fit(grown: Study, asked: Study, folder: Path, num_classes: int, say: C
     if grown == read_study(folder):
         return
     if settings := settings_to_try(asked):
+        say(f"trying {len(settings)} settings on their models")
         check_settings(settings, num_classes, say)

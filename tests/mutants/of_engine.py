@@ -53,7 +53,7 @@ MUTANTS = [
     *of(
         "sweeps/engine/keep.py",
         ("best = {max(runs, key", "best = {min(runs, key"),
-        ("if not any(storage.exists(own, name)", "if any(storage.exists(own, name)"),
+        ("if anew or not checkpoints:", "if anew or checkpoints:"),
         ('for weights in ("ema", "raw")]', 'for weights in ("raw", "ema")]'),
     ),
     *of(
