@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 from analysis.account import FILE as ACCOUNT
 from analysis.predictors import FILE as PREDICTORS
-from analysis.report import PLACE
 from analysis.storage import Folder, open_folder, read_file, stamped, write_file
 
+PLACE = "report"
+"""The folder of a study's report, inside the study's."""
 MADE = f"{PLACE}/made.json"
 _READ = ("study.json", "matrix.parquet", PREDICTORS, ACCOUNT)
 _ROWS = ("run.parquet", "epochs.parquet")

@@ -10,6 +10,7 @@ import pandas as pd
 
 from analysis import paper
 from analysis.arrays import write_arrays
+from analysis.current import PLACE
 from analysis.figures import write_figures
 from analysis.frames import Frames, load
 from analysis.page import Picture, Report, Shown, page
@@ -17,8 +18,6 @@ from analysis.storage import Folder, write_file
 from analysis.summary import overview
 from analysis.tables import Table, list_tables
 from analysis.tables.forms import describe, files
-
-PLACE = "report"
 
 Built = Mapping[str, tuple[Table, pd.DataFrame]]
 

@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "5029f00c2c12"
+CODE = "0ebe1551be45"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from analysis.current import current, note
+from analysis.current import PLACE, current, note
 from analysis.schema import LedgerError
 from pat.config import ConfigError
 from pat.data import Dataset, load
@@ -225,7 +225,7 @@ def write_report(folder: Path) -> str:
 
 def report_place(folder: Path) -> str:
     """Where a person finds it."""
-    from analysis.report import PLACE, place
+    from analysis.report import place
 
     return str(folder / PLACE) if in_job() else str(place(folder))
 

@@ -11,8 +11,8 @@ import pandas as pd
 
 from analysis import ledger
 from analysis.cells import main_setting
+from analysis.current import PLACE
 from analysis.metrics import METRICS, Metric
-from analysis.report import PLACE
 
 COLUMNS = ("teacher", "student", "method", "score", "gain", "n", "verdict")
 DISPENSABLE = ("verdict", "n", "score")

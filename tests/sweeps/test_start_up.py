@@ -61,7 +61,7 @@ def test_what_takes_long_says_that_it_starts_before() -> None:
     """And what draws a report is not imported to plan one."""
     packages, done = imported(SCRIPT, "--methods", "nothing")
     lines = [line.strip() for line in done.stderr.splitlines()]
-    told = [line for line in lines if not line.startswith(("import time:", "importing torch"))]
+    told = [line for line in lines if line and not line.startswith(("import time:", "importing torch"))]
     assert done.returncode == 2 and len(told) == 2 and "nothing" in told[1]
     assert lines.index("starting") < next(place for place, line in enumerate(lines) if line.endswith(" torch"))
     assert "torch" in packages and not packages & {"matplotlib", "ray"}
