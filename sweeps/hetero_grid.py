@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "0ebe1551be45"
+CODE = "d5f9bba1f5b9"
 COPY = Path.home() / "pat-sweeps"
 
 
