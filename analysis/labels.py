@@ -20,10 +20,17 @@ def shorten(names: Iterable[str]) -> dict[str, str]:
     """Each name with the shortest label that no other of the `names` has.
 
     `swin_tiny_patch4_window7_224` is `swin_tiny`; beside `swin_tiny_patch4_window7_384` it is `swin_tiny_224`.
-    Pretrained tags (after the dot) are dropped unless two names differ only there.
+    Pretrained tags (after the dot) are dropped unless two names differ only there. Which seed of a teacher it is (after
+    the @) stays.
     """
+    marked = {name: name.partition("@") for name in names}
+    models = _shorten({model for model, *_ in marked.values()})
+    return {name: models[model] + at + seed for name, (model, at, seed) in marked.items()}
+
+
+def _shorten(names: set[str]) -> dict[str, str]:
     groups: dict[str, list[str]] = defaultdict(list)
-    for name in sorted(set(names)):
+    for name in sorted(names):
         groups["_".join(_kept(name, set()))].append(name)
     labels = {}
     for label, group in groups.items():

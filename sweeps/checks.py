@@ -18,6 +18,7 @@ from sweeps.pretraining import LONGER
 from sweeps.settings import RECIPE, check_recipe_space
 from sweeps.spaces import Range, Space
 from sweeps.teacher_file import TIMM, TeacherFile
+from sweeps.teacher_seeds import model_of, teacher_seed
 
 if TYPE_CHECKING:
     from sweeps.study import Study
@@ -47,7 +48,8 @@ def check_names(study: Study) -> None:
         _check_trained(name, "student", f":{name}")
     for name, source in study.teachers.items():
         if isinstance(source, Recipe):
-            _check_trained(name, "teacher", name)
+            teacher_seed(name)
+            _check_trained(model_of(name), "teacher", name)
         else:
             check_model(name)  # a tag says for which statistics of the pixels the file was made
     for name, source in study.given_teachers().items():
@@ -135,7 +137,7 @@ def _check_initial(study: Study, key: str, weights: str | TeacherFile) -> None:
     if not weights.startswith(TIMM):
         needed = "timm:<name.tag>, run:<run_id> or TeacherFile(path, sha256)"
         raise ConfigError(f"initial weights for {key!r}: {weights!r}, needed are {needed}")
-    check_pretrained(name, weights.removeprefix(TIMM), "student" if colon else "teacher")
+    check_pretrained(model_of(name), weights.removeprefix(TIMM), "student" if colon else "teacher")
 
 
 def check_batches(study: Study, images: int) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from pat.config import Method, RunConfig, Teacher
 from sweeps.settings import RECIPE, complete_setting, parts, recipe_space, scaled
 from sweeps.study import SEARCH_SEED, Cell, Study, TeacherFile
+from sweeps.teacher_seeds import model_of, teacher_seed
 
 
 def default_options(study: Study, cell: Cell) -> dict[str, Any]:
@@ -26,10 +27,10 @@ def teacher_run(study: Study, teacher: str, unsynced: int = 1) -> RunConfig | No
         return None
     initial = study.starts_from(teacher)
     return RunConfig(
-        student=teacher,
+        student=model_of(teacher),
         data=study.teacher_data(teacher),
         recipe=recipe,
-        seed=SEARCH_SEED,
+        seed=teacher_seed(teacher),
         threads=study.threads,
         initial=initial,
         unsynced_workers=unsynced,
@@ -102,4 +103,4 @@ def _teacher(study: Study, cell: Cell, weights: str) -> Teacher:
 def teacher_name(study: Study, cell: Cell) -> str:
     """timm's name of a cell's teacher, in full where it is one of its tags."""
     source = study.teachers.get(cell.teacher)
-    return (source.tag if isinstance(source, TeacherFile) else "") or cell.teacher
+    return (source.tag if isinstance(source, TeacherFile) else "") or model_of(cell.teacher)

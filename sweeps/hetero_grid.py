@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "d5f9bba1f5b9"
+CODE = "fb9d39da9626"
 COPY = Path.home() / "pat-sweeps"
 
 

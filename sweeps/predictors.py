@@ -25,6 +25,7 @@ from sweeps.configs import teacher_run
 from sweeps.costs.flops import forward_flop
 from sweeps.engine.jobs import student_path
 from sweeps.study import Study, TeacherFile
+from sweeps.teacher_seeds import model_of
 from sweeps.teachers import local_file
 
 IMAGES = 512
@@ -53,7 +54,7 @@ def write_predictors(folder: Path, study: Study, root: Path, say: Callable[[str]
         own = create_task(study.task, study.data, dataset.num_classes)
         if student not in features:
             features[student] = _features(own, student, scratch.get(student), split, device)
-        ratio = forward_flop(task, teacher) / forward_flop(own, student)
+        ratio = forward_flop(task, model_of(teacher)) / forward_flop(own, student)
         pair = {"teacher": teacher, "student": student, "flop_ratio": ratio, "similarity": None}
         one, other = features[teacher], features[student]
         if one is not None and other is not None:
@@ -67,7 +68,7 @@ def _teacher(
 ) -> tuple[dict[str, Any], Tensor | None]:
     """What is known of a teacher, and its features."""
     source, trained = study.teachers[name], teacher_run(study, name)
-    model_name = name
+    model_name = model_of(name)
     if isinstance(source, TeacherFile):
         model_name, path = source.tag or name, local_file(source, folder)
     else:

@@ -88,6 +88,12 @@ def _change_flags(flags: argparse.ArgumentParser) -> None:
         help="search multiples of the recipe's own value too, for scratch as for every method (lr=0.3:3)",
     )  # fmt: skip
     how.add_argument(
+        "--teacher-seeds",
+        type=int,
+        metavar="N",
+        help="train each teacher under N seeds: is a gain its luck?",
+    )
+    how.add_argument(
         "--exchange", type=int, metavar="N", help="try each cell's best setting in N others: does it travel?"
     )
     how.add_argument("--workers", type=int, metavar="N", help="that share one run (Ray Train); a study of its own name")
@@ -147,6 +153,10 @@ def select(study: Study, flags: argparse.Namespace) -> Study:
         from sweeps.own import with_pairs
 
         study = with_pairs(study, _pairs(study, flags.pairs))
+    if flags.teacher_seeds is not None:
+        from sweeps.teacher_seeds import with_teacher_seeds
+
+        study = with_teacher_seeds(study, flags.teacher_seeds)
     if flags.methods is not None:
         changes["methods"] = tuple(name.strip() for name in flags.methods.split(",") if name.strip())
     if flags.seeds is not None:

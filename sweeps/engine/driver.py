@@ -49,6 +49,7 @@ from sweeps.planning.units import Key, Segment
 from sweeps.planning.unsynced import unsynced_models
 from sweeps.planning.view import NOT_STARTED, RUN_COLUMNS, read_state
 from sweeps.study import Study
+from sweeps.teacher_seeds import model_of
 from sweeps.waves import read_waves, write_wave
 
 GATHER_EVERY = 1000
@@ -90,7 +91,7 @@ class Driver:
         self.quarantine = Quarantine(folder, self.health)
         self.since: dict[str, float] = {}
         self.process: dict[str, str] = {}
-        self.families = {name: family(name) for pair in study.pairs for name in pair}
+        self.families = {name: family(model_of(name)) for pair in study.pairs for name in pair}
         ended = ledger.read_runs(folder, columns=tuple(dict.fromkeys((*RUN_COLUMNS, *COLUMNS, "epochs_done"))))
         view = all_seen(folder, rungs_of(study), ended)
         self.planner = Planner(study, view, unsynced_models(study, gpus), asked, speeds, read_waves(folder))

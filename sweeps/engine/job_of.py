@@ -13,6 +13,7 @@ from sweeps.engine.siblings import initial_weights
 from sweeps.planning.units import Segment
 from sweeps.settings import RECIPE
 from sweeps.study import TeacherFile
+from sweeps.teacher_seeds import model_of
 from sweeps.teachers import local_file
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def job_of(driver: Driver, segment: Segment) -> Job:
         config=config.to_json(),
         until=segment.until,
         phase=segment.phase,
-        student_family=driver.families[config.student],
+        student_family=driver.families[segment.cell.student],
         teacher_family=driver.families[segment.cell.teacher] if config.teacher else "",
         data_root=str(driver.data_root),
         data_source=driver.data_source,
@@ -60,11 +61,12 @@ def job_of(driver: Driver, segment: Segment) -> Job:
 
 def _named(driver: Driver, segment: Segment) -> dict[str, str]:
     """Columns of a run that only trains on what its method has pre-trained: it is one of that method's. Where the
-    recipe is searched, the setting has more than the method's options."""
+    recipe is searched, the setting has more than the method's options. A teacher's name says its further seed."""
     cell, study = segment.cell, driver.study
     if segment.phase in ("teacher", "pretrain"):
-        return {}
+        return {} if model_of(cell.student) == cell.student else {"student": cell.student}
+    further = {} if model_of(cell.teacher) == cell.teacher else {"teacher": cell.teacher}
     if cell.method == segment.config.method.name:
-        return {"options": segment.run.setting} if RECIPE in study.spaces else {}
+        return further | ({"options": segment.run.setting} if RECIPE in study.spaces else {})
     taught = {"teacher": teacher_name(study, cell), "teacher_family": driver.families.get(cell.teacher, "")}
-    return {"method": cell.method, "options": segment.run.setting, **(taught if cell.teacher else {})}
+    return {"method": cell.method, "options": segment.run.setting, **(taught if cell.teacher else {}), **further}

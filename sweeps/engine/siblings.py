@@ -27,6 +27,7 @@ from sweeps.planning.planner import Planner
 from sweeps.planning.units import Key, trained_on
 from sweeps.planning.view import NOT_STARTED
 from sweeps.study import TIMM, TeacherFile
+from sweeps.teacher_seeds import model_of
 from sweeps.teachers import fetch, initial_file, initial_sha256, keep_initial, local_file
 
 
@@ -143,11 +144,11 @@ def _provide(folder: Path, planner: Planner, key: Key, weights: str) -> None:
 def _try(planner: Planner, key: Key, weights: str, file: Path) -> None:
     """Raises ConfigError for a file that does not fit a unit's student; a head for other classes is left out."""
     task = create_task(*trained_on(planner.scope, key), num_classes=1)
-    task.build(key.cell.student, 1, weights, file)
+    task.build(model_of(key.cell.student), 1, weights, file)
 
 
 def _check_architecture(what: str, key: Key, student: str) -> None:
-    if get_arch_name(student) != get_arch_name(key.cell.student):
+    if get_arch_name(model_of(student)) != get_arch_name(model_of(key.cell.student)):
         raise ConfigError(f"{what}: that run trained {student!r}")
 
 

@@ -6,6 +6,7 @@ from functools import lru_cache
 
 from pat.models import family
 from sweeps.study import Cell, Study
+from sweeps.teacher_seeds import model_of
 
 _family = lru_cache(maxsize=None)(family)
 
@@ -29,4 +30,4 @@ def anchors_of(study: Study, cell: Cell) -> list[Cell]:
 
 
 def _kinds(teacher: str, student: str) -> tuple[str, str]:
-    return _family(teacher), _family(student)
+    return _family(model_of(teacher)), _family(student)

@@ -7,6 +7,7 @@ from functools import lru_cache
 
 from pat.models import family
 from sweeps.study import Cell, Study
+from sweeps.teacher_seeds import model_of
 
 _family = lru_cache(maxsize=None)(family)
 
@@ -40,4 +41,8 @@ def _kind(one: Cell, other: Cell) -> int:
     """0: the same student; 1: another one of the same pair of families; 2: other families."""
     if one.student == other.student:
         return 0
-    return 1 if [*map(_family, one[:2])] == [*map(_family, other[:2])] else 2
+    return 1 if _families(one) == _families(other) else 2
+
+
+def _families(cell: Cell) -> tuple[str, str]:
+    return _family(model_of(cell.teacher)), _family(cell.student)

@@ -14,6 +14,7 @@ from pat.starting import RUN
 from sweeps.configs import default_options, pretrain_run, student_run, teacher_run
 from sweeps.planning.view import NOT_STARTED, RunState, View
 from sweeps.study import SCRATCH, SEARCH_SEED, Cell, Study, TeacherFile
+from sweeps.teacher_seeds import model_of
 
 ENDED_BADLY = ("diverged", "failed")
 ENDED = ("finished", "pruned", *ENDED_BADLY)
@@ -97,7 +98,7 @@ class Runs:
             return None
         key = Cell("", name, "teacher"), "", 0
         if key not in self._made:
-            config = teacher_run(self.study, name, self._workers(SCRATCH, name))
+            config = teacher_run(self.study, name, self._workers(SCRATCH, model_of(name)))
             assert config is not None
             self._made[key] = Run(config.run_id, config)
         return self._made[key]

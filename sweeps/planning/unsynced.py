@@ -6,6 +6,7 @@ from pat.models import has_batchnorm
 from pat.tasks import create_task
 from sweeps.planning.units import keys, trained_on
 from sweeps.study import Study
+from sweeps.teacher_seeds import model_of
 
 
 def unsynced_models(study: Study, gpus: bool) -> frozenset[str]:
@@ -13,6 +14,6 @@ def unsynced_models(study: Study, gpus: bool) -> frozenset[str]:
     several = not isinstance(study.workers, int) or study.workers > 1
     if gpus or not several:
         return frozenset()
-    models = {(key.cell.student, trained_on(study, key)) for key in keys(study)}
+    models = {(model_of(key.cell.student), trained_on(study, key)) for key in keys(study)}
     made = ((name, create_task(*on, num_classes=2).student(name, seed=0)) for name, on in models)
     return frozenset(name for name, model in made if has_batchnorm(model))

@@ -29,6 +29,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "analysis/stats/offered.py": ("tests/analysis/stats/test_aggregates.py", "tests/analysis/stats/test_paired.py"),
     "analysis/stats/paired.py": ("tests/analysis/stats/test_paired.py",),
     "analysis/stats/ratio.py": ("tests/analysis/stats/test_ratio.py",),
+    "analysis/stats/twoway.py": ("tests/analysis/stats/test_twoway.py",),
     "analysis/stats/ranks.py": ("tests/analysis/stats/test_ranks.py",),
     "analysis/versions.py": ("tests/analysis/test_versions.py", "tests/analysis/test_merge.py"),
     "analysis/verdicts.py": ("tests/analysis/stats/test_shrink.py",),

@@ -28,7 +28,7 @@ MUTANTS = [
         "sweeps/configs.py",
         ("if seed != SEARCH_SEED and study.confirm", "if seed == SEARCH_SEED and study.confirm"),
         ("data=study.teacher_data(teacher),", "data=study.data,"),
-        ("recipe=recipe,\n        seed=SEARCH_SEED,", "recipe=recipe,\n        seed=SEARCH_SEED + 1,"),
+        ("seed=teacher_seed(teacher),", "seed=teacher_seed(teacher) + 1,"),
         ("        seed=seed,\n", "        seed=max(1, seed),\n"),
         (
             'for key in (f":{cell.student}", f"{cell.teacher}:{cell.student}"):',

@@ -49,6 +49,12 @@ MUTANTS = [
         ('tests[rows] = table.loc[rows, "p"].notna().sum()', "tests[rows] = 1"),
     ),
     *of(
+        "analysis/stats/twoway.py",
+        ("stats.f.sf(between / rest, rows - 1, df)", "stats.f.sf(between / rest, rows, df)"),
+        ("- table.mean(axis=0) + table.mean()", "+ 0.0"),
+        ("max(0.0, between - rest) / columns", "max(0.0, between - rest)"),
+    ),
+    *of(
         "analysis/stats/spread.py",
         ("chance = pairs * (own -", "chance = (own -"),
         ("special.fdtrc(df, df * (n - 1),", "special.fdtrc(df, df,"),

@@ -46,3 +46,8 @@ def test_labels_are_never_ambiguous(names: list[str]) -> None:
 @given(st.text(alphabet="abc_ .", max_size=60), st.integers(4, 20), st.integers(1, 3))
 def test_wrapped_text_keeps_its_lines(text: str, width: int, lines: int) -> None:
     assert len(wrap(text, width, lines).split("\n")) <= lines
+
+
+def test_the_seed_of_a_teacher_stays() -> None:
+    found = shorten(["vit_micro_patch8_32", "vit_micro_patch8_32@1", "swin_t_window7_224@2", "swin_t_window7_384"])
+    assert list(found.values()) == ["vit_micro", "vit_micro@1", "swin_t_224@2", "swin_t_384"]
