@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "fb9d39da9626"
+CODE = "5b18e4f0def6"
 COPY = Path.home() / "pat-sweeps"
 
 
