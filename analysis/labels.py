@@ -25,7 +25,7 @@ def shorten(names: Iterable[str]) -> dict[str, str]:
     """
     marked = {name: name.partition("@") for name in names}
     models = _shorten({model for model, *_ in marked.values()})
-    return {name: models[model] + at + seed for name, (model, at, seed) in marked.items()}
+    return {name: models[model] + at + seed for name, (model, at, seed) in sorted(marked.items())}
 
 
 def _shorten(names: set[str]) -> dict[str, str]:

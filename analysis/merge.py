@@ -23,7 +23,7 @@ from analysis.predictors import FILE, as_text, read_predictors, united
 from analysis.schema import CELL_STATUSES, EPOCH_SCHEMA, EPOCH_VOLATILE, RUN_SCHEMA, RUN_VOLATILE, LedgerError
 from analysis.storage import Folder
 from analysis.versions import JOINED_COLUMNS
-from analysis.words import markdown
+from analysis.words import counted, markdown
 
 CHECKPOINT, PREVIOUS = "checkpoint.pt", "_previous.pt"
 CONFLICTS, SET_ASIDE, SEARCHES = "conflicts", "set_aside", "searches"
@@ -128,7 +128,9 @@ def merged_text(merged: Merged, into: Folder) -> str:
     for conflict in merged.conflicts:
         by_run.setdefault((conflict.run_id, conflict.source), []).append(conflict)
     if by_run:
-        head = f"CONFLICTS in {len(by_run)} runs. One of each stays, the other one is in {into}/{CONFLICTS}/."
+        head = (
+            f"CONFLICTS in {counted(len(by_run), 'run')}. One of each stays, the other one is in {into}/{CONFLICTS}/."
+        )
         rows = [row for found in by_run.values() for row in _shown(found)]
         lines += ["", head, "", markdown(pd.DataFrame(rows)), ""]
     for source, waves in merged.redrawn.items():

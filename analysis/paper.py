@@ -17,7 +17,7 @@ from analysis.order import order
 from analysis.schema import PHASES
 from analysis.stats import LEVEL
 from analysis.tables.forms import escape
-from analysis.words import markdown
+from analysis.words import counted, markdown
 
 _NONE = "–"
 _GAIN = "gain_over_scratch"
@@ -189,7 +189,8 @@ def checklist(frames: Frames) -> str:
         else "The methods' defaults; nothing was tuned.",
         "Selection rule": "; ".join(sorted(set(cells["rule"] + " epoch, " + cells["weights"] + " weights"))),
         "Error bars": "95 % intervals over seeds; p-values corrected by Holm and by Benjamini and Hochberg.",
-        "Compute": f"{hours.sum():.2f} device-hours in {len(runs)} runs ({spent}), on {_listed(runs['device'])}.",
+        "Compute": f"{hours.sum():.2f} device-hours in {counted(len(runs), 'run')} ({spent}), "
+        f"on {_listed(runs['device'])}.",
         "Software": f"torch {_listed(runs['torch'])}, timm {_listed(runs['timm'])}, Python {_listed(runs['python'])}, "
         f"code {_listed(runs['git_commit'])}.",
         "Failures": f"{len(bad)} of {len(runs)} runs failed or diverged; the tables say which and why.",

@@ -13,7 +13,7 @@ from analysis.schema import PHASES
 from analysis.stats import LEVEL
 from analysis.tables import Table, list_tables
 from analysis.tables.forms import text
-from analysis.words import few, markdown
+from analysis.words import counted, few, markdown
 
 _NONE = "–"
 
@@ -112,8 +112,7 @@ def legend(cells: pd.DataFrame, metric: Metric) -> str:
         f"Test {metric.plain} in percent, mean (standard deviation) over seeds. Selection rule: {rules}.",
         f"Teacher {metric.short}: the teacher's own test {metric.plain} in percent, measured in the runs it taught.",
         f"Gain in {metric.points}, paired by seed. Over KD: tuned against tuned KD, default against default KD.",
-        f"± is the {LEVEL:.0%} interval: moderated t, variance pooled over the study's cells. A single seed has the "
-        "pooled variance alone, or no interval where nothing can be pooled.",
+        *_intervals(cells),
         f"* marks p < {1 - LEVEL:.2f} after Holm's correction over all cells. The cells of a student share its scratch "
         "runs and are not independent; Holm's correction holds all the same.",
         f"Every gain is given the study's own teachers. Each cell's own {further}: report/tables/cells.parquet.",
@@ -122,12 +121,23 @@ def legend(cells: pd.DataFrame, metric: Metric) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
+def _intervals(cells: pd.DataFrame) -> list[str]:
+    """What the intervals stand on, where there are any."""
+    if not cells["gain_over_scratch_low"].notna().any():
+        return ["No gain has an interval: single seeds, of which nothing can be pooled."] if len(cells) else []
+    return [
+        f"± is the {LEVEL:.0%} interval: moderated t, variance pooled over the study's cells. A single seed has the "
+        "pooled variance alone."
+    ]
+
+
 def cost(frames: Frames) -> str:
     """What was really spent, by phase, and what was lost on the way."""
     runs = frames.runs
     hours = device_hours(runs, frames.gpu_share).groupby(runs["phase"]).sum()
     parts = ", ".join(f"{phase} {hours[phase]:.2f}" for phase in PHASES if phase in hours)
-    text = f"Spent: {hours.sum():.2f} device-hours of training in {len(runs)} runs" + (f" ({parts})" if parts else "")
+    text = f"Spent: {hours.sum():.2f} device-hours of training in {counted(len(runs), 'run')}"
+    text += f" ({parts})" if parts else ""
     text += "." if frames.price is None else f", that is {money(float(hours.sum()), frames.price)}."
     joules = float(runs["energy_joules"].astype(float).sum())
     text += f" Energy, where known: {joules / 3.6e6:.2f} kWh." if joules > 0 else ""

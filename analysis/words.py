@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
 _LISTED = 4
 _WORD = re.compile("[A-Za-z]{2}")
@@ -22,7 +24,7 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes:02d} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
 
 
-def count(number: int, noun: str, plural: str = "") -> str:
+def counted(number: int, noun: str, plural: str = "") -> str:
     """So many of them in words: 1 run, 12,000 runs, 2 classes."""
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 

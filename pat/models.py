@@ -200,6 +200,11 @@ def native_size(name: str) -> tuple[int, int]:
     return tuple(cfg.input_size[1:]) if cfg and cfg.input_size else (224, 224)
 
 
+def has_record(name: str) -> bool:
+    """Whether timm has a record of what a model was made for."""
+    return timm.get_pretrained_cfg(name) is not None
+
+
 def normalisation(model: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation per channel of the inputs (pixels in [0, 1]) that `model` was made for."""
     cfg = getattr(model, "pretrained_cfg", {})

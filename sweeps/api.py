@@ -36,6 +36,13 @@ def space(method: str, **options: Range | Sequence[Any]) -> Space:
     return found
 
 
+class _Whole(pd.DataFrame):
+    """A frame that is printed with all of its columns, whatever the terminal's width."""
+
+    def __repr__(self) -> str:
+        return self.to_string(index=False)
+
+
 @dataclass(frozen=True)
 class Result:
     """What a study has found so far, in its folder. `complete`: whether all of it could be done."""
@@ -65,8 +72,8 @@ class Result:
 
     def best(self) -> pd.DataFrame:
         """Of each student, teacher and method the finished run with the best score on validation, after the last epoch,
-        with its student's file where that was kept."""
-        return best(self.folder)
+        with its student's file where that was kept. Printed, it shows all of its columns."""
+        return _Whole(best(self.folder))
 
 
 def run(

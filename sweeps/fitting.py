@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from analysis.words import counted
 from pat.config import ConfigError, Method, RunConfig
 from pat.methods import method_options
 from sweeps.configs import default_options, pretrain_run, student_run
@@ -60,5 +61,5 @@ def check_fit(grown: Study, asked: Study, folder: Path, num_classes: int, say: C
     if grown == read_study(folder):
         return
     if settings := settings_to_try(asked):
-        say(f"trying {len(settings)} settings on their models")
+        say(f"trying {counted(len(settings), 'setting')} on their models")
         check_settings(settings, num_classes, say)

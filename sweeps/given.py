@@ -12,6 +12,7 @@ from analysis import ledger
 from analysis.account import read_account, write_account
 from analysis.chance import at_chance, chance_line
 from analysis.metrics import METRICS
+from analysis.words import counted
 from pat.data import Dataset
 from pat.tasks import Task, create_task
 from sweeps.configs import teacher_run
@@ -64,6 +65,6 @@ def say_score(name: str, path: Path, task: Task, dataset: Dataset, say: Say, dev
     some = split.take(torch.arange(0, len(split), step, device=split.device)).to(device)
     model, _ = task.trained(name, path)
     score, chance = task.score(model.to(device), some).score, task.chance(some)
-    say(f"the given teacher {name}: {METRICS[task.metric].told(score)} on {len(some)} {part} images")
+    say(f"the given teacher {name}: {METRICS[task.metric].told(score)} on {counted(len(some), f'{part} image')}")
     if at_chance(score, chance, len(some)):
         say(f"warning: {chance_line(f'the given teacher {name}', score, chance)}; nothing can be learnt from it")

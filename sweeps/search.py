@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import isclose
 
+from analysis.words import counted
 from pat.config import ConfigError, Part, Recipe, later
 from pat.errors import check_choice
 
@@ -94,7 +95,8 @@ class Search(Part):
         if self.trials and first <= recipe.warmup_epochs:
             raise ConfigError(
                 f"search.rungs = {self.rungs}: the first one is at epoch {first} of {student!r}, inside its warm-up of "
-                f"{recipe.warmup_epochs} epochs; more than {recipe.warmup_epochs / recipe.epochs:.3g} is needed"
+                f"{counted(recipe.warmup_epochs, 'epoch')}; more than "
+                f"{recipe.warmup_epochs / recipe.epochs:.3g} is needed"
             )
 
 

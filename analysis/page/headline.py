@@ -17,6 +17,7 @@ from analysis.order import order
 from analysis.page.rows import chance, signed
 from analysis.stats import LEVEL
 from analysis.verdicts import HELPS, HURTS, NO_MATTER, SMALLEST, UNKNOWN
+from analysis.words import counted
 
 ALPHA = 1 - LEVEL
 _FEWEST_PAIRS = 5
@@ -72,7 +73,7 @@ def verdict(ranked: pd.DataFrame, points: str) -> str:
         ]
         return f"No pair has all methods yet. Mean gain in {points} over each method's own pairs: {', '.join(parts)}."
     best = together.iloc[int(together["gain"].argmax())]
-    over = f"over {_counted(best['pairs'], 'pair')}"
+    over = f"over {counted(best['pairs'], 'pair')}"
     span = "" if pd.isna(best["low"]) else f" (95 % interval {signed(best['low'])} to {signed(best['high'])})"
     gain = f"{signed(best['gain'])} {points} on average {over}{span}"
     name, count = method_label(best["method"]), len(together)
@@ -132,7 +133,7 @@ def _differ(ranked: pd.DataFrame, points: str) -> str:
 def _cells(known: pd.DataFrame, setting: str) -> str:
     """How many cells help, do not matter, hurt, and of how many that is not known."""
     tested = known[known[f"{_GAIN}_p_holm"].notna()]
-    of = f"{_counted(len(known), 'cell')} ({_settings(setting)})"
+    of = f"{counted(len(known), 'cell')} ({_settings(setting)})"
     if tested.empty:
         return f"None of {of} can be tested: that needs at least two seeds somewhere in the study."
     counts = known["verdict"].value_counts()
@@ -187,7 +188,7 @@ def cautions(frames: Frames) -> list[str]:
             f"Few seeds: {len(few)} of {len(counts)} cells rest on {seeds}. {how}, and a real gain is easily missed."
         )
     if frames.damaged:
-        lines.append(f"{_counted(len(frames.damaged), 'damaged file')} left out; they are named under Failures.")
+        lines.append(f"{counted(len(frames.damaged), 'damaged file')} left out; they are named under Failures.")
     bad = cells[cells["status"].isin(("failed", "diverged", "blocked"))]
     if len(bad):
         states = ", ".join(f"{count} {name}" for name, count in bad["status"].value_counts().sort_index().items())
@@ -259,10 +260,6 @@ def _largest(known: pd.DataFrame, points: str) -> str:
 
 def _rows(frame: pd.DataFrame) -> Iterable[Any]:
     return frame.itertuples()
-
-
-def _counted(number: Any, word: str) -> str:
-    return f"{number} {word}" + ("" if number == 1 else "s")
 
 
 def _settings(setting: str) -> str:

@@ -12,7 +12,7 @@ from analysis.cost import device_hours, money
 from analysis.frames import Frames
 from analysis.schema import PHASES, LedgerError
 from analysis.storage import Folder, read_file
-from analysis.words import duration
+from analysis.words import counted, duration
 
 _FORECAST = "forecast.json"
 
@@ -78,6 +78,6 @@ def _notes(frames: Frames, hours: float) -> list[str]:
     fitted = int(runs["memory_measures"].notna().sum())
     if fitted:
         notes.append(
-            f"Made to fit the device's memory: {fitted:,} runs, not claimed to be equal bit for bit to others."
+            f"Made to fit the device's memory: {counted(fitted, 'run')}, not claimed to be equal bit for bit to others."
         )
     return notes

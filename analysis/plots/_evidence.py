@@ -8,6 +8,7 @@ import pandas as pd
 
 from analysis.frames import Frames
 from analysis.stats import LEVEL
+from analysis.words import counted
 
 RULES = {"last": "the last epoch", "best_val": "the epoch best on validation", "best_test": "the epoch best on test"}
 WEIGHTS = {"raw": "raw weights", "ema": "EMA weights"}
@@ -37,11 +38,6 @@ def intervals(low: pd.Series) -> str:
         f"Intervals: {LEVEL:.0%}, moderated t over seeds, paired with the scratch runs of the same seeds; they answer "
         "how far the gain would move with other seeds, for these pairs, teachers and this test set."
     )
-
-
-def counted(number: int, word: str) -> str:
-    """`1 pair`, `2 pairs`."""
-    return f"{number} {word}" + ("" if number == 1 else "s")
 
 
 def listed(words: Iterable[str]) -> str:

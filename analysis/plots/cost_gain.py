@@ -18,9 +18,10 @@ from analysis.labels import family_label, method_label, number
 from analysis.order import order
 from analysis.plots import COLUMN, COST, PAGE, Drawing, NothingToShow, register_plot
 from analysis.plots._dots import usual
-from analysis.plots._evidence import counted, evidence, intervals
+from analysis.plots._evidence import evidence, intervals
 from analysis.plots.looks import looks
 from analysis.plots.response import round_numbers
+from analysis.words import counted
 
 MARKERS = dict(zip(FAMILIES, ("o", "s", "^"), strict=True))
 """The student's family; any other is a diamond."""

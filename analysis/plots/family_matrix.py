@@ -11,8 +11,9 @@ from analysis.frames import Frames
 from analysis.labels import number
 from analysis.plots import COLUMN, PAGE, WHOM, Drawing, NothingToShow, register_plot
 from analysis.plots._dots import ROW, arrange, beyond, draw_dots, family_pair, head
-from analysis.plots._evidence import counted, evidence
+from analysis.plots._evidence import evidence
 from analysis.stats import LEVEL
+from analysis.words import counted
 
 _HEAD, _FOOT = 0.5, 0.45
 """Inches of a panel besides its rows, and of the page besides its panels."""

@@ -14,11 +14,12 @@ from analysis.labels import method_label, number
 from analysis.order import order
 from analysis.plots import COLUMN, METHODS, Drawing, NothingToShow, register_plot
 from analysis.plots._dots import ROW, arrange, draw_dots, usual
-from analysis.plots._evidence import counted, evidence
+from analysis.plots._evidence import evidence
 from analysis.plots.looks import dressed
 from analysis.rectangle import Rectangle, of_gains
 from analysis.stats import LEVEL, interquartile_mean, performance_profile
 from analysis.stats.offered import PROFILE_SEEDS
+from analysis.words import counted
 
 FEWEST_PAIRS = 5
 _STEPS = 241

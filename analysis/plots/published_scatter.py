@@ -14,8 +14,9 @@ from analysis.frames import Frames
 from analysis.labels import method_label
 from analysis.order import order
 from analysis.plots import COLUMN, PAGE, TRUST, Drawing, NothingToShow, register_plot
-from analysis.plots._evidence import counted, evidence, intervals, listed
+from analysis.plots._evidence import evidence, intervals, listed
 from analysis.plots.looks import dressed
+from analysis.words import counted
 
 _ACROSS = 4
 _NAMED = 3

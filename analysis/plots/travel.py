@@ -13,11 +13,12 @@ from analysis.frames import Frames
 from analysis.labels import method_label, number
 from analysis.order import order
 from analysis.plots import COLUMN, SETTINGS, Drawing, NothingToShow, register_plot
-from analysis.plots._evidence import counted, evidence
+from analysis.plots._evidence import evidence
 from analysis.plots.looks import dressed
 from analysis.stats import LEVEL, mean_gain
 from analysis.tables.travel import ALL, DEFAULT
 from analysis.travel import KINDS, trips
+from analysis.words import counted
 
 _LEAST, _MOST = -0.6, 1.8
 """Where the axis ends at the latest; what lies further out is marked at the edge."""

@@ -43,7 +43,7 @@ _CELL, _GAIN = ["model", "student", "method", "setting"], "gain_over_scratch"
 def prepare(frames: Frames) -> pd.DataFrame:
     """A row for each model, student, method and setting with at least two teachers and two seeds that all have."""
     gains = frames.seed_gains.dropna(subset=_GAIN)
-    gains = gains.assign(model=gains["teacher"].str.partition(MARK)[0])
+    gains = gains.assign(model=gains["teacher"].astype(str).str.replace(f"{MARK}.*", "", regex=True))
     several = gains.groupby("model")["teacher"].transform("nunique") > 1
     gains = gains[several & (gains["model"] != "")]
     rows = []

@@ -22,7 +22,7 @@ from pat.data.annotations import Annotated, read_annotations
 from pat.data.base import Parts, register_dataset
 from pat.data.boxes import Boxes, BoxSplit, read_boxes
 from pat.data.fingerprints import check_fingerprint, digest
-from pat.data.scan import scan, told
+from pat.data.scan import beside, scan, told
 
 NAME, TINY, PREFIX = "coco", "coco-tiny", "boxes:"
 ANNOTATIONS = "annotations"
@@ -104,7 +104,10 @@ def _read(train: Part, test: Part, unreadable: str, own: bool) -> Parts:
             )
     shown = _clipped(test, found.numbered(classes), own, training=False)
     read, tested = _split(train, seen, some, unreadable), _split(test, shown, None, unreadable)
-    passed = _passed(train, seen.names) + _passed(test, shown.names) if own else Counter[str]()
+    passed: Counter[str] = Counter()
+    if own:
+        known = (train.images.name, test.images.name, ANNOTATIONS)
+        passed = _passed(train, seen.names) + _passed(test, shown.names) + beside(train.images.parent, known)
     return Parts(read, tested, len(classes), classes=tuple(classes.values()), passed=told(passed))
 
 

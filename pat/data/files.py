@@ -29,6 +29,8 @@ T = TypeVar("T")
 
 HELD_BYTES = 1 << 29
 """Splits of at most this many decoded bytes are decoded once and stay in memory."""
+_NAMED = 20
+"""Unreadable files that an error names beside the first."""
 _CHECKED = 256
 """Files that one worker checks at a time."""
 
@@ -192,15 +194,19 @@ def read_part(
 
 
 def _decode_all(pictures: Openable, unreadable: str) -> tuple[list[Tensor], list[int]]:
-    """All pictures that can be decoded, and the numbers of the others."""
-    decoded, bad = [], []
+    """All pictures that can be decoded, and the numbers of the others; with "stop" an error that names these."""
+    decoded, bad, errors = [], [], []
     for number in range(len(pictures)):
         try:
             decoded.append(pictures[number])
-        except UnreadableImage:
-            if unreadable == "stop":
-                raise
+        except UnreadableImage as error:
             bad.append(number)
+            errors.append(error)
+    if errors and unreadable == "stop":
+        others = [str(pictures.paths(number)[0]) for number in bad[1 : _NAMED + 1]]
+        more = f" and {left} more" if (left := len(bad) - 1 - len(others)) else ""
+        also = f"; so it is with {', '.join(map(repr, others))}{more}" if others else ""
+        raise UnreadableImage(f'{errors[0]}{also}; data.unreadable = "skip" leaves them out') from errors[0]
     return decoded, bad
 
 

@@ -14,7 +14,7 @@ from pat.data.base import Parts, Split, register_dataset
 from pat.data.files import read_files
 from pat.data.fingerprints import check_fingerprint, digest
 from pat.data.part import FileSplit
-from pat.data.scan import SUFFIXES, Classes, is_service, scan_classes, told
+from pat.data.scan import SUFFIXES, Classes, beside, is_service, scan_classes, told
 
 PREFIX = "folder:"
 _NAMES = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
@@ -50,7 +50,7 @@ def load_folder(root: Path, data: Data) -> Parts:
     path = root / data.name.removeprefix(PREFIX)
     parts = {name: scan_classes(part) for name, part in _parts(path).items()}
     check_fingerprint("image folder", path, _digest(path, parts.values()), data)
-    passed = Counter(f"folder {name} that is no part" for name in layout(path).unused)
+    passed = beside(path, {part.part.name for part in parts.values()})
     return read_parts(parts["train"], parts["test"], data.unreadable, parts.get("val"), passed)
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from pathlib import Path
 
 from pat.config import Data, DataError
 from pat.data.base import Parts, Source, register_dataset
 from pat.data.fingerprints import check_fingerprint, digest
 from pat.data.masks import VOID, Values, largest_value, read_masks
-from pat.data.scan import scan, told
+from pat.data.scan import beside, scan, told
 
 PREFIX = "masks:"
 CLASSES = "classes.txt"
@@ -54,7 +53,7 @@ def load_own(root: Path, data: Data) -> Parts:
         raise DataError(f"data set {str(path)!r} has no class in {CLASSES} or masks/train/")
     train, test = _own(path, Values.of(classes, [*void, VOID]), data.unreadable)
     folders = (path / kind / part for kind in ("images", "masks") for part in ("train", "val"))
-    passed = sum((scan(folder).passed for folder in folders), Counter[str]())
+    passed = sum((scan(folder).passed for folder in folders), beside(path, ("images", "masks", CLASSES)))
     return Parts(train, test, classes, classes=tuple(names), passed=told(passed))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,6 +65,18 @@ def scan_classes(part: Path) -> Classes:
         else:
             passed["image outside of the class folders" if kind == "image" else kind] += 1
     return Classes(part, images, passed)
+
+
+def beside(folder: Path, known: Collection[str]) -> Counter[str]:
+    """What lies in the folder of a data set beside the entries that are `known`: none of it is read."""
+    found: Counter[str] = Counter()
+    for entry in _entries(folder):
+        if entry.name not in known:
+            kind = _kind(entry, _above(folder))
+            found[
+                {"folder": f"folder {entry.name} that is no part", "image": "image beside the parts"}.get(kind, kind)
+            ] += 1
+    return found
 
 
 def told(passed: Counter[str]) -> str:

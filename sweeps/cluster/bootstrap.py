@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml
 
+from analysis.words import counted
+
 FILE = "ray_bootstrap_config.yaml"
 PRICES, DEFINITIONS = "cluster/prices.csv", "cluster"
 
@@ -99,7 +101,7 @@ def farewell(cluster: Cluster, root: Path) -> str:
     kept = [cluster.head, *(machine for machine in cluster.workers for _ in range(machine.least))]
     prices = _prices(root)
     known = [prices.get(machine.instance) for machine in kept]
-    what = f"{len(kept)} machine{'s' if len(kept) > 1 else ''} ({', '.join(m.instance or m.name for m in kept)})"
+    what = f"{counted(len(kept), 'machine')} ({', '.join(m.instance or m.name for m in kept)})"
     cost = "at a price that is not known here"
     if all(price is not None for price in known):
         cost = f"for about ${sum(price or 0 for price in known):.2f} an hour"

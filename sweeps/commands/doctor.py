@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from analysis.words import counted
 from sweeps.cluster.bootstrap import read_cluster
 from sweeps.cluster.verdict import Problem, table
-from sweeps.commands.flags import add_places, select
+from sweeps.commands.flags import add_places
 from sweeps.guard import Parser, guarded
 from sweeps.places import data_place, storage_place
 from sweeps.presets import CIFAR100, PRESETS, preset
@@ -25,12 +27,13 @@ def main(argv: Sequence[str]) -> int:
     flags.add_argument("--workers", type=int, help="workers that are to share a run: then names must resolve too")
     add_places(flags)
     flags.add_argument("--verbose", action="store_true", help="tracebacks")
-    flags.set_defaults(pairs=None, methods=None, seeds=None, trials=None)
     return guarded(lambda: _doctor(flags.parse_args(argv)), "--verbose" in argv)
 
 
 def _doctor(flags: argparse.Namespace) -> int:
-    study = select(preset(flags.preset), flags)
+    study = preset(flags.preset)
+    if flags.workers is not None:
+        study = replace(study, workers=flags.workers)
     cluster = read_cluster() if flags.address is None else None
     where = address(flags.address or ("auto" if cluster else None))
     from sweeps.cluster.examine import examine
@@ -50,5 +53,5 @@ def _doctor(flags: argparse.Namespace) -> int:
     if problems:
         print(table(problems))
         return 2
-    print(f"{count} machine{'s' if count > 1 else ''}: nothing is wrong")
+    print(f"{counted(count, 'machine')}: nothing is wrong")
     return 0

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.guard import Parser, guarded
+from analysis.words import counted
 
 _ABOUT = """\
 hub CELL            the student of a cell as a folder: config.json, model.safetensors, model card; timm opens it, and
@@ -49,16 +50,20 @@ def _export(flags: argparse.Namespace) -> int:
     if flags.form == "optuna":
         from sweeps.looking.export_optuna import export_optuna
 
-        print(f"{export_optuna(Path(flags.folder), flags.what)} searches in {flags.what}")
+        print(f"{_searches(export_optuna(Path(flags.folder), flags.what))} in {flags.what}")
     elif flags.form == "deepcave":
         from sweeps.looking.export_deepcave import export_deepcave
 
-        print(f"{export_deepcave(Path(flags.folder), Path(flags.what))} searches in {flags.what}")
+        print(f"{_searches(export_deepcave(Path(flags.folder), Path(flags.what)))} in {flags.what}")
     else:
         from sweeps.looking.export_tensorboard import export_tensorboard
 
-        print(f"{export_tensorboard(flags.folder, Path(flags.what))} runs in {flags.what}")
+        print(f"{counted(export_tensorboard(flags.folder, Path(flags.what)), 'run')} in {flags.what}")
     return 0
+
+
+def _searches(number: int) -> str:
+    return counted(number, "search", "searches")
 
 
 def _export_student(flags: argparse.Namespace) -> int:

@@ -27,16 +27,16 @@ IMPORT = "import a module first, which registers methods, models or data sets; i
 EXAMPLES = """\
 examples
   what there is, what a study is, what it costs; nothing is trained:
-    python sweeps/hetero_grid.py --list presets
-    python sweeps/hetero_grid.py --preset digits --show
-    python sweeps/hetero_grid.py --preset digits --plan
+    %(prog)s --list presets
+    %(prog)s --preset digits --show
+    %(prog)s --preset digits --plan
   a small study on two cores, some methods, three seeds; the same command goes on after a stop:
-    python sweeps/hetero_grid.py --preset digits --methods kd,rsd --seeds 3
+    %(prog)s --preset digits --methods kd,rsd --seeds 3
   own data, any two models of timm, other settings:
-    python sweeps/hetero_grid.py --preset cifar100-small --data path/to/flowers \\
+    %(prog)s --preset cifar100-small --data path/to/flowers \\
         --pairs resnet50.a1_in1k:mobilenetv3_small_100 --set recipe.epochs=30 --plan
   a study of one's own:
-    python sweeps/hetero_grid.py --study flowers.py:study
+    %(prog)s --study flowers.py:study
 """
 
 
@@ -47,7 +47,9 @@ def parser() -> Parser:
     )
     form = argparse.RawDescriptionHelpFormatter
     usage = "%(prog)s [--preset NAME | --study FILE.py:NAME] [options]"
-    flags = Parser(prog="hetero_grid.py", usage=usage, description=about, epilog=EXAMPLES, formatter_class=form)
+    flags = Parser(
+        prog="python sweeps/hetero_grid.py", usage=usage, description=about, epilog=EXAMPLES, formatter_class=form
+    )
     _study_flags(flags)
     _change_flags(flags)
     add_places(flags.add_argument_group("where"))
@@ -66,6 +68,7 @@ def _study_flags(flags: argparse.ArgumentParser) -> None:
     what.add_argument("--study", metavar="FILE.py:NAME", help="a study of one's own instead: a Study in a file")
     what.add_argument("--import", metavar="MODULE", action="append", default=[], dest="imports", help=IMPORT)
     what.add_argument("--data", metavar="FOLDER", help="own data in its place: train/<class>/ and test/<class>/")
+    what.add_argument("--unreadable", choices=("stop", "skip"), help="what an image that is none does [the study's]")
 
 
 def _change_flags(flags: argparse.ArgumentParser) -> None:
@@ -186,7 +189,8 @@ def asked(flags: argparse.Namespace) -> tuple[Study, Path | None]:
     study, root = load_study(flags.study) if flags.study else preset(flags.preset or CIFAR100), None
     if flags.data is not None:
         study, root = with_data(study, flags.data)
-    return select(with_settings(study, flags.settings), flags), root
+    unreadable = [f"data.unreadable={flags.unreadable}"] if flags.unreadable else []
+    return select(with_settings(study, [*flags.settings, *unreadable]), flags), root
 
 
 def most(flags: argparse.Namespace) -> int | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import signal
 import sys
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ from pat.plugins import load_plugins
 from sweeps.checks import check_batches
 from sweeps.cluster.bootstrap import farewell, read_cluster
 from sweeps.commands.flags import asked, limits, most, needs_gpu, parser
-from sweeps.commands.lists import listed
+from sweeps.commands.lists import listed, shown
 from sweeps.commands.plan import plan
 from sweeps.costs.devices import agree, cluster_devices, slow_precision
 from sweeps.costs.predicted import predicted_against_actual
@@ -64,7 +63,7 @@ def _main(flags: argparse.Namespace) -> int:
     if root is not None:
         flags.data_root = str(root)
     if flags.list or flags.show:
-        print(listed(flags.list) if flags.list else json.dumps(study.to_dict(), indent=1))
+        print(listed(flags.list) if flags.list else shown(study))
         return 0
     return begin(study, flags)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 from pat.config import Data
 from pat.data import list_datasets, truths_of
 from pat.methods import list_methods, method_options
 from pat.resolve import list_models
 from pat.tasks import list_tasks
 from sweeps.presets import ON_CPU, PRESETS
+from sweeps.study import Study
 
 
 def listed(what: str) -> str:
@@ -21,6 +24,17 @@ def listed(what: str) -> str:
         own = [("FOLDER", "labels, boxes or masks, by what it holds")]
         return _table([(name, truths_of(Data(name, 32))) for name in named] + own)
     return "\n".join(list_models() if what == "models" else list_tasks())
+
+
+def shown(study: Study) -> str:
+    """A study as JSON: a line for each field, and for each model, method or option of those that have some."""
+    fields = []
+    for field, value in study.to_dict().items():
+        inside = isinstance(value, dict) and any(isinstance(one, dict) for one in value.values())
+        lines = [f"  {json.dumps(key)}: {json.dumps(one)}" for key, one in value.items()] if inside else []
+        text = "{\n" + ",\n".join(lines) + "\n }" if lines else json.dumps(value)
+        fields.append(f" {json.dumps(field)}: {text}")
+    return "{\n" + ",\n".join(fields) + "\n}"
 
 
 def _options(method: str) -> str:

@@ -17,6 +17,7 @@ import torch
 from analysis import ledger, storage
 from analysis.chance import at_chance, chance_line
 from analysis.metrics import METRICS, Metric
+from analysis.words import counted
 from pat.config import ConfigError, Method, RunConfig, Teacher
 from pat.data import Dataset, load
 from pat.io import CONFIG, STUDENT
@@ -233,7 +234,7 @@ def _tell(
     scores = [float(one[f"test_last_{one['exported']}"]) for one in rows]
     if teacher:
         print(f"{teacher.name}: {metric.told(row['teacher_score'])} on test, the teacher")
-    print(f"{run.student}: {metric.told(scores[-1])} on test after {row['epochs_done']} epochs")
+    print(f"{run.student}: {metric.told(scores[-1])} on test after {counted(row['epochs_done'], 'epoch')}")
     if len(runs) > 1:
         print(_gains([one.method.name for one in runs], scores, metric))
     for one, score in zip(runs, scores, strict=True):

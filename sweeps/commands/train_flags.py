@@ -16,7 +16,7 @@ from pat import config
 from pat.config import ConfigError, Data, Recipe, unknown
 from pat.data import list_datasets, own_data
 from pat.methods import list_methods
-from pat.models import check_pretrained, native_size
+from pat.models import check_pretrained, has_record, native_size
 from pat.options import teacherless
 from pat.resolve import check_model, resolve
 from pat.starting import FILE
@@ -56,13 +56,13 @@ NAMED = {
 EXAMPLES = """\
 examples
   a first run, on images that come with the package:
-    python -m sweeps train --student vit_nano_patch8_32 --teacher convnext_micro_32 --method rsd \\
+    %(prog)s --student vit_nano_patch8_32 --teacher convnext_micro_32 --method rsd \\
         --data digits --epochs 5
   own images, a teacher of one's own, what scratch and KD give beside it:
-    python -m sweeps train --student mobilenetv3_small_100 --teacher resnet50 --teacher-file teacher.pth \\
+    %(prog)s --student mobilenetv3_small_100 --teacher resnet50 --teacher-file teacher.pth \\
         --data path/to/flowers --method pat --baselines
   both sides begin with timm's weights, another optimiser, augmentation, an average of the weights, bfloat16:
-    python -m sweeps train --student resnet18 --initial timm --teacher resnet50 --teacher-initial timm --method kd \\
+    %(prog)s --student resnet18 --initial timm --teacher resnet50 --teacher-initial timm --method kd \\
         --data path/to/flowers --set recipe.optimizer=lamb --set recipe.auto_augment=rand-m9-mstd0.5-inc1 \\
         --set recipe.ema_decay=0.999 --set recipe.precision=bf16 --device cuda:1
 """
@@ -203,6 +203,8 @@ def data_and_recipe(flags: argparse.Namespace, student: Side) -> tuple[Data, Pat
     """The data set, the folder in which its files lie, and the recipe."""
     tagged = student.initial.removeprefix(TIMM) if student.initial.startswith(TIMM) else student.name
     size = native_size(tagged)[1]
+    if flags.image_size is None and not has_record(tagged):
+        print(f"{student.name} has no record of its input: {size} px; --image-size says another", flush=True)
     root = Path(flags.data_root).expanduser().absolute()
     if flags.data in list_datasets():
         data = Data(flags.data, size)

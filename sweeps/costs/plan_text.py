@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.live import read_driver
+from analysis.words import counted
 from sweeps.costs.expect import Expected
 from sweeps.costs.forecast import Forecast
 from sweeps.costs.planned import planned
@@ -53,7 +54,7 @@ def _closed(folder: Path) -> list[str]:
 
 def device_word(study: Study, gpus: bool) -> str:
     """What a device of a study is called."""
-    return "GPU" if gpus else f"slot of {study.threads} CPU{'s' if study.threads > 1 else ''}"
+    return "GPU" if gpus else f"slot of {counted(study.threads, 'CPU')}"
 
 
 def _head(study: Study) -> list[str]:
@@ -73,7 +74,7 @@ def _head(study: Study) -> list[str]:
         *_before(study),
         f"search: {halving if search.trials else 'none'}",
         f"confirmation: {'best and default setting' if search.trials else 'default setting'} on "
-        f"{len(study.confirming)} fresh seeds; workers per run: {study.workers}",
+        f"{counted(len(study.confirming), 'fresh seed')}; workers per run: {study.workers}",
         *(
             [f"exchange: each best setting also in {study.exchange} more of its method's cells"]
             if study.exchange
@@ -91,7 +92,7 @@ def _before(study: Study) -> list[str]:
         return lines
     recipe, data = before.recipe, before.data
     each = f"once a {'setting' if study.search.trials else 'cell'} of {', '.join(before.methods)}"
-    what = f"{recipe.epochs} epochs on {data.name} at {data.image_size} px, {each}"
+    what = f"{counted(recipe.epochs, 'epoch')} on {data.name} at {data.image_size} px, {each}"
     return [f"pre-training: {what}; longer is scratch for {before.longer:g} times the epochs", *lines]
 
 
@@ -113,7 +114,7 @@ def _place(weights: str | TeacherFile) -> str:
 
 def _pairs(planner: Planner, asked: Study) -> list[str]:
     """Every pair by its exact names, and once something has ended, how many runs of each cell."""
-    lines = [f"{len(asked.pairs)} pairs, {len(asked.cells())} cells"]
+    lines = [f"{counted(len(asked.pairs), 'pair')}, {counted(len(asked.cells()), 'cell')}"]
     lines += [f"{place:3}. {teacher} -> {student}" for place, (teacher, student) in enumerate(asked.pairs, start=1)]
     wanted = trained_teachers(asked)
     starts, students = (
@@ -244,4 +245,6 @@ def summary(found: Forecast, word: str = "GPU", price: float | None = None, keep
         texts.append(f"at most {size(found.disk.peak[keep])} on disk")
     if price is not None:
         texts.append(f"{number(total.left * price)} at {price:g} a device-hour")
+    else:
+        texts.append("money: with --price, what a device-hour costs")
     return "; ".join(texts)

@@ -17,7 +17,7 @@ from analysis import ledger, storage
 from analysis.cost import money
 from analysis.live import closed_places
 from analysis.points import reached
-from analysis.words import duration
+from analysis.words import counted, duration
 from pat.models import family
 from sweeps.engine.endings import Fatal, Paused
 from sweeps.engine.health import Failure, Health, Place, is_among
@@ -124,7 +124,7 @@ class Driver:
                 counts[key.kind, found.folder.name] += 1
             self.planner.update(found.run_id, read_state(self.folder, found.run_id))
         for (kind, study), count in counts.items():
-            self.progress.say(f"adopted {count} finished {kind}{'s' if count > 1 else ''} from study {study!r}")
+            self.progress.say(f"adopted {counted(count, f'finished {kind}')} from study {study!r}")
         return counts.total() == len(self.elsewhere)
 
     def kind(self) -> int | None:

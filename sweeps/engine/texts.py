@@ -18,7 +18,7 @@ from timm.models import get_arch_name
 
 from analysis import ledger, storage
 from analysis.schema import LedgerError
-from analysis.words import count, few
+from analysis.words import counted, few
 from pat.config import RunConfig
 from pat.data.base import loader_of
 from pat.methods.base import method_class
@@ -79,7 +79,7 @@ def changed_lines(folder: Path, found: Iterable[Changed], remedy: str = f"--retr
         runs = [one for one in found if name in one.files]
         methods = few(f"{method[one.run_id]}" for one in runs if one.run_id in method)
         then = few(text for one in runs for text in one.files[name][0] if text != one.files[name][1])
-        which = f"{count(len(runs), 'run')}{methods and f' of {methods}'}"
+        which = f"{counted(len(runs), 'run')}{methods and f' of {methods}'}"
         are, them = ("is", "it") if len(runs) == 1 else ("are", "them")
         lines.append(
             f"{name} has changed: {which} of another text of it ({then}, now {runs[0].files[name][1]}) {are} kept; "

@@ -16,6 +16,7 @@ from torch import nn
 
 from analysis.metrics import METRICS
 from analysis.schema import LedgerError
+from analysis.words import counted
 from pat.kept import CONFIG
 from pat.resolve import list_models
 
@@ -43,7 +44,7 @@ transform = timm.data.create_transform(**data)  # a PIL image -> what the model 
 - Images: {data}.
 - Input: {size} px, mean {mean}, standard deviation {std}, {crop:.0%} of the middle, {interpolation}.
 - Classes: {classes}.
-- Run {run_id}, seed {seed}, {epochs} epochs; `config.json` holds its whole configuration.
+- Run {run_id}, seed {seed}, {epochs}; `config.json` holds its whole configuration.
 """
 
 
@@ -104,11 +105,21 @@ def described(folder: Path, row: Mapping[str, Any]) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise LedgerError(f"{str(path)!r}: no configuration of a student; runs have one since this release") from error
     if "architecture" not in about:
-        raise LedgerError(f"run {row['run_id']}: only classifiers that are timm's own models can be exported")
+        raise LedgerError(f"run {row['run_id']}: {_why_not(about['pat']['config'])}")
     found = hashlib.sha256(Path(row["file"]).read_bytes()).hexdigest()
     if found != about["pat"]["sha256"]:
         raise LedgerError(f"{row['file']!r} has SHA-256 {found}, its run exported {about['pat']['sha256']}")
     return about
+
+
+def _why_not(config: Mapping[str, Any]) -> str:
+    """Why a student has no configuration that timm could read."""
+    if "task" in config:
+        return "only classifiers that are timm's models can be exported"
+    return (
+        f"{config['student']!r} has no record of timm's (a pretrained_cfg: size, mean and std of its input), without "
+        "which nobody could use what is exported; register it with one (docs/own-model.md), or take student.safetensors"
+    )
 
 
 def opened(folder: Path, row: Mapping[str, Any]) -> nn.Module:
@@ -145,7 +156,7 @@ def card(about: Mapping[str, Any], row: Mapping[str, Any], target: Path) -> str:
         classes=", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "") or "by number",
         run_id=run["run_id"],
         seed=config["seed"],
-        epochs=config["recipe"]["epochs"],
+        epochs=counted(config["recipe"]["epochs"], "epoch"),
     )
 
 

@@ -68,7 +68,12 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     ),
     "sweeps/engine/kept.py": ("tests/sweeps/test_keep.py",),
     "sweeps/planning/together.py": ("tests/sweeps/test_together.py",),
-    "sweeps/engine/keep.py": ("tests/sweeps/test_keep.py", "tests/sweeps/test_records.py"),
+    "sweeps/engine/keep.py": (
+        "tests/sweeps/test_keep.py",
+        "tests/sweeps/test_records.py",
+        "tests/sweeps/test_texts.py",
+    ),
+    "sweeps/engine/texts.py": ("tests/sweeps/test_texts.py",),
     "sweeps/engine/health.py": ("tests/sweeps/test_health.py",),
     "sweeps/engine/job_of.py": ("tests/sweeps/test_driver.py", "tests/sweeps/test_pretraining.py"),
     "sweeps/engine/quarantine.py": ("tests/sweeps/test_endings.py",),

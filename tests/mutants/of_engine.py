@@ -55,6 +55,13 @@ MUTANTS = [
         ("best = {max(runs, key", "best = {min(runs, key"),
         ("if anew or not checkpoints:", "if anew or checkpoints:"),
         ('for weights in ("ema", "raw")]', 'for weights in ("raw", "ema")]'),
+        ("        set_aside_waves(folder, Cell(get_arch_name(teacher), *rest))", "        pass"),
+        ("for run_id in wanted:  # which grows meanwhile", "for run_id in list[str]():"),
+    ),
+    *of(
+        "sweeps/engine/texts.py",
+        ("kept[name] != [now[name]]", "kept[name][-1] != now[name]"),
+        ("if before != {**before, **after}:", "if not before:"),
     ),
     *of(
         "sweeps/engine/lock.py",

@@ -93,9 +93,9 @@ def test_the_script_by_itself(tmp_path: Path) -> None:
         text=True,
         timeout=240,
     )
-    first, *going_on, error = done.stderr.splitlines()
+    first, *slow, error = done.stderr.splitlines()
+    assert all(line.endswith(" s so far") for line in slow)  # on a busy machine
     assert (done.returncode, done.stdout, first) == (2, "", "starting") and error.startswith("error: ")
-    assert all(line.startswith("importing torch") for line in going_on)  # on a slow machine
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ def test_one_pair_and_the_student_loads_back(tmp_path: Path, capsys: pytest.Capt
     student = eval(expression, {"timm": timm})
     assert student.num_classes == 10
     assert train_main(arguments) == 0
-    assert "epoch" not in capsys.readouterr().out.replace("1 epochs", "")
+    assert "epoch" not in capsys.readouterr().out.replace("1 epoch", "")
 
 
 @pytest.mark.parametrize("task", ["detection", "segmentation"])
@@ -165,7 +165,7 @@ def test_a_folder_of_boxes_or_masks_and_the_student_loads_back(
     said = capsys.readouterr().out.strip()
     score = {"detection": r"box AP [\d.]+", "segmentation": r"mean IoU [\d.]+ %"}[task]
     assert re.search(rf"epoch 1 of 1: loss [\d.]+, validation {score}, ", said)
-    assert re.search(rf"^{dense.STUDENT}: {score} on test after 1 epochs$", said, re.M)
+    assert re.search(rf"^{dense.STUDENT}: {score} on test after 1 epoch$", said, re.M)
     statement, _, expression = said.splitlines()[-1].partition("model, _ = ")
     assert statement == "import pat, pathlib; "
     model, _ = eval(expression, {"pat": pat, "pathlib": pathlib})

@@ -149,7 +149,7 @@ def test_a_run_is_retried_by_its_id_as_often_as_one_likes(tmp_path: Path, replay
         drive(tmp_path, small_study())
     for left, right in zip(before, lasting(folder), strict=True):
         pd.testing.assert_frame_equal(left, right)
-    with pytest.raises(ConfigError, match="--retry 'nobody': failed, diverged, or the id of a run"):
+    with pytest.raises(ConfigError, match="--retry 'nobody': failed, diverged, changed, or the id of a run"):
         retry(folder, "nobody")
 
 

@@ -133,7 +133,7 @@ def test_half_a_study_asked_for_is_planned_alone(tmp_path: Path) -> None:
     study = small_study()
     asked = replace(study, pairs=study.pairs[1:], methods=("kd",))
     text = plan_text(study, asked, tmp_path)
-    assert "1 pairs, 1 cells" in text and CNN_TEACHER not in text and "pat" not in text.split("confirmation")[0]
+    assert "1 pair, 1 cell\n" in text and CNN_TEACHER not in text and "pat" not in text.split("confirmation")[0]
 
 
 def test_a_teacher_of_a_tag_is_found_in_the_ledger_under_its_full_name(

@@ -19,8 +19,8 @@ import pytest
 from analysis import ledger, storage
 from analysis.schema import MATRIX_SCHEMA
 from sweeps.__main__ import main
+from sweeps.commands import status
 from sweeps.costs.plan_text import _closed
-from sweeps.looking import status
 from sweeps.looking.picture import Reader
 from sweeps.looking.status_facts import status_facts
 from sweeps.looking.status_text import STATES, cell_states, status_text

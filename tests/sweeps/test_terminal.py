@@ -23,32 +23,7 @@ from sweeps.looking.ending import DISPENSABLE, ending
 from sweeps.looking.region import Region, fitted, is_terminal
 from sweeps.planning.planner import Planner
 from tests import tiny
-
-
-class Terminal(io.StringIO):
-    """One that understands the control sequences which are used; `screen`: what is seen on it."""
-
-    def isatty(self) -> bool:
-        return True
-
-    @property
-    def screen(self) -> list[str]:
-        lines, row, column = [""], 0, 0
-        for part in re.split(r"(\033\[\d*[AJ]|\r|\n)", self.getvalue()):
-            if up := re.fullmatch(r"\033\[(\d+)A", part):
-                row = max(0, row - int(up[1]))
-            elif part == "\033[J":
-                del lines[row + 1 :]
-                lines[row] = lines[row][:column]
-            elif part == "\r":
-                column = 0
-            elif part == "\n":
-                row, column = row + 1, 0
-                lines += [""] * (row + 1 - len(lines))
-            else:
-                lines[row] = lines[row][:column] + part + lines[row][column + len(part) :]
-                column += len(part)
-        return lines[:-1]
+from tests.screens import Terminal, picture
 
 
 @pytest.fixture
@@ -169,3 +144,13 @@ def test_the_end_fits_the_terminal(columns: int) -> None:
     shown = [name for name in DISPENSABLE if name in head.replace("top-1", "score").split()]
     assert shown == list(DISPENSABLE)[len(DISPENSABLE) - len(shown) :]
     assert columns < 200 or (shown == list(DISPENSABLE) and "1/3" in other and one.endswith("does not matter"))
+
+
+def test_a_screen_as_a_picture() -> None:
+    """The same lines give the same SVG, which asks for nothing from elsewhere."""
+    lines = ["$ pat-sweep", "3 of 9 runs; about 2 min left", "  epoch 2 of 4    confirm <a> & b"]
+    svg = picture(lines, "a study", 60)
+    assert svg == picture(lines, "a study", 60) and svg.startswith("<svg") and "font-face" not in svg
+    text = re.sub(r"<[^>]+>", "", svg).replace("&#160;", " ")
+    assert "3 of 9 runs; about 2 min left" in text and "confirm &lt;a&gt; &amp; b" in text and "a study" in text
+    assert set(re.findall(r"https?://[^\s\"]+", svg)) == {"http://www.w3.org/2000/svg"}

@@ -188,7 +188,7 @@ def test_baselines_give_a_pair_its_gain(train: Any, tmp_path: Path) -> None:
     assert re.search(rf"^  kd +[\d.]+  {re.escape(f'{gain:+.2f}')}$", said, re.M)
     before = said
     code, said, _ = train(*taught)  # nothing is trained twice
-    assert code == 0 and "epoch" not in said.partition("\n  method")[0].replace("after 1 epochs", "")
+    assert code == 0 and "epoch" not in said.partition("\n  method")[0].replace("after 1 epoch", "")
     assert said.splitlines()[-1] == before.splitlines()[-1]
 
 

@@ -50,4 +50,4 @@ def test_wrapped_text_keeps_its_lines(text: str, width: int, lines: int) -> None
 
 def test_the_seed_of_a_teacher_stays() -> None:
     found = shorten(["vit_micro_patch8_32", "vit_micro_patch8_32@1", "swin_t_window7_224@2", "swin_t_window7_384"])
-    assert list(found.values()) == ["vit_micro", "vit_micro@1", "swin_t_224@2", "swin_t_384"]
+    assert list(found.values()) == ["swin_t_224@2", "swin_t_384", "vit_micro", "vit_micro@1"]
