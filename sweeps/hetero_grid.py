@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "4e4d3bbaef85"
+CODE = "4fdba674ffde"
 COPY = Path.home() / "pat-sweeps"
 
 
