@@ -139,20 +139,22 @@ class CapturedSteps:
 
     def _body(self) -> Losses:
         """The step, of the buffers alone; what it replaces is put back to its place with what it has become."""
-        training, before = self._training, _buffers(self._training)
+        training, places = self._training, _buffers(self._training)
         assert self._inputs is not None
         groups = training.optimizer.param_groups
-        rates = [group["lr"] for group in groups]
+        kept = [dict(group) for group in groups]
         try:
             for group, rate in zip(groups, self._rates, strict=True):
                 group["lr"] = rate
+                if rate.is_cuda and "capturable" in group:  # else the kinds of Adam refuse to be recorded
+                    group["capturable"] = True
             losses = learn(training, self._config, *self._inputs)
         finally:
-            for group, number in zip(groups, rates, strict=True):
-                group["lr"] = number
+            for group, before in zip(groups, kept, strict=True):
+                group.update(before)
         if training.ema:
             _average(training.ema.module, training.student, self._share)
-        _keep_places(training, before)
+        _keep_places(training, places)
         return losses
 
 

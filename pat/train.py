@@ -15,9 +15,8 @@ import torch
 
 from pat.config import ConfigError, RunConfig
 from pat.data import Dataset, load_on
-from pat.data.beside import beside
 from pat.epochs import train_epoch
-from pat.evaluate import WEIGHTS, chosen_epoch, results
+from pat.evaluate import WEIGHTS, chosen_epoch, results, teacher_score
 from pat.io import IO
 from pat.lockstep import Walk, lockstep
 from pat.memory import (
@@ -79,7 +78,7 @@ class Member:
 
     `teacher_file` holds its teacher's weights. `initial_file` holds the weights that `config.initial` names
     (`models.native_file`, or another run's student), with that SHA-256; without it timm is asked for them.
-    `captured`: its steps are those of `pat.captured`.
+    `captured`: its steps are those of `pat.captured`. `teacher_score`: its teacher's on the test images, where known.
     """
 
     config: RunConfig
@@ -91,6 +90,7 @@ class Member:
     initial_file: Path | None = None
     initial_sha256: str | None = None
     captured: bool = False
+    teacher_score: float | None = None
 
     def training(self, dataset: Dataset, teachers: Teachers) -> Training:
         return Training(
@@ -156,7 +156,7 @@ class Company:
         config, io, measures, training = member.config, member.io, member.measures, None
         try:
             training = member.training(dataset, self.teachers)
-            return (yield from _train(training, config, dataset, member.until or config.recipe.epochs))
+            return (yield from _train(training, member, dataset))
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -200,9 +200,10 @@ def _place(member: Member) -> tuple[Any, ...]:
     return member.config.data, member.config.threads, member.io.device
 
 
-def _train(training: Training, config: RunConfig, dataset: Dataset, until: int) -> Walk[Outcome]:
+def _train(training: Training, member: Member, dataset: Dataset) -> Walk[Outcome]:
     """From the last checkpoint to epoch `until`, and the run's sum where that is its end."""
-    io = training.io
+    io, config = training.io, member.config
+    until = member.until or config.recipe.epochs
     if (state := io.load()) is not None:
         training.restore(state, config)
     while training.epoch < min(until, config.recipe.epochs):
@@ -219,7 +220,7 @@ def _train(training: Training, config: RunConfig, dataset: Dataset, until: int) 
             break
     if training.epoch < config.recipe.epochs:
         return _outcome("paused", training, dataset)
-    return _finish(training, config, dataset)
+    return _finish(training, member, dataset)
 
 
 def _line(error: BaseException) -> str:
@@ -269,18 +270,12 @@ def _outcome(status: str, training: Training, dataset: Dataset, **rest: Any) -> 
     )
 
 
-def _finish(training: Training, config: RunConfig, dataset: Dataset) -> Outcome:
+def _finish(training: Training, member: Member, dataset: Dataset) -> Outcome:
     """Exports the student and sums up the run."""
-    io, teacher = training.io, training.method.teacher
-    digest = io.export(training.product())
+    digest = training.io.export(training.product())
     own = sum(p.numel() for p in training.student.parameters())
-    taught_by = NO_SCORE
-    if teacher is not None:
-        taught_by = beside(
-            dataset.test,
-            ("teacher", config.teacher, config.task, training.teacher_sha256, config.threads, io.world_size),
-            lambda: training.task.for_teacher.score(teacher, dataset.test, io.rank, io.world_size),
-        )
+    if (taught_by := member.teacher_score) is None:
+        taught_by = teacher_score(training.method, member.config, training.teacher_sha256, training.io, dataset.test)
     return _outcome(
         "finished",
         training,
@@ -294,7 +289,7 @@ def _finish(training: Training, config: RunConfig, dataset: Dataset) -> Outcome:
         student_params=own,
         extra_params=sum(p.numel() for p in training.trainable) - own,
         teacher_sha256=training.teacher_sha256,
-        teacher_score=taught_by.score,
+        teacher_score=taught_by,
         exported=training.exported,
         chance=training.task.chance(dataset.test),
         account=dataset.account,

@@ -21,7 +21,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     def look() -> int:
         flags = parser().parse_args(argv)
         limits(flags)
-        check_preset(flags.preset or CIFAR100)
+        if not flags.imports:  # which may bring presets
+            check_preset(flags.preset or CIFAR100)
         return 0
 
     if not in_job() and (code := guarded(look, "--verbose" in argv)):  # in a job `grid` has a farewell to say

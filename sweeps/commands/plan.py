@@ -19,7 +19,7 @@ from sweeps.costs.planned import plan_facts, planner_of
 from sweeps.engine.texts import changed, changed_lines
 from sweeps.fitting import check_fit
 from sweeps.given import say_scores
-from sweeps.meanwhile import tell, whisper
+from sweeps.meanwhile import still, tell, whisper
 from sweeps.places import data_place, storage_place
 from sweeps.planning.view import read_view
 from sweeps.started import address
@@ -36,7 +36,7 @@ def plan(asked: Study, flags: argparse.Namespace) -> int:
     folder = study_folder(storage_place(flags.storage, where != "local"), asked)
     grown = grown_study(folder, asked)
     study = recorded(grown, folder)
-    read_view(folder, ())  # what is damaged is said before anything is probed
+    known = read_view(folder, ())  # what is damaged is said before anything is probed
     for line in changed_lines(folder, changed(folder)):
         whisper(line)
     root = data_place(flags.data_root, flags.stage, where != "local").unstaged()
@@ -46,7 +46,7 @@ def plan(asked: Study, flags: argparse.Namespace) -> int:
     devices = Devices("", for_gpus, 0, study.gpu_share or 1.0)
     with suppress(ConfigError):  # without its data a plan makes do
         say_scores(asked, folder, lambda: load(study.data, root), whisper if flags.json else tell)
-    complete = planner_of(study, asked, folder, for_gpus)[0].complete  # then nothing is probed
+    complete = bool(known) and planner_of(study, asked, folder, for_gpus)[0].complete  # then nothing is probed
     with ExitStack() as stack:
         if where != "local" and not complete:
             stack.enter_context(ray_running(where, flags.verbose))
@@ -57,11 +57,13 @@ def plan(asked: Study, flags: argparse.Namespace) -> int:
         whisper(line)
     given = {**vars(devices), "price": flags.price, "keep": flags.keep, "most": most(flags), "data_root": root}
     given |= {"say": whisper}
-    print(
-        json.dumps(plan_facts(study, asked, folder, **given), indent=1)
-        if flags.json
-        else plan_text(study, asked, folder, **given)
-    )
+    with still("planning"):
+        text = (
+            json.dumps(plan_facts(study, asked, folder, **given), indent=1)
+            if flags.json
+            else plan_text(study, asked, folder, **given)
+        )
+    print(text)
     return 0
 
 

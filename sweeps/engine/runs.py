@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,12 @@ import torch
 from analysis import ledger, storage
 from analysis.points import reached
 from analysis.schema import LedgerError
-from pat.config import ConfigError, DataError, StorageError
+from pat.config import ConfigError, DataError, RunConfig, StorageError
 from pat.io import PREVIOUS, Files, LocalIO
 from pat.lockstep import Walk, lockstep
 from pat.memory import Crowded, Measures, OutOfMemory
 from pat.plugins import load_plugins
+from pat.starting import RUN
 from pat.surroundings import SurroundingsError, of_surroundings
 from pat.train import Company, Member, Outcome, threads, train
 from sweeps.engine.health import here
@@ -139,6 +141,7 @@ def _attempt(
         "initial_file": Path(job.initial_file) if job.initial_file else None,
         "initial_sha256": job.initial_sha256 or None,
         "measures": Measures.parse(kept.decode()) if kept else Measures(),
+        "teacher_score": _known_score(job),
     }
     outcome: Outcome
     if company is None:
@@ -154,3 +157,17 @@ def _attempt(
         elif outcome.epoch >= job.until:  # it may wait for long, and its last checkpoint is safe
             storage.remove_file(folder, PREVIOUS)
     return outcome.status
+
+
+def _known_score(job: Job) -> float | None:
+    """What a teacher's own run has recorded of the weights that it teaches with, on the same test images."""
+    config, teacher = job.run, job.run.teacher
+    if teacher is None or not teacher.weights.startswith(RUN):
+        return None
+    found = ledger.read_run(job.folder, teacher.weights.removeprefix(RUN))
+    if found is None or found["status"] != "finished":
+        return None
+    data, size = RunConfig.from_json(found["config"]).data, teacher.image_size or config.data.image_size
+    alike = replace(data, validation=0.0) == replace(config.data, validation=0.0, image_size=size)
+    score: float | None = found[f"test_last_{found['exported']}"]
+    return score if alike and config.task.name == found["task"] else None

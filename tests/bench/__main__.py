@@ -1,6 +1,6 @@
-"""`make bench`: what steps cost against their arithmetic and against scratch, what runs gain that are trained together,
-how fast views are made and files decoded, how full the planner keeps a cluster and what it costs itself, what a sick
-device costs, what warm starts save, and how near to the best setting searches come.
+"""`make bench`: what steps cost against their arithmetic and against scratch, what an epoch is made of, what runs gain
+that are trained together, how fast views are made and files decoded, how full the planner keeps a cluster and what it
+costs itself, what a sick device costs, what warm starts save, and how near to the best setting searches come.
 
     python -m tests.bench                    # all but the parts that take from minutes to hours
     python -m tests.bench flops methods      # these parts
@@ -24,8 +24,8 @@ import torch
 from tests.bench.compare import compare, of_parts, read, record, table
 
 PARTS = (
-    "flops", "step", "methods", "lockstep", "diagnostics", "dense", "sparse", "views", "decoding", "scheduling",
-    "blackhole", "planner", "warm", "replay", "scale", "coverage", "report", "disks",
+    "flops", "step", "methods", "epoch", "lockstep", "diagnostics", "dense", "sparse", "views", "decoding",
+    "scheduling", "blackhole", "planner", "warm", "replay", "scale", "coverage", "report", "disks",
 )  # fmt: skip
 """Modules of this folder: `report()` prints and returns ratios by name, `TOLERANCE` says how far they may change."""
 LONG = ("replay", "scale", "coverage", "report", "disks")

@@ -59,10 +59,10 @@ def report() -> dict[str, float]:
 
 def _epoch(study: Study, teacher: str, student: str, method: str, members: int, folder: Path) -> Callable[[], object]:
     """An epoch of a few steps of so many runs, on made-up images."""
-    config, dataset, runs, teachers = _runs(study, teacher, student, method, members, folder)
+    config, dataset, members_of, teachers = runs(study, teacher, student, method, members, folder)
 
     def run() -> None:
-        walks = {number: train_epoch(training, config, dataset) for number, training in enumerate(runs)}
+        walks = {number: train_epoch(training, config, dataset) for number, training in enumerate(members_of)}
         for _, end in lockstep(walks, teachers.forget):
             if isinstance(end, Exception):
                 raise end
@@ -72,12 +72,12 @@ def _epoch(study: Study, teacher: str, student: str, method: str, members: int, 
 
 def _parts(study: Study, teacher: str, student: str, method: str, folder: Path) -> Parts:
     """What a probe finds of one run: the median of a few."""
-    config, dataset, (training,), _ = _runs(study, teacher, student, method, 1, folder)
+    config, dataset, (training,), _ = runs(study, teacher, student, method, 1, folder)
     found = [shared_parts(training, config, dataset, config.recipe.batch_size) for _ in range(PROBES)]
     return Parts(*(median(values) for values in zip(*found, strict=True)))
 
 
-def _runs(
+def runs(
     study: Study, teacher: str, student: str, method: str, members: int, folder: Path
 ) -> tuple[RunConfig, Dataset, list[Training], Teachers]:
     cell = study.cell("" if method == SCRATCH else teacher, student, method)

@@ -31,8 +31,7 @@ def test_every_way_is_measured_beside_its_floor(monkeypatch: pytest.MonkeyPatch)
     ways = [(row.method, row.way) for row in rows]
     assert not left_out and len(compiled) == 2
     assert ways == [
-        *(("scratch", "eager"), ("kd", "eager"), ("scratch", "group of 2"), ("kd", "group of 2")),
-        *(("scratch", "compiled"), ("kd", "compiled")),
+        (method, way) for way in ("eager", "captured", "group of 2", "compiled") for method in ("scratch", "kd")
     ]
     for row in rows:
         assert row.images_a_second > 0 and 0 < row.of_floor < 20 and 0 < row.flop_share and row.peak_gigabytes == 0
@@ -42,7 +41,7 @@ def test_every_way_is_measured_beside_its_floor(monkeypatch: pytest.MonkeyPatch)
 
 def test_what_there_is_no_time_for_is_named() -> None:
     rows, left_out = measure([SMALL], CPU, -1.0, print)
-    assert not rows and len(left_out) == 6 and left_out[0] == "convnext -> mixer 32 px scratch eager"
+    assert not rows and len(left_out) == 8 and left_out[0] == "convnext -> mixer 32 px scratch eager"
 
 
 def test_what_a_device_cannot_do_is_said_and_the_rest_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:

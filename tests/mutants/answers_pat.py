@@ -60,7 +60,11 @@ PAT: dict[str, tuple[str, ...]] = {
         "tests/pat/test_detector.py",
         "tests/pat/test_detector_losses.py",
     ),
-    "pat/evaluate.py": ("tests/pat/test_train.py::test_selection_rules_by_hand", GOLDEN),
+    "pat/evaluate.py": (
+        "tests/pat/test_train.py::test_selection_rules_by_hand",
+        GOLDEN,
+        *_of("teacher_size", "a_run_with_a_larger_teacher"),
+    ),
     "pat/feature_ops.py": ("tests/pat/test_feature_policy.py",),
     "pat/feature_policy.py": ("tests/pat/test_feature_policy.py", "tests/pat/test_sokd.py"),
     "pat/fusion.py": ("tests/pat/test_reviewkd.py",),

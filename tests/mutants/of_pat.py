@@ -81,10 +81,11 @@ MUTANTS = [
     *of(
         "pat/train.py",
         ("if chosen_epoch(training.history, rule, weights) is row:", "if True:"),
-        ("training.task.for_teacher.score(teacher,", "training.task.score(teacher,"),
+        ("(taught_by := member.teacher_score) is None:", "(taught_by := None) is None:"),
     ),
     *of(
         "pat/evaluate.py",
+        ("method.task.for_teacher.score(teacher,", "method.task.score(teacher,"),
         (
             "return max(rows, key=lambda row: row[key], default=None)",
             "return max(reversed(rows), key=lambda row: row[key], default=None)",

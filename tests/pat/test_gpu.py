@@ -146,3 +146,19 @@ def test_training_holds_everything_on_the_gpu() -> None:
     config = tiny.config()
     training = Training(config, LocalIO(Path("/tmp"), device=GPU), load(config.data, Path()).to(GPU), None, None)
     assert {p.device.type for p in training.method.parameters()} == {"cuda"}
+
+
+@pytest.mark.parametrize("method", ["scratch", "kd", "crd", "pat"])
+def test_a_captured_step_learns_as_one_that_is_launched(
+    method: str, tmp_path: Path, teacher_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """But for the rounding of the rate; and it is recorded, not done step by step."""
+    config, found = tiny.config(tiny.BATCHNORM, method), {}
+    for captured in (False, True):
+        io = LocalIO(tmp_path / f"{captured}", device=GPU)
+        file = None if config.teacher is None else teacher_file
+        found[captured] = train(config, io, teacher_file=file, captured=captured)
+    assert "not captured" not in capsys.readouterr().err
+    for one, other in zip(found[False].history, found[True].history, strict=True):
+        assert other["train_loss"] == pytest.approx(one["train_loss"], rel=0.02)
+        assert other["val_loss_ema"] == pytest.approx(one["val_loss_ema"], rel=0.02)

@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import pat.epochs
 import pat.finite
-import pat.steps
 from pat.config import Data
 from pat.data import Pixels, Split, load, load_on, own_data
 from pat.data.beside import _kept, beside
@@ -178,7 +178,7 @@ def test_a_loss_that_is_no_number_ends_an_epoch_soon(tmp_path: Path, monkeypatch
         steps.append(1)
         return train_step(*args)
 
-    monkeypatch.setattr(pat.steps, "train_step", counting)
+    monkeypatch.setattr(pat.epochs, "train_step", counting)
     monkeypatch.setattr(pat.finite, "EVERY", 4)
     config = tiny.config(epochs=3, recipe={"lr": 1e30, "optimizer": "sgd", "batch_size": 4})
     outcome = tiny.run(config, tmp_path)

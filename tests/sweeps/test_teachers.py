@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,10 +11,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from small import CNN_TEACHER, RECIPE, VIT_TEACHER, small_study
+from small import CNN_TEACHER, MLP_STUDENT, RECIPE, VIT_TEACHER, small_study
 
 from analysis import read_runs
 from pat.config import ConfigError, Data
+from pat.methods import Method
 from pat.models import create_student, create_teacher, sha256
 from sweeps.__main__ import main as train_main
 from sweeps.commands.grid import main
@@ -228,6 +230,26 @@ def test_a_teacher_that_cannot_be_used_stops_a_study_before_it_starts(
     error = capsys.readouterr().err
     assert words in error and error.startswith("error: ") and error.count("\n") == 1
     assert not list((tmp_path / "runs").rglob("run.parquet"))
+
+
+def test_a_teacher_of_the_study_is_scored_in_its_own_run_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = tiny.config(epochs=1).recipe
+    study = small_study(
+        data=Data("tiny", 32), teachers={CNN_TEACHER: recipe}, students={MLP_STUDENT: recipe}, seeds=1, options={},
+        pairs=((CNN_TEACHER, MLP_STUDENT),), methods=("kd",), search=Search(trials=0),
+    )  # fmt: skip
+    folder, grown = open_study(tmp_path, study)
+    scored: list[object] = []
+
+    def own(method: Method, *rest: object) -> float:
+        scored.append(method.teacher)
+        return math.nan
+
+    monkeypatch.setattr("pat.train.teacher_score", own)
+    run_here(Driver(folder, grown, study, tmp_path, stream=io.StringIO()))
+    runs = read_runs(folder).set_index("phase")
+    assert set(scored) == {None} and runs.loc["teacher", "exported"] == "ema"
+    assert runs.loc["confirm", "teacher_score"] == runs.loc["teacher", "test_last_ema"] > 0
 
 
 def arguments(tmp_path: Path, *more: str, method: str = "kd") -> list[str]:
