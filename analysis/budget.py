@@ -80,7 +80,8 @@ def bought(frames: Frames) -> dict[str, Bought]:
         count(frames.runs, frames.gpu_share).set_axis(ids).astype(float) for count in (device_hours, whole_hours)
     )
     rows = frames.matrix[frames.matrix["run_id"].isin(frames.runs.loc[frames.runs["status"] == "finished", "run_id"])]
-    rows = rows.assign(own=rows["run_id"].map(own), whole=rows["run_id"].map(whole))
+    hours = {name: rows["run_id"].map(each).astype(float) for name, each in (("own", own), ("whole", whole))}
+    rows = rows.assign(**hours)  # of no rows, too, numbers
     scratch = rows[rows["setting"] == "scratch"].groupby("student")["whole"].mean()
     costs = rows[rows["setting"] != "scratch"].groupby([*PAIR, "method", "setting"])[["own", "whole"]].mean()
     trials = marked(frames.table("trials"), frames.matrix)

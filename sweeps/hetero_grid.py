@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "4fdba674ffde"
+CODE = "83d2cafb6443"
 COPY = Path.home() / "pat-sweeps"
 
 

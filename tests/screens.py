@@ -17,9 +17,9 @@ import termios
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-COLUMNS, LINES = 110, 24
+COLUMNS, LINES = 132, 24
 STUDY = "--preset digits --pairs 2 --methods kd,rsd --trials 0 --seeds 2 --set recipe.epochs=10"
-DOCS = Path(__file__).parents[1] / "docs"
+ROOT = Path(__file__).parents[1]
 
 
 class Terminal(io.StringIO):
@@ -48,18 +48,21 @@ class Terminal(io.StringIO):
         return lines[:-1]
 
 
-def screens(command: Sequence[str], **environment: str) -> Iterator[list[str]]:
-    """What a person sees of a command on a terminal of COLUMNS x LINES, again and again until it ends."""
+def screens(command: Sequence[str], folder: Path) -> Iterator[list[str]]:
+    """What a person sees of a command in `folder` on a terminal of COLUMNS x LINES, again and again until it ends; but
+    for the lines that say on a slow machine that something takes long."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
-    given = {**os.environ, "TERM": "xterm", **environment}
-    running = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=given, start_new_session=True)
+    given = {**os.environ, "TERM": "xterm", "PYTHONPATH": str(ROOT)}
+    running = subprocess.Popen(
+        command, stdin=theirs, stdout=theirs, stderr=theirs, env=given, cwd=folder, start_new_session=True
+    )
     os.close(theirs)
     seen = Terminal()
     try:
         while data := os.read(ours, 1 << 16):
             seen.write(data.decode(errors="replace").replace("\r\n", "\n"))
-            yield seen.screen
+            yield [line.replace(f"{folder}/", "") for line in seen.screen if not line.endswith(" s so far")]
     except OSError:  # nobody has the other end any more
         pass
     finally:
@@ -83,21 +86,20 @@ def picture(lines: Sequence[str], title: str, columns: int = COLUMNS) -> str:
 
 def main() -> None:
     """Run the study, keep the two pictures."""
-    typed, middle, last = f"$ pat-sweep {STUDY}", [], []
-    with tempfile.TemporaryDirectory() as storage:
-        command = [sys.executable, "sweeps/hetero_grid.py", *STUDY.split(), "--yes", "--storage", storage]
-        for last in screens(command):
-            last = [line.replace(storage, "runs") for line in last]
+    middle, last = list[str](), list[str]()
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, str(ROOT / "sweeps" / "hetero_grid.py"), *STUDY.split(), "--yes"]
+        for last in screens(command, Path(folder)):
             found = [re.match(r"(\d+) of (\d+) runs;", line) for line in last]
             where = max((place for place, match in enumerate(found) if match), default=None)
-            if where is not None and last[where:] and last[-1].startswith("  epoch"):
-                done, total = map(int, found[where].groups())
+            if where is not None and last[-1].startswith("  epoch"):
+                done, total = map(int, found[where].groups())  # type: ignore[union-attr]
                 if not middle or done <= total // 2:
                     middle = last
     for name, shown in (("running", middle), ("end", last)):
-        lines = [typed, *shown[-LINES:]] if len(shown) > LINES else [typed, *shown]
-        (DOCS / f"terminal_{name}.svg").write_text(picture(lines, "pat-sweep"))
-        print(DOCS / f"terminal_{name}.svg")
+        file = ROOT / "docs" / f"terminal_{name}.svg"
+        file.write_text(picture([f"$ pat-sweep {STUDY}", *shown[-LINES:]], "pat-sweep"))
+        print(file)
 
 
 if __name__ == "__main__":

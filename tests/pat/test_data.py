@@ -153,7 +153,7 @@ def test_the_check_of_a_large_set_is_made_once(on_disk: None, tmp_path: Path, mo
     data = dataclasses.replace(folder_data(path, 32, 0.0), unreadable="skip")
     assert load(data, tmp_path).skipped == 4
     decoded: list[Path] = []
-    monkeypatch.setattr(files, "decode", lambda file: decoded.append(file))
+    monkeypatch.setattr(files, "decode", lambda file, draft: decoded.append(file))
     assert load(dataclasses.replace(data, image_size=33), tmp_path).skipped == 4 and not decoded
     changed = path / "train" / "dog" / "cc.jpg"
     os.utime(changed, (1, 1))
