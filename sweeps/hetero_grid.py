@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "83d2cafb6443"
+CODE = "ee06ee16affe"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -245,6 +245,6 @@ def summary(found: Forecast, word: str = "GPU", price: float | None = None, keep
         texts.append(f"at most {size(found.disk.peak[keep])} on disk")
     if price is not None:
         texts.append(f"{number(total.left * price)} at {price:g} a device-hour")
-    else:
+    elif total.left:
         texts.append("money: with --price, what a device-hour costs")
     return "; ".join(texts)

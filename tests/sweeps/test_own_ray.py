@@ -80,3 +80,6 @@ def test_run_with_a_method_of_ones_own(tmp_path: Path) -> None:
     assert 1.0 in weights and len(weights) == 2 and all(0.5 <= weight <= 2 for weight in weights)
     about = json.loads((tmp_path / "runs" / "own" / "data.json").read_text())
     assert about["chance"] == pytest.approx(100 * 46 / 450) and "450 test images of 10 classes" in about["account"]
+    texts = {path.parent.name: json.loads(path.read_text()) for path in tmp_path.glob("runs/own/runs/*/own.json")}
+    assert set(texts) == set(own["run_id"]) and {tuple(text) for text in texts.values()} == {("own_mine.py",)}
+    assert len({text["own_mine.py"][0] for text in texts.values()}) == 1, "all of one text"
