@@ -54,9 +54,11 @@ class _Record:
 def check_sparse(name: str) -> None:
     """Raises SparseError, one line that names the module in the way, unless timm's model `name` can be sparse.
 
-    It is tried out in train mode, where statistics are computed. Takes seconds, once in a process.
+    It is tried out in train mode, where statistics are computed. Takes seconds, once in a process; torch's generator is
+    left as it was, so that what is drawn next does not depend on whether this was the first time.
     """
-    model = create_model(name, 0, ISLAND_IMAGE)
+    with torch.random.fork_rng(devices=[]):
+        model = create_model(name, 0, ISLAND_IMAGE)
     if problem := find_leak(Sparse(StageTaps(model, ISLAND_IMAGE))):
         raise SparseError(f"model {name!r} cannot be sparse: {problem}; choose another CNN (resnet, convnext …)")
 

@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "ee06ee16affe"
+CODE = "7fc1f01f1dab"
 COPY = Path.home() / "pat-sweeps"
 
 

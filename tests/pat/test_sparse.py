@@ -189,3 +189,13 @@ def test_every_rule_is_needed(name: str, missing: str, monkeypatch: pytest.Monke
     if missing == "maxpool":
         sparse.taps.model.act1 = nn.GELU()
     assert repr(missing) in find_leak(sparse)
+
+
+def test_the_check_draws_nothing_from_what_others_draw() -> None:
+    """A run's decoder is drawn behind it, and must not depend on whether the process has made the check before."""
+    check_sparse.cache_clear()
+    torch.manual_seed(7)
+    before = torch.get_rng_state()
+    for _ in range(2):
+        check_sparse("convnext_nano_patch1_32")
+        assert torch.equal(torch.get_rng_state(), before)
