@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from analysis.report import write_tables_only
 from pat import options
 from pat.config import RunConfig
 from pat.io import IO
@@ -34,6 +35,12 @@ def local_ray() -> Iterator[None]:
     )
     yield
     ray.shutdown()
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A study ends with its tables; the figures take most of the time of a report."""
+    monkeypatch.setattr("sweeps.commands.grid.write_report", write_tables_only)
 
 
 @pytest.fixture

@@ -122,7 +122,7 @@ def test_a_plan_needs_no_data(capsys: pytest.CaptureFixture[str], tmp_path: Path
     assert "9 pairs, 18 cells" in said.out and said.err.startswith("no probes: data set CIFAR100 not found")
 
 
-@pytest.mark.usefixtures("replayed", "small_preset", "uncounted")
+@pytest.mark.usefixtures("replayed", "small_preset", "uncounted", "undrawn")
 def test_a_complete_study_needs_no_ray(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     study = small_study()
     folder, _ = open_study(tmp_path, study)
@@ -286,7 +286,7 @@ def _kept(folder: Path) -> dict[str, bytes]:
     return {name: path.read_bytes() for name, path in found.items() if name not in (LOCK, FILE)}
 
 
-@pytest.mark.usefixtures("replayed", "small_preset", "uncounted", "without_ray")
+@pytest.mark.usefixtures("replayed", "small_preset", "uncounted", "undrawn", "without_ray")
 def test_a_typo_that_is_answered_with_no_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither where the study is new, nor where it is there; after a yes it is what was asked for."""
     command, folder = ["--preset", "small", "--storage", str(tmp_path)], tmp_path / "small"
