@@ -7,6 +7,8 @@ import textwrap
 from collections import defaultdict
 from collections.abc import Iterable
 
+from analysis.schema import AT
+
 _PATCHES = re.compile(r"(patch|window)\d+")
 _NUMBERED = ("regnet", "levit")
 """Families whose members are told apart by a number that looks like an input size: regnety_160, levit_256."""
@@ -23,7 +25,7 @@ def shorten(names: Iterable[str]) -> dict[str, str]:
     Pretrained tags (after the dot) are dropped unless two names differ only there. Which seed of a teacher it is (after
     the @) stays.
     """
-    marked = {name: name.partition("@") for name in names}
+    marked = {name: name.partition(AT) for name in names}
     models = _shorten({model for model, *_ in marked.values()})
     return {name: models[model] + at + seed for name, (model, at, seed) in sorted(marked.items())}
 

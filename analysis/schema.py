@@ -23,6 +23,8 @@ CELL_STATUSES = ("finished", "running", "waiting", "pruned", "diverged", "failed
 PHASES = ("teacher", "pretrain", "scratch", "search", "confirm", "exchange")
 SETTINGS = ("scratch", "default", "tuned")
 FROM = "from "
+AT = "@"
+"""Between a teacher's model and which further seed it was trained under, in the name of a teacher."""
 """What the setting begins with that a cell has of another: `from TEACHER:STUDENT`, the best one of that cell."""
 FAILURES = ("oom", "diverged", "lost", "data", "bug")
 RULES = ("last", "best_val", "best_test")

@@ -79,14 +79,13 @@ class CapturedSteps:
         self._training, self._config = training, config
         self._recorder = recorder or (Graph() if device.type == "cuda" else Called())
         self._inputs: tuple[Tensor, Tensor, Tensor] | None = None
-        self._warm, self._play = WARM_UP, None
+        self._warm = WARM_UP
+        self._play: Body | None = None
         self._suits = suits(training)
         precise = torch.float32 if device.type == "cuda" else torch.float64  # as the fused kernels read it
         groups = training.optimizer.param_groups
         self._rates = [torch.zeros((), dtype=precise, device=device) for _ in groups]
         self._share = torch.zeros((), device=device)
-
-    _play: Body | None
 
     def __call__(self, images: Tensor, targets: Any, indices: Tensor, step: int) -> Losses:
         """One optimiser step; the losses are the caller's own."""

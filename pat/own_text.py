@@ -69,7 +69,7 @@ def digest(path: Path) -> str:
     data = path.read_bytes()
     try:
         tokens = list(tokenize.tokenize(io.BytesIO(data).readline))
-        data = "".join(_SHAPE.get(one.type, one.string) for one in tokens if one.type not in _SKIPPED).encode()
+        data = "\0".join(_SHAPE.get(one.type, one.string) for one in tokens if one.type not in _SKIPPED).encode()
     except (tokenize.TokenError, SyntaxError):
         pass
     return hashlib.sha256(data).hexdigest()[:12]

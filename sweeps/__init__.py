@@ -12,10 +12,14 @@ if TYPE_CHECKING:
     from sweeps.api import Result, run, space
     from sweeps.spaces import Linear, Log
     from sweeps.study import Search, Study, TeacherFile
+    from sweeps.teacher_seeds import with_teacher_seeds
 
-__all__ = ["Linear", "Log", "Result", "Search", "Study", "TeacherFile", "run", "space"]
+__all__ = ["Linear", "Log", "Result", "Search", "Study", "TeacherFile", "run", "space", "with_teacher_seeds"]
 
-_PLACES = {"Linear": "spaces", "Log": "spaces", "Search": "study", "Study": "study", "TeacherFile": "study"}
+_PLACES = {
+    "Linear": "spaces", "Log": "spaces", "Search": "study", "Study": "study", "TeacherFile": "study",
+    "with_teacher_seeds": "teacher_seeds",
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

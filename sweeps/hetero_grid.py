@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "7fc1f01f1dab"
+CODE = "176f513a55d9"
 COPY = Path.home() / "pat-sweeps"
 
 

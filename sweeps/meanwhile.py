@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+from sweeps.engine.repeat import repeating
 
 EVERY = 3.0
 """Seconds between two lines."""
@@ -25,16 +26,6 @@ def whisper(line: str) -> None:
 @contextmanager
 def still(what: str, say: Callable[[str], None] = whisper, every: float = EVERY) -> Iterator[None]:
     """While the block lasts, a line every few seconds: `what` goes on, and for how long it has."""
-    over, start = threading.Event(), time.monotonic()
-
-    def repeat() -> None:
-        while not over.wait(every):
-            say(f"{what}: {time.monotonic() - start:.0f} s so far")
-
-    teller = threading.Thread(target=repeat, daemon=True)
-    teller.start()
-    try:
+    start = time.monotonic()
+    with repeating(lambda: say(f"{what}: {time.monotonic() - start:.0f} s so far"), every):
         yield
-    finally:
-        over.set()
-        teller.join()

@@ -16,6 +16,7 @@ from pat.models import family
 from pat.plugins import announce
 from pat.resolve import resolve
 from sweeps.study import TIMM, Study, TeacherFile
+from sweeps.teacher_seeds import further_seed, with_teacher_seeds
 
 PARTS = ("recipe", "data", "search")
 """Whose fields `--set` may change, beside those of the study itself."""
@@ -40,8 +41,9 @@ def load_study(place: str) -> Study:
 
 
 def with_pairs(study: Study, pairs: Sequence[tuple[str, str]]) -> Study:
-    """The study with these pairs. Models that it does not know are trained as one of its own of the same family is; a
-    tag names the weights to start from."""
+    """The study with these pairs. Models that it does not know are trained as one of its own of the same family is, a
+    further seed of a teacher (`NAME@1`) as that teacher is; a tag names the weights to start from."""
+    study = with_teacher_seeds(study, 1 + max((further_seed(teacher) for teacher, _ in pairs), default=0))
     teachers, students, initial = dict(study.teachers), dict(study.students), dict(study.initial)
     named = []
     for teacher, student in pairs:

@@ -24,7 +24,8 @@ __all__ = ["CLASSIFICATION", "SCRATCH", "SEARCH_SEED", "TIMM", "Cell", "Search",
 class Study(Part):
     """Everything that a study computes.
 
-    `teachers`: timm name -> the recipe it is trained with here, or the file it is given as. `students`: timm name ->
+    `teachers`: timm name -> the recipe it is trained with here, or the file it is given as; `NAME@2` is NAME under
+    another seed (`sweeps.teacher_seeds`). `students`: timm name ->
     recipe. `initial`: a teacher ("name") or a student (":name") -> the weights that its training starts from,
     `timm:<name.tag>`, a file or URL as `TeacherFile(path, sha256)`, or `run:<run_id>` for the student that another run
     has exported (of a study under the same storage; a teacher of this one is waited for). A student's are those of all

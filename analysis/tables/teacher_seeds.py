@@ -7,11 +7,9 @@ import pandas as pd
 
 from analysis.frames import Frames
 from analysis.order import order
+from analysis.schema import AT
 from analysis.stats.twoway import row_effect
 from analysis.tables import INT, REAL, TEXT, register_table
-
-MARK = "@"
-"""Between the name of a teacher's model and which further seed it was trained under."""
 
 _CELL, _GAIN = ["model", "student", "method", "setting"], "gain_over_scratch"
 
@@ -43,7 +41,7 @@ _CELL, _GAIN = ["model", "student", "method", "setting"], "gain_over_scratch"
 def prepare(frames: Frames) -> pd.DataFrame:
     """A row for each model, student, method and setting with at least two teachers and two seeds that all have."""
     gains = frames.seed_gains.dropna(subset=_GAIN)
-    gains = gains.assign(model=gains["teacher"].astype(str).str.replace(f"{MARK}.*", "", regex=True))
+    gains = gains.assign(model=gains["teacher"].astype(str).str.replace(f"{AT}.*", "", regex=True))
     several = gains.groupby("model")["teacher"].transform("nunique") > 1
     gains = gains[several & (gains["model"] != "")]
     rows = []

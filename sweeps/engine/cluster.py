@@ -8,7 +8,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,11 +51,13 @@ JOIN_SECONDS = 45
 
 @dataclass(frozen=True)
 class Node:
-    """The devices of one machine of the cluster. `model`: of its GPUs, as Ray names it; empty where it does not."""
+    """The devices of one machine of the cluster. `model`: of its GPUs, as Ray names it; empty where it does not.
+    `host`: its name in the network, empty where that is not asked for."""
 
     cpus: float
     gpus: float
     model: str = ""
+    host: str = ""
 
 
 @contextmanager
@@ -84,12 +86,13 @@ def _shipped(where: str) -> Iterator[dict[str, Any]]:
 @contextmanager
 def _quiet(verbose: bool) -> Iterator[None]:
     """What Ray logs while it starts, tracebacks too, is shown where `verbose`; an error that ends it is told anyway."""
+    before = logging.root.manager.disable
     if not verbose:
         logging.disable(logging.CRITICAL)
     try:
         yield
     finally:
-        logging.disable(logging.NOTSET)
+        logging.disable(before)
 
 
 @contextmanager
@@ -130,11 +133,14 @@ def nodes() -> list[Node]:
 
 def machines() -> dict[str, Node]:
     """The same by their ids."""
-    found = {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
     return {
-        name: Node(resources.get("CPU", 0.0), resources.get("GPU", 0.0), next(filter(None, map(_model, resources)), ""))
-        for name, resources in found.items()
+        node["NodeID"]: _node(node["Resources"], node["NodeManagerHostname"]) for node in ray.nodes() if node["Alive"]
     }
+
+
+def _node(resources: Mapping[str, float], host: str) -> Node:
+    model = next(filter(None, map(_model, resources)), "")
+    return Node(resources.get("CPU", 0.0), resources.get("GPU", 0.0), model, host)
 
 
 def _model(resource: str) -> str:

@@ -16,7 +16,8 @@ from typing import Any
 from ray import tune
 
 from analysis import storage
-from sweeps.engine.elsewhere import kept_off, living
+from sweeps.engine.cluster import machines
+from sweeps.engine.elsewhere import kept_off
 from sweeps.engine.segments import STORAGE, told
 
 FAILURES = 6
@@ -76,7 +77,7 @@ def run_group(values: dict[str, Any], name: str, threads: int, root: str, gpus: 
                 num_workers=values["workers"],
                 use_gpu=gpus,
                 resources_per_worker={"CPU": threads},
-                label_selector=kept_off(values, living(threads, gpus)) or None,
+                label_selector=kept_off(values, machines(), threads, gpus) or None,
             ),
             run_config=RunConfig(
                 name=name,

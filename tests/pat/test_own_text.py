@@ -59,6 +59,13 @@ def test_what_a_text_is(old: str, new: str, same: bool, tmp_path: Path) -> None:
     assert len(digest(one)) == 12
 
 
+def test_words_do_not_run_together(tmp_path: Path) -> None:
+    one, other = tmp_path / "one.py", tmp_path / "other.py"
+    one.write_text("X = not Y\n")
+    other.write_text("X = notY\n")
+    assert digest(one) != digest(other)
+
+
 def test_which_files_are_own(folder: Path) -> None:
     """Those that are imported from beside it, in a circle or from a package; nothing that was installed."""
     importlib.import_module("own_a")

@@ -10,13 +10,14 @@ import pytest
 import torch
 
 from pat.io import CHECKPOINT
-from sweeps.engine.elsewhere import NODE, Machine, kept_off, living
+from sweeps.engine.cluster import Node, machines
+from sweeps.engine.elsewhere import NODE, kept_off
 from sweeps.engine.group import _judge
 from sweeps.engine.jobs import Job
 from tests import tiny
 
 ROOT = str(Path(__file__).parents[2])
-ANOTHER = Machine("ab12", "sick", 8)
+ANOTHER = {"ab12": Node(8, 0, host="sick")}
 ASKED: dict[str, Any] = {"workers": 2, "closed": (), "avoid": ()}
 
 
@@ -50,7 +51,7 @@ def test_loss_of_every_step_is_that_of_one_worker(tmp_path: Path, teacher_file: 
         "config": config.to_json(),
         "teacher": str(teacher_file),
     }
-    off_another = kept_off(ASKED | {"closed": [["sick", "", 60.0]]}, [*living(1, gpus=False), ANOTHER])
+    off_another = kept_off(ASKED | {"closed": [["sick", "", 60.0]]}, machines() | ANOTHER, 1, gpus=False)
     assert off_another == {NODE: "!in(ab12)"}
     TorchTrainer(
         train_in_group,
@@ -67,17 +68,20 @@ def test_loss_of_every_step_is_that_of_one_worker(tmp_path: Path, teacher_file: 
 
 def test_a_group_is_kept_off_where_nothing_goes_well() -> None:
     """Off closed hosts and hosts with a closed device, and off those where the run has failed while there is room."""
-    machines = [Machine(f"id-{host}", host, 2) for host in "abc"]
+    cluster = {f"id-{host}": Node(5, 3, host=host) for host in "abc"}
 
-    def off(workers: int = 2, closed: str = "", avoid: str = "") -> str:
+    def off(workers: int = 2, closed: str = "", avoid: str = "", gpus: bool = False) -> str:
         values = {"workers": workers, "closed": [(host, "GPU 1", 9.0) for host in closed]}
-        return kept_off(values | {"avoid": [(host, "") for host in avoid]}, machines).get(NODE, "")
+        return kept_off(values | {"avoid": [(host, "") for host in avoid]}, cluster, 2, gpus).get(NODE, "")
 
     assert off() == "" and off(closed="elsewhere") == ""
     assert off(closed="b") == "!in(id-b)" and off(avoid="c") == "!in(id-c)"
     assert off(closed="b", avoid="c") == "!in(id-b,id-c)"
     assert off(4, closed="b", avoid="c") == "!in(id-b)", "what is closed stays closed, the run goes where it has failed"
     assert off(6, closed="b", avoid="c") == "" and off(4, closed="bc") == "", "never nowhere"
+    assert off(6, closed="b", gpus=False) == "" and off(4, closed="b", gpus=True) == "!in(id-b)"
+    cluster["id-a"] = Node(5, 0, host="a")
+    assert off(4, closed="b", gpus=True) == "", "a worker needs a GPU"
 
 
 @pytest.mark.ray
@@ -86,9 +90,10 @@ def test_a_group_is_kept_off_where_nothing_goes_well() -> None:
 def test_ray_keeps_to_it() -> None:
     import ray
 
-    (here,) = living(1, gpus=False)
-    for machine, there in ((ANOTHER, True), (here, False)):
-        selector = kept_off(ASKED | {"closed": [[machine.host, "", 9.0]]}, [machine, Machine("cd34", "spare", 2)])
+    spare = {"cd34": Node(2, 0, host="spare")}
+    for cluster, there in ((ANOTHER, True), (machines(), False)):
+        (node,) = cluster.values()
+        selector = kept_off(ASKED | {"closed": [[node.host, "", 9.0]]}, cluster | spare, 1, gpus=False)
         group = ray.util.placement_group([{"CPU": 1}], bundle_label_selector=[selector])
         assert group.wait(10 if there else 2) == there
         ray.util.remove_placement_group(group)

@@ -39,6 +39,21 @@ def test_each_pair_has_each_teacher() -> None:
     assert Study.from_dict(twice.to_dict()) == twice
 
 
+def test_one_of_them_can_be_asked_for() -> None:
+    """`--pairs` and `--only` name it; what is said of the teacher is said of it."""
+    study = small_study(teacher_sizes={CNN_TEACHER: 64})
+    flags = parser().parse_args(["--pairs", f"{CNN_TEACHER}@2:{MLP_STUDENT}"])
+    asked = select(study, flags)
+    assert asked.pairs == ((f"{CNN_TEACHER}@2", MLP_STUDENT),) and asked.used_teachers() == [f"{CNN_TEACHER}@2"]
+    whole = with_teacher_seeds(study, 3)
+    for name in (f"{CNN_TEACHER}@2", CNN_TEACHER):
+        assert teacher_run(asked, name) == teacher_run(whole, name)
+    only = select(study, parser().parse_args(["--only", f"{CNN_TEACHER}@2:{MLP_STUDENT}:pat"]))
+    assert only.cells() == [Cell(f"{CNN_TEACHER}@2", MLP_STUDENT, "pat")]
+    with pytest.raises(ConfigError, match="resnet50@1"):
+        select(study, parser().parse_args(["--pairs", f"resnet50@1:{MLP_STUDENT}"]))
+
+
 def test_only_the_seed_is_another() -> None:
     """That of no student; and a cell's own runs differ in whose weights teach them alone."""
     study = with_teacher_seeds(small_study(), 2)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import own_method
 import pytest
 from small import CNN_TEACHER, MLP_STUDENT, small_study
 from test_driver import drive
@@ -32,24 +33,7 @@ from sweeps.waves import read_waves
 from tests.pat.folders import make
 
 pytestmark = pytest.mark.usefixtures("forgotten")
-METHOD = """
-from own_part import weigh
-from pat.losses import kd_loss
-from pat.methods import Method, register_method
-
-@register_method
-class Mine(Method):
-    couples_samples = False
-
-    def __init__(self, student, teacher, task, *, weight: float = 1.0):
-        super().__init__(student, teacher, task)
-        self.weight = weight
-
-    def forward(self, images, targets, indices=None):
-        seen = self.see(images, targets)
-        told = self.told(images, seen)
-        return self.result(seen, targets, mine=(weigh(self.weight), kd_loss(seen.logits, told.logits, 2.0)))
-"""
+METHOD = "from own_part import weigh\n" + own_method.METHOD.replace("(self.weight, kd", "(weigh(self.weight), kd")
 
 
 def write(folder: Path, body: str = "return weight", method: str = METHOD) -> None:
