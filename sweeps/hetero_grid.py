@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "176f513a55d9"
+CODE = "843d57edfbaa"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -81,7 +81,8 @@ def trials_of(study: Study, folder: Path) -> dict[Cell, list[Trial]]:
     """The runs of each search that have begun, in the order (wave, index)."""
     view, options = read_view(folder), _begun(folder)
     rows = {row["run_id"]: row for row in ledger.read_runs(folder, COLUMNS).to_dict("records")}
-    unsynced = {row["student"] for row in rows.values() if json.loads(row["config"]).get("unsynced_workers", 1) > 1}
+    configs = [json.loads(row["config"]) for row in rows.values()]
+    unsynced = {config["student"] for config in configs if config.get("unsynced_workers", 1) > 1}
     options |= {run_id: row["options"] for run_id, row in rows.items()}
     found = {}
     for key, unit in Planner(study, view, frozenset(unsynced), waves=read_waves(folder)).units.items():
