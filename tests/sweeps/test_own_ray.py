@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from own_method import METHOD
+from method_text import METHOD
 
 from analysis import read_runs
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import own_method
+import method_text
 import pytest
 from small import CNN_TEACHER, MLP_STUDENT, small_study
 from test_driver import drive
@@ -33,7 +33,7 @@ from sweeps.waves import read_waves
 from tests.pat.folders import make
 
 pytestmark = pytest.mark.usefixtures("forgotten")
-METHOD = "from own_part import weigh\n" + own_method.METHOD.replace("(self.weight, kd", "(weigh(self.weight), kd")
+METHOD = "from own_part import weigh\n" + method_text.METHOD.replace("(self.weight, kd", "(weigh(self.weight), kd")
 
 
 def write(folder: Path, body: str = "return weight", method: str = METHOD) -> None:
