@@ -14,6 +14,7 @@ import analysis.bulk  # noqa: E402
 import sweeps.engine.driver  # noqa: E402
 from sweeps import presets  # noqa: E402
 from sweeps.commands.grid import main  # noqa: E402
+from sweeps.presets.classification import TINY_STUDENTS, TINY_TEACHERS, digits  # noqa: E402
 from sweeps.study import Search, Study  # noqa: E402
 
 NAME = "chaos"
@@ -21,14 +22,14 @@ NAME = "chaos"
 
 def chaos() -> Study:
     """20 one-worker and 14 two-worker segments."""
-    study = presets.digits()
+    study = digits()
     short = {name: replace(recipe, epochs=3, warmup_epochs=1) for name, recipe in study.students.items()}
-    convnext, vit, _ = presets.TINY_TEACHERS
-    student = presets.TINY_STUDENTS[2]
+    convnext, vit, _ = TINY_TEACHERS
+    student = TINY_STUDENTS[2]
     return replace(
         study,
         name=NAME,
-        teachers=dict.fromkeys(presets.TINY_TEACHERS, replace(short[student], epochs=4)),
+        teachers=dict.fromkeys(TINY_TEACHERS, replace(short[student], epochs=4)),
         students=short,
         pairs=((convnext, student), (vit, student)),
         methods=("kd", "dist"),

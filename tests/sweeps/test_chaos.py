@@ -13,6 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from chaos_study import chaos
 from kill_at import POINTS
 from test_driver import same
 
@@ -82,6 +83,12 @@ def victims(driver: Driver, mark: str) -> dict[str, list[int]]:
     titles = marked(mark)
     found = {kind: [pid for pid, title in titles.items() if title.startswith(TITLES[kind])] for kind in TITLES}
     return {"driver": [driver.process.pid] if driver.process.poll() is None else [], **found}
+
+
+def test_its_study_can_be_made() -> None:
+    """The tests that use it are slow and seldom run: this one says at once that a name has moved."""
+    study = chaos()
+    assert len(study.pairs) == 2 and study.workers_of("dist") == 2
 
 
 @pytest.mark.slow
