@@ -42,13 +42,15 @@ def all_seen(folder: Path, rungs: Collection[int], ended: pd.DataFrame) -> dict[
 
 def given_up(folder: Path, run_id: str) -> tuple[bytes | None, int]:
     """Of a run whose process is gone, where it said to be, None if it had not begun; and the epochs that it had done.
-    Whoever may still train it writes no more. It may have ended: that is seen from now on."""
+    Whoever may still train it writes no more, and has been given the time to see that. It may have ended: that is seen
+    from now on."""
     own = run_folder(folder, run_id)
     storage.refresh(own)
     storage.catch_up(own)
-    where, epochs = storage.read_file(own, WHERE), len(ledger.read_run_epochs(folder, run_id))
+    where = storage.read_file(own, WHERE)
     storage.remove_file(own, WHERE)
-    return where, epochs
+    storage.catch_up(own)
+    return where, len(ledger.read_run_epochs(folder, run_id))
 
 
 def last_epoch(folder: Path, run_id: str) -> float:
