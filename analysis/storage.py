@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 import time
 import uuid
@@ -27,6 +28,8 @@ T = TypeVar("T")
 
 disk = Disk()
 
+HALF_WRITTEN = re.compile("_[0-9a-f]{32}_")
+"""How a name begins under which a file is written, until it is called by its own."""
 PATIENCE = 300.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 30.0
 """Seconds in all, before the second try, and between two of the later ones."""
@@ -96,6 +99,13 @@ def list_temporary(folder: Folder) -> list[str]:
     """The names in a folder on a local or mounted disk that no reader of the ledger sees, sorted."""
     path = os.path.abspath(folder)
     return sorted(name for name in _patiently(lambda: disk.names(path), f"list {path}") if name.startswith("_"))
+
+
+def remove_half_written(folder: Folder) -> None:
+    """Remove what killed processes had begun to write in a folder on a local or mounted disk; nobody may be writing."""
+    for name in list_temporary(folder):
+        if HALF_WRITTEN.match(name):
+            remove_file(folder, name)
 
 
 def exists(folder: Folder, name: str) -> bool:

@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "54f706391eda"
+CODE = "898b27972a92"
 COPY = Path.home() / "pat-sweeps"
 
 

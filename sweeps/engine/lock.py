@@ -26,6 +26,7 @@ from analysis.live import FILE, LOCK
 from analysis.schema import LedgerError
 from pat.config import ConfigError
 from sweeps.engine.repeat import repeating
+from sweeps.waves import FOLDER as SEARCHES
 
 BEAT_SECONDS = 5.0
 CLOCKS_AGREE_SECONDS = 600.0
@@ -95,7 +96,8 @@ class Pulse:
 def locked(folder: Path) -> Iterator[Pulse]:
     """The folder for one driver alone, and its sign of life. Ends with the process.
 
-    What a driver and its processes wrote that were here a moment ago is waited for, where the disk may show it late.
+    What a driver and its processes wrote that were here a moment ago is waited for, where the disk may show it late;
+    what killed ones had begun to write beside the runs is removed.
     Raises ConfigError, naming host and pid, while another one works in it, and where it cannot be written.
     """
     with _opened(folder) as file:
@@ -111,6 +113,8 @@ def locked(folder: Path) -> Iterator[Pulse]:
         other = read_pulse(folder)
         if _elsewhere(other) and _alive(folder, other):
             raise ConfigError(_refusal(folder, other))
+        for place in (folder, folder / SEARCHES):
+            storage.remove_half_written(place)
         pulse = Pulse(folder)
         with pulse.beating():
             if other and _age(other) <= CLOCKS_AGREE_SECONDS:

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from analysis import storage
-from analysis.live import read_driver
+from analysis.live import LOCK, read_driver
 from pat.config import ConfigError
 from sweeps.__main__ import main as stop
 from sweeps.commands.grid import main
@@ -52,6 +52,22 @@ def test_the_second_driver_is_refused_with_the_first_ones_pid(tmp_path: Path) ->
     with locked(tmp_path):  # free again
         pass
     assert read_pulse(tmp_path)["ended"] == "done"
+
+
+@pytest.mark.parametrize("name", ["study.json", "matrix.parquet", "searches/wave.json"])
+def test_what_a_killed_driver_had_begun_to_write_is_removed(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage.write_file(tmp_path, name, b"old")
+    with monkeypatch.context() as patch:
+        patch.setattr(storage.disk, "rename", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+        if (pid := os.fork()) == 0:
+            storage.write_file(tmp_path, name, b"new")
+        os.waitpid(pid, 0)
+    assert len(list(tmp_path.rglob("_*"))) == 1
+    with locked(tmp_path):
+        assert [path.name for path in tmp_path.rglob("_*")] == [LOCK]
+    assert storage.read_file(tmp_path, name) == b"old"
 
 
 def test_the_lock_of_a_killed_process_is_free(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
