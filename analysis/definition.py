@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.schema import LedgerError
-from analysis.storage import read_file
+from analysis.storage import names, open_folder, read_file
 
 Check = Callable[[Any], bool]
 
@@ -54,6 +54,13 @@ _KINDS: Mapping[str, tuple[Check, str]] = {
     "search.wave": (_number, "a number"),
     "search.rungs": (_numbers, "a list of numbers"),
 }
+
+
+def below(folder: str | Path) -> str:
+    """What is said where a folder was named in the place of a study's: the studies in it. Empty where it holds none."""
+    filesystem, root = open_folder(folder)
+    found = [name for name in names(filesystem, root) if read_file(folder, f"{name}/study.json") is not None]
+    return f"; studies lie in it: {', '.join(f'{folder}/{name}' for name in found)}" if found else ""
 
 
 def read_definition(folder: str | Path) -> Mapping[str, Any]:

@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from analysis.bulk import read_each, read_every, read_table, run_folders
+from analysis.definition import below
 from analysis.schema import CORRECT_COLUMNS, EPOCH_SCHEMA, MATRIX_SCHEMA, RUN_SCHEMA, LedgerError, to_table
 from analysis.storage import Folder, exists, open_folder, stamped, write_file
 
@@ -93,7 +94,7 @@ def read_matrix(folder: Folder) -> pd.DataFrame:
     """The study's matrix, in the order it was written. Raises LedgerError where there is none."""
     table = _matrix(folder)
     if table is None:
-        raise LedgerError(f"{folder}: no matrix.parquet here, so this is not the folder of a study")
+        raise LedgerError(f"{folder}: no matrix.parquet here, so this is not the folder of a study{below(folder)}")
     return table.to_pandas()
 
 

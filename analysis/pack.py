@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from analysis import storage
 from analysis.account import FILE as ACCOUNT
 from analysis.bulk import read_every, read_table
+from analysis.definition import below
 from analysis.live import FILE as DRIVER
 from analysis.live import read_driver
 from analysis.predictors import FILE as PREDICTORS
@@ -66,7 +67,7 @@ def _copy(source: Folder, into: Folder) -> None:
         if data is not None:
             storage.write_file(into, name, data)
         elif name in (STUDY, MATRIX):
-            raise LedgerError(f"{source}: no {name} here, so this is not the folder of a study")
+            raise LedgerError(f"{source}: no {name} here, so this is not the folder of a study{below(source)}")
 
 
 def _by_run(table: pa.Table) -> Iterable[tuple[str, pa.Table]]:

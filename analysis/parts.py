@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis import ledger, storage
+from analysis.definition import below
 from analysis.identity import completed, difference, unite
 from analysis.live import LOCK, read_driver
 from analysis.schema import LedgerError
@@ -35,7 +36,7 @@ def check_parts(parts: Sequence[Folder]) -> list[dict[str, Any]]:
 def _study(folder: Folder) -> dict[str, Any]:
     text = storage.read_file(folder, STUDY)
     if text is None:
-        raise LedgerError(f"{folder}: no {STUDY} here, so this is not the folder of a study")
+        raise LedgerError(f"{folder}: no {STUDY} here, so this is not the folder of a study{below(folder)}")
     try:
         values = completed(json.loads(text))
         unite(values, values)

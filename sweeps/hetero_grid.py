@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "898b27972a92"
+CODE = "adb6e3116c75"
 COPY = Path.home() / "pat-sweeps"
 
 

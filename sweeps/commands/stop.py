@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from analysis.definition import below
 from analysis.live import read_driver
 from analysis.words import duration
 from pat.config import ConfigError
@@ -27,7 +28,7 @@ def _stop(folder: Path) -> int:
             why = f"its last driver has ended: {driver.ended}"
         elif driver is not None:
             why = f"its last driver, pid {driver.pid} on {driver.host}, is gone since {duration(driver.silence())}"
-        raise ConfigError(f"no driver works on the study in {str(folder)!r}: {why}")
+        raise ConfigError(f"no driver works on the study in {str(folder)!r}: {why}{below(folder)}")
     (folder / STOP).touch()
     print(f"asked pid {driver.pid} on {driver.host} to stop; each run in flight ends its epoch first")
     return 0

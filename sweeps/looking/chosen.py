@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from analysis import ledger
+from analysis.definition import below
 from analysis.schema import LedgerError
 from analysis.words import few
 from pat.kept import STUDENT
@@ -41,7 +42,7 @@ def chosen(folder: Path, cell: str) -> Mapping[str, Any]:
     else:
         found = ledger.read_run(folder, cell) if cell.isalnum() else None
         if found is None or found["status"] != "finished":
-            here = f"; here are {few(names)}" if names else "; nothing here has finished"
+            here = f"; here are {few(names)}" if names else f"; nothing here has finished{below(folder)}"
             raise LedgerError(f"{cell!r}: a cell as teacher:student:method, or the id of a finished run{here}")
         path = folder / "runs" / cell / STUDENT
         row = {**found, "file": str(path) if path.exists() else ""}

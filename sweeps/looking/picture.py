@@ -11,7 +11,7 @@ import pandas as pd
 
 from analysis import ledger, storage
 from analysis.cost import device_hours, gpu_share
-from analysis.definition import read_definition
+from analysis.definition import below, read_definition
 from analysis.live import Driver, read_driver
 from analysis.schema import LedgerError
 from analysis.storage import Folder
@@ -67,7 +67,8 @@ class Reader:
         driver, rows = read_driver(self.folder), ledger.read_matrix_rows(self.folder)
         run_ids = ledger.list_run_folders(self.folder)
         if not rows and driver is None and not run_ids:
-            raise LedgerError(f"{self.folder}: nothing of a study here yet: no matrix.parquet, driver.json or runs")
+            nothing = "nothing of a study here yet: no matrix.parquet, driver.json or runs"
+            raise LedgerError(f"{self.folder}: {nothing}{below(self.folder)}")
         ended = self._look_ended()
         begun = {run_id: ledger.read_run_epochs(self.folder, run_id) for run_id in run_ids if run_id not in ended}
         running = []

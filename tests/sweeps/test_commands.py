@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from analysis.__main__ import main as analysis
 from sweeps.__main__ import COMMANDS
 from sweeps.__main__ import main as sweeps
 from sweeps.api import Result
@@ -127,3 +128,17 @@ def test_a_model_without_timms_record(
             error = capsys.readouterr().err
             assert error.count("\n") == 1 and ("'own_plain' has no record of timm's" in error or "needs onnx" in error)
     assert not (tmp_path / "export").exists()
+
+
+@pytest.mark.parametrize(
+    "line", ["sweeps status {}", "sweeps stop {}", "sweeps export {} torch x:y:kd", "analysis report {}"]
+)
+def test_a_folder_that_holds_studies_is_told_from_one_of_them(
+    line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "study.json").write_text("{}")
+    package, *arguments = line.format(tmp_path).split()
+    main = {"sweeps": sweeps, "analysis": analysis}[package]
+    assert main(arguments) == 2
+    assert capsys.readouterr().err.endswith(f"; studies lie in it: {tmp_path}/mine\n")
