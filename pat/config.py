@@ -141,7 +141,8 @@ class Recipe(Part):
     view (none: the data's image size), `scale` the range of a factor on it, uniform. `milestones`: where a schedule
     of several steps decays. `warmup_steps` is warm-up in steps. `draft`: JPEG files are decoded for training at a
     half, a quarter or an eighth of their size where the shorter side keeps so many pixels (0: as they are), which is
-    faster and shows less detail where a small part is cut out.
+    faster and shows less detail where a small part is cut out. `compiled`: steps run through torch.compile, whose sums
+    round otherwise; minutes pass before the first one, and no teacher's pass is shared with other runs.
     """
 
     label = "recipe"
@@ -179,11 +180,12 @@ class Recipe(Part):
     milestones: tuple[int, ...] = later(())
     warmup_steps: int = later(0)
     draft: int = later(0)
+    compiled: bool = later(False)
 
     _LEARNING: ClassVar = (
         "epochs", "lr", "optimizer", "momentum", "weight_decay", "schedule", "schedule_per_epoch", "min_lr",
         "warmup_epochs", "warmup_lr", "decay_epochs", "decay_rate", "clip_grad", "ema_decay", "ema_warmup",
-        "precision", "milestones", "warmup_steps",
+        "precision", "milestones", "warmup_steps", "compiled",
     )  # fmt: skip
 
     @property

@@ -17,6 +17,7 @@ from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from pat.compiled import compile_steps
 from pat.config import ConfigError, RunConfig
 from pat.data import Dataset
 from pat.data.files import drafted
@@ -76,11 +77,14 @@ class Training:
                 lambda: load_teacher(config, own, teacher_file, teacher_sha256),
             )
         built = create_method(method.name, student, teacher, self.task, config.seed, **method.options)
-        built.passes = self.teachers.passes(teacher, recipe.precision) if teacher is not None else None
+        if teacher is not None and not recipe.compiled:
+            built.passes = self.teachers.passes(teacher, recipe.precision)
         if shared:
             share_batchnorm(built)
         self.method = built.to(io.device).to(memory_format=torch.channels_last)  # measured faster on CPU and GPU
         self.student: nn.Module = self.method.student
+        if recipe.compiled:
+            compile_steps(self.method)
         self.measures = measures
         self.trainable = [p for p in self.method.parameters() if p.requires_grad]
         self.steps_per_epoch = len(dataset.train) // recipe.batch_size

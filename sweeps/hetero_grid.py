@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "adb6e3116c75"
+CODE = "f5c0517dbe76"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -24,6 +24,7 @@ MULTIPLE = 32
 UNUSED = (
     "label_smoothing",
     "draft",
+    "compiled",
     "crop_scale",
     "crop_ratio",
     "mixup",

@@ -27,7 +27,9 @@ from pat.tasks.base import NO_SCORE, Score, Seen, Task, register_task
 from pat.views import Views, middles, plain_views
 
 EVAL_BATCH = 64
-UNUSED = ("label_smoothing", "mixup", "cutmix", "mixup_mode", "auto_augment", "random_erasing", "views", "draft")
+UNUSED = (
+    "label_smoothing", "mixup", "cutmix", "mixup_mode", "auto_augment", "random_erasing", "views", "draft", "compiled",
+)  # fmt: skip
 _HIDE, _SCORED = 0x68696465, -1
 Guess = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor, Tensor]]
 """Images and the order of their cells -> what is generated, its target, which positions are hidden, and the loss."""

@@ -22,7 +22,8 @@ def beside(one: Segment, other: Segment, view: View) -> bool:
 
 def common(run: RunConfig) -> Hashable:
     """What runs must have in common that are trained together."""
-    return *(getattr(run, name) for name in _COMMON), run.recipe.shown
+    alone = run.run_id if run.recipe.compiled else ""
+    return *(getattr(run, name) for name in _COMMON), run.recipe.shown, alone
 
 
 def group_size(ready: int, slots: int, most: int) -> int:

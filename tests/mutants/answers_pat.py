@@ -161,6 +161,7 @@ PAT: dict[str, tuple[str, ...]] = {
     "pat/lockstep.py": ("tests/pat/test_lockstep.py",),
     "pat/plain.py": ("tests/pat/test_lockstep.py",),
     "pat/captured.py": ("tests/pat/test_captured.py",),
+    "pat/compiled.py": ("tests/pat/test_compiled.py",),
     "pat/epochs.py": (
         GOLDEN,
         "tests/pat/test_train.py::test_what_a_step_draws_depends_on_seed_and_step_alone",

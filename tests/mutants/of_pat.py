@@ -37,6 +37,7 @@ MUTANTS = [
         ("training.method.begin_epoch(epoch)", "training.method.begin_epoch(0)"),
         ("training.schedule.step(epoch)", "training.schedule.step(epoch + 1)"),
     ),
+    *of("pat/compiled.py", ("_LIMIT = 1 << 16", "_LIMIT = 8")),
     *of(
         "pat/captured.py",
         ("place.copy_(now)", "pass"),
