@@ -32,7 +32,8 @@ MUTANTS = [
         "sweeps/engine/seen.py",
         (" and not ended)", ")"),
         ("if view[run_id].epochs < epochs]", "if False]"),
-        ("    storage.catch_up(own)\n", ""),
+        ("    storage.catch_up(own)\n    where", "    where"),
+        ("    storage.catch_up(own)\n    return", "    return"),
     ),
     *of(
         "sweeps/engine/quarantine.py",
