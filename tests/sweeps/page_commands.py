@@ -28,7 +28,15 @@ OURS = {
     "tests.bench": "tests.bench.__main__:main",
     "tests.mutants": "tests.mutants.__main__:main",
 }
-SILENT = ("sweeps.version", "tests.golden", "tests.golden.ledgers", "tests.as_published", "pytest", "pip")
+SILENT = (
+    "sweeps.version",
+    "tests.evidence",
+    "tests.golden",
+    "tests.golden.ledgers",
+    "tests.as_published",
+    "pytest",
+    "pip",
+)
 """Modules whose arguments are nobody's here."""
 FOREIGN = (
     ".", "bash", "cd", "chmod", "docker", "echo", "export", "gcloud", "git", "helm", "kubectl", "lint-imports", "mkdir",
