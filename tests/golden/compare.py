@@ -19,10 +19,9 @@ UNSTABLE = (
     "pat detection fp32",
     "pat segmentation fp32",
 )
-"""Distances between features that bf16 rounds to one value; correlations over sixteen of them (5.6e-2 on an AMD CPU); the
-contrast of FBT's assistant of a CNN (4e-3 with AVX2
-alone); proposals, of which rounding chooses others; BatchNorm over two images (3e-3 without vectors). On another CPU
-these losses say nothing."""
+"""Distances between features that bf16 rounds to one value; correlations over sixteen of them (5.6e-2 on an AMD CPU);
+the contrast of FBT's assistant of a CNN (4e-3 with AVX2 alone); proposals, of which rounding chooses others; BatchNorm
+over two images (3e-3 without vectors). On another CPU these losses say nothing."""
 
 ADVICE = """\
 the same configuration gives other numbers than before.
