@@ -15,6 +15,7 @@ _NUMBERED = ("regnet", "levit")
 _METHODS = {
     "scratch": "scratch", "fitnet": "FitNet", "reviewkd": "ReviewKD", "sokd": "SoKD", "longer": "longer",
     "spark": "SparK", "hgkd": "H-GKD", "pat_relational": "PAT (relational)",
+    "pat_hinted": "PAT (hinted)",
 }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ _BY_KIND = (
     "kd", "dkd", "nkd", "dist", "wttm", "rld", "ofa", "uskd",
     "fitnet", "reviewkd", "sokd", "vkd", "rsd",
     "cc", "rkd", "crd",
-    "fbt", "pat", "pat_relational",
+    "fbt", "pat", "pat_relational", "pat_hinted",
     "longer", "spark", "hgkd",
 )  # fmt: skip
 

@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "f5c0517dbe76"
+CODE = "5eeb52e3ed73"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -189,11 +189,12 @@ SPACES: Mapping[str, Space] = {
     },
     "pat": PAT,
     "pat_relational": PAT,
+    "pat_hinted": {"hint_weight": Log(0.3, 30.0), **PAT},
     "spark": MASKED,
     "hgkd": MASKED,
 }
 """Of a method that is not here nothing is searched, unless a study gives it a space or choices."""
-_JOINED = ("pat_relational", "spark", "hgkd")
+_JOINED = ("pat_relational", "pat_hinted", "spark", "hgkd")
 BEFORE: Mapping[str, Space] = {
     **{method: space for method, space in SPACES.items() if method not in _JOINED},
     "pat": {

@@ -16,7 +16,7 @@ from pat.tasks.classification import Classification
 from pat.train import Outcome, train
 
 CNN, VIT, MLP, BATCHNORM = "convnext_micro_32", "vit_nano_patch8_32", "mixer_nano_patch8_32", "resnet_nano_32"
-METHODS = [name for name in list_methods("classification") if name not in ("longer", "pat_relational")]
+METHODS = [name for name in list_methods("classification") if name not in ("longer", "pat_relational", "pat_hinted")]
 """Those of classification but for names of what is there already: scratch and PAT with other defaults."""
 SMALL_PAT = {"regions": 8, "region_dim": 16, "heads": 2}
 SMALL: dict[str, dict[str, Any]] = {

@@ -14,6 +14,7 @@ from pat.config import ConfigError
 from pat.errors import check_choice
 from pat.gather import gather_batch
 from pat.groups import Group
+from pat.hints import Hints
 from pat.losses import NORMS, dist_loss, hcl_loss, kd_loss, over_stages
 from pat.methods.base import Losses, Method, register_method
 from pat.models import family_of
@@ -27,20 +28,24 @@ ALIGNERS = ("nearest", "published")
 SIZES = ("teacher", "regions")
 LOGIT_LOSSES = ("kl", "dist")
 BALANCED = {"feature_norm": "variance", "feature_weight": 0.1}
+RELATIONAL = {**BALANCED, "logit_loss": "dist"}
 
 
 @register_method
 class PAT(Method):
-    """L = L_CE + kd_weight L_KL + feature_weight L_FD + regularisation_weight L_Reg + drift_weight L_Drift.
+    """The paper's L_CE + kd_weight L_KL + feature_weight L_FD + regularisation_weight L_Reg, and two parts of ours.
 
-    Section 3.4. L_KL: student against the plain teacher (or `logit_loss`). L_FD: the student's region-attended, aligned
-    maps against the maps of the prompted teacher, which learns from it (the target is not detached). L_Reg: prompted
-    against plain teacher. L_Drift, ours: mean over the stages of the mean square of prompted minus plain map over the
-    plain map's variance.
+    L is all that + drift_weight L_Drift + hint_weight L_Hint. Section 3.4. L_KL: student against the plain teacher (or
+    `logit_loss`). L_FD: the student's region-attended, aligned maps against the maps of the prompted teacher, which
+    learns from it (the target is not detached). L_Reg: prompted against plain teacher. L_Drift: mean over the stages of
+    the mean square of prompted minus plain map over the plain map's variance. L_Hint: the student's own maps against
+    the prompted teacher's (`pat.hints`), since what L_FD teaches may stay in the attention and the aligners, which are
+    thrown away.
 
     Options:
         variant: "paper", or other defaults for some of what follows: "balanced" without the harm that the paper's do
-            to small studies, "relational" (recommended) with the logits compared as DIST does, too.
+            to small studies, "relational" with the logits compared as DIST does, too, "hinted" with hints
+            for the student's own maps on top of that.
         prompt_depth: stages with a prompt in front, counted from the last one (all of them where there are fewer), or
             the stages themselves as a tuple (1 is the first).
         regions: total number of student regions N_q, or a count per stage.
@@ -63,6 +68,7 @@ class PAT(Method):
             global batch with weight 1 each (`dist_loss`), where a sample is an image.
         prompt_lr: the prompts learn at so many times the recipe's rate, through its whole schedule; their weight decay,
             optimiser and clipping are the recipe's.
+        hint_weight: of L_Hint, a share of each compared stage's variance whatever `feature_norm` is; 0: there is none.
 
     Where there are more maps than stages (the levels of a feature pyramid), map i answers the prompt of stage i. Every
     stage says what the prompts did: `kept_i`, the variance of the prompted map over the plain one's, and `explained_i`,
@@ -73,8 +79,13 @@ class PAT(Method):
     step: Tensor
     tasks: ClassVar[tuple[str, ...]] = ()
     extra_passes = True
-    variants = {"paper": {}, "balanced": BALANCED, "relational": {**BALANCED, "logit_loss": "dist"}}
-    later = ("logit_loss", "prompt_lr")
+    variants = {
+        "paper": {},
+        "balanced": BALANCED,
+        "relational": RELATIONAL,
+        "hinted": {**RELATIONAL, "hint_weight": 4.0},
+    }
+    later = ("logit_loss", "prompt_lr", "hint_weight")
 
     def __init__(
         self,
@@ -100,6 +111,7 @@ class PAT(Method):
         restandardise: bool = False,
         logit_loss: str = "kl",
         prompt_lr: float = 1.0,
+        hint_weight: float = 0.0,
     ) -> None:
         super().__init__(student, teacher, task)
         check_choice("feedback", feedback, FEEDBACK)
@@ -127,6 +139,10 @@ class PAT(Method):
             for i in self.compared_stages
         )
         self.prompted_stages = chosen_stages("prompt_depth", prompt_depth, len(stages))
+        self.hint_weight = hint_weight
+        own = pair_stages(task.levels(self.student_taps), len(levels))
+        hinted = [(own[i], levels[i]) for i in self.compared_stages]
+        self.hints = Hints(hinted, task.common_maps) if hint_weight else None
         fed = {} if feedback == "none" else {i: levels[i] for i in self.prompted_stages if i in self.compared_stages}
         self.prompts = nn.ModuleDict(
             {str(i): PromptBlock((stages[i].in_channels, *stages[i].in_size), fed.get(i)) for i in self.prompted_stages}
@@ -153,9 +169,11 @@ class PAT(Method):
         spreads = [stage.spread for stage in compared.values()] if self.feature_norm == "variance" else ()
         drift = torch.stack([stage.drift for stage in compared.values()]).mean()
         regularisation = kd_loss(prompted.logits, plain.logits, temperature=1.0)
+        hints = {"hint": (self.hint_weight, self._hints(seen, prompted, compared))} if self.hint_weight else {}
         losses = self.result(
             seen,
             targets,
+            **hints,
             kd=(self.kd_weight, self._logit_loss(seen, plain)),
             feature=(self._feature_weight(), over_stages(feature, spreads)),
             regularisation=(self.regularisation_weight, seen.over_all(regularisation)),
@@ -183,6 +201,14 @@ class PAT(Method):
         grids = [self.grids[i] for i in self.compared_stages] if self.feature_size == "regions" else ()
         stages = compare(own, theirs, before, shown, grids, self.restandardise, drift_learns=self.drift_weight != 0)
         return dict(zip(self.compared_stages, stages, strict=True))
+
+    def _hints(self, seen: Seen, prompted: Seen, compared: Mapping[int, Compared]) -> Tensor:
+        """L_Hint: the student's own maps of the compared stages against the prompted teacher's."""
+        own, theirs = pair_stages(seen.maps, len(prompted.maps)), prompted.maps
+        shown = [prompted.valid[i] for i in compared] if prompted.valid else ()
+        spreads = [stage.spread for stage in compared.values()]
+        assert self.hints is not None
+        return self.hints([own[i] for i in compared], [theirs[i] for i in compared], spreads, shown)
 
     def _logit_loss(self, seen: Seen, plain: Seen) -> Tensor:
         if self.logit_loss == "dist":

@@ -1,4 +1,4 @@
-"""PAT in the form that we recommend, as a column of its own: one study sets it beside the paper's."""
+"""PAT with logits compared as DIST does, as a column of its own: one study sets it beside the other forms."""
 
 from __future__ import annotations
 

@@ -8,7 +8,9 @@ from sweeps.presets.classification import TINY_OPTIONS, TINY_STUDENTS, cifar100_
 from sweeps.search import Search
 from sweeps.study import Study
 
-METHODS = ("kd", "dist", "rsd", "fitnet", "ofa", "fbt", "pat", "pat_relational")
+FORMS = ("pat_relational", "pat_hinted")
+"""Of PAT, beside the paper's."""
+METHODS = ("kd", "dist", "rsd", "fitnet", "ofa", "fbt", "pat", *FORMS)
 SEARCH = Search(trials=4, wave=4, eta=4, rungs=(1 / 2, 1.0), prior=0.25, keep_default=True, knobs=1)
 """The default and three settings around it up to half of a run, then the default and the best of the others."""
 EPOCHS, TEACHER_EPOCHS = 4, 12
@@ -28,7 +30,7 @@ def cifar100() -> Study:
         methods=METHODS,
         search=SEARCH,
         seeds=3,
-        options={**TINY_OPTIONS, "pat_relational": TINY_OPTIONS["pat"]},
+        options={**TINY_OPTIONS, **dict.fromkeys(FORMS, TINY_OPTIONS["pat"])},
         choices={},
     )
 
@@ -43,7 +45,7 @@ def cifar100_gpu() -> Study:
         methods=METHODS,
         search=SEARCH,
         seeds=3,
-        options={**study.options, "pat_relational": study.options["pat"]},
+        options={**study.options, **dict.fromkeys(FORMS, study.options["pat"])},
     )
 
 

@@ -49,9 +49,10 @@ def forms(data: str) -> dict[str, dict[str, Any]]:
         "aligner": {"aligner": "published"},
         "balanced": {"variant": "balanced"},
         "relational": {"variant": "relational"},
+        "hinted": {"variant": "hinted"},
     }
     together = {key: value for name in TOGETHER for key, value in alone[name].items()}
-    first = ("paper", "balanced", "relational")
+    first = ("paper", "balanced", "relational", "hinted")
     return {**{name: alone[name] for name in first}, "together": together, **alone}
 
 

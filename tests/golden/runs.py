@@ -58,6 +58,7 @@ VARIANTS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "pat-none": ("pat", "mlp", {**tiny.SMALL_PAT, "feedback": "none", "prompt_depth": (1, 4)}),
     "pat-balanced": ("pat", "vit", {**tiny.SMALL_PAT, "variant": "balanced", "feature_weight": 1.0}),
     "pat-relational": ("pat", "mlp", {**tiny.SMALL_PAT, "variant": "relational", "prompt_depth": 2}),
+    "pat-hinted": ("pat", "vit", {**tiny.SMALL_PAT, "variant": "hinted"}),
     "pat-remedies": ("pat", "mlp", {
         **tiny.SMALL_PAT, "feature_norm": "variance", "feature_size": "regions", "feature_stages": 3,
         "feature_warmup": 8, "drift_weight": 1.0, "restandardise": True, "aligner": "published",

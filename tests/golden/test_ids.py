@@ -55,8 +55,8 @@ DENSE_DIGEST = "b652588b204bc4a9e2091e7d44939802cfc74942c26cbdc6aaff3c0ce085bdcb
 """Of detection and segmentation."""
 PRETRAINED_RUNS = {"hgkd-imagenet": 28, "hgkd-imagenet-coco": 28, "hgkd-imagenet-voc": 22, "hgkd-small": 15}
 PRETRAINED_DIGEST = "d4895cf92d89340d0c41ebee463e68c555c11de24da85c46016e708fe2b75583"
-EVIDENCE_RUNS = {"cifar100-evidence": 228, "cifar100-evidence-gpu": 228}
-EVIDENCE_DIGEST = "b7e40d0693b19a34383e4024ba78ffe1ac2d4303a5dc2634b64525eaef387629"
+EVIDENCE_RUNS = {"cifar100-evidence": 255, "cifar100-evidence-gpu": 255}
+EVIDENCE_DIGEST = "b30d390edd9c78a6e545c0a9549d1816351f7e0666d5b236ee082d3953eccc70"
 DEMO_RUNS = {"demo": 36}
 DEMO_DIGEST = "626d6671d4fbb9e6ed9171565641abdc1aa81c921d2ec853fae4dcb14012b958"
 ADVICE = (

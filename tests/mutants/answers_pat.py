@@ -70,6 +70,10 @@ PAT: dict[str, tuple[str, ...]] = {
     "pat/fusion.py": ("tests/pat/test_reviewkd.py",),
     "pat/groups.py": ("tests/pat/test_groups.py",),
     "pat/gather.py": ("tests/pat/test_gather.py",),
+    "pat/hints.py": (
+        *_of("pat_remedies", "hints_are_for_the_student_s_own_maps_on_the_coarser_grid"),
+        *_of("dense_methods", "hints_are_for_what_shows_the_image"),
+    ),
     "pat/losses/": (
         "tests/pat/test_losses.py",
         "tests/pat/test_logit_losses.py",

@@ -184,6 +184,13 @@ MUTANTS = [
         ),
     ),
     *of(
+        "pat/hints.py",
+        ("[min(a, b) for a, b", "[max(a, b) for a, b"),
+        ("pooled(project(own), size)", "pooled(own, size)"),
+        ("over_stages(losses, spreads)", "over_stages(losses)"),
+        ("found, target = found * seen, target * seen", "found, target = found * seen, target"),
+    ),
+    *of(
         "pat/methods/fitnet.py",
         ("over_stages(hints, self._spreads(told))", "over_stages(hints)"),
         ('self.couples_samples = feature_norm != "none"', "self.couples_samples = False"),

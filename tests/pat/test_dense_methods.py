@@ -218,11 +218,27 @@ def test_maps_teach_where_they_show_the_image(name: str, task_name: str, monkeyp
             assert x.mul(inside).any() and bool(x.mul(~inside).any()) == (not only_valid)
 
 
+@pytest.mark.parametrize("task_name", TASKS)
+def test_hints_are_for_what_shows_the_image(task_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both maps are 0 on padding, and nothing is projected: maps of one shape are compared as they are."""
+    compared: list[tuple[torch.Tensor, ...]] = []
+    monkeypatch.setattr("pat.hints.hint_loss", lambda *pair: (compared.append(pair), pair[0].sum())[1])
+    task = dense.made(task_name, valid_maps=True)
+    views = dense.views(task)
+    method = dense.method("pat", task, hint_weight=1.0)
+    method(views.images, views.targets)
+    assert len(compared) == {"detection": 5, "segmentation": 4}[task_name] and not [*method.hints.parameters()]
+    for x in (x for pair in compared for x in pair):
+        inside = valid_area(views.targets.sizes, views.images.shape[2:], x.shape[2:])
+        assert x.mul(inside).any() and not x.mul(~inside).any()
+
+
 WAYS: dict[str, tuple[str, dict[str, Any], bool]] = {
     **{name: (name, {}, False) for name in dense.METHODS},
     "fitnet-variance": ("fitnet", {"feature_norm": "variance", "weight": 0.1}, True),
     "pat-balanced": ("pat", {"variant": "balanced", "drift_weight": 0.5, "feature_size": "regions"}, True),
     "pat-restandardised": ("pat", {"restandardise": True}, True),
+    "pat-hinted": ("pat", {"hint_weight": 2.0}, True),
 }
 """Methods with their options; whether maps are compared where they show the image alone."""
 

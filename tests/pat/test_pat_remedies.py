@@ -50,20 +50,56 @@ def test_a_variant_is_a_set_of_defaults() -> None:
     assert "variant" not in method_options("kd")
 
 
-def test_the_recommended_form_is_a_column_of_its_own() -> None:
+@pytest.mark.parametrize("form", ["relational", "hinted"])
+def test_a_form_is_a_column_of_its_own(form: str) -> None:
     """Options, weights at the start and losses are those of the variant."""
-    options = method_options("pat_relational", tiny.SMALL_PAT)
-    assert options == method_options("pat", {**tiny.SMALL_PAT, "variant": "relational"})
+    options = method_options(f"pat_{form}", tiny.SMALL_PAT)
+    assert options == method_options("pat", {**tiny.SMALL_PAT, "variant": form})
     images, targets = batch()
     built = []
-    for name in ("pat", "pat_relational"):
+    for name in ("pat", f"pat_{form}"):
         torch.manual_seed(0)
         models = (create_model(tiny.VIT, 10, 32), create_model(tiny.CNN, 10, 32))
         built.append(create_method(name, *models, tiny.task(), **options)(images, targets))
     assert built[0].keys() == built[1].keys()
     assert all(torch.equal(value, built[1][key]) for key, value in built[0].items())
-    with pytest.raises(ConfigError, match="variant = 'paper': one of relational"):
-        method_options("pat_relational", {"variant": "paper"})
+    with pytest.raises(ConfigError, match=f"variant = 'paper': one of {form}"):
+        method_options(f"pat_{form}", {"variant": "paper"})
+
+
+@pytest.mark.parametrize("teacher", [tiny.CNN, tiny.VIT])
+@pytest.mark.parametrize("student", [tiny.CNN, tiny.VIT])
+def test_hints_are_for_the_student_s_own_maps_on_the_coarser_grid(student: str, teacher: str) -> None:
+    """Place by place, in float64, against the prompted maps, over the variance of the plain ones; everything else is
+    as without them."""
+    method = strengthened(build(student, teacher, hint_weight=3.0, feedback="none"))
+    images, targets = batch()
+    losses = method(images, targets)
+    found = method.student_taps(images).maps
+    asked = method.for_teacher(images)
+    clean, memory = method.teacher_taps.remember(asked, 0)
+    prompts = {i: lambda x, i=i: method.prompts[str(i)](x, None) for i in range(4)}
+    taught = method.teacher_taps.prompted(asked, prompts, memory)
+    shares = []
+    for project, own, like, plain in zip(method.hints.project, found, taught.maps, clean.maps, strict=True):
+        sides = min(own.shape[-1], like.shape[-1])
+        pools = [x.double().reshape(*x.shape[:2], sides, x.shape[-1] // sides, sides, -1).mean((3, 5)) for x in (
+            project(own), like
+        )]  # fmt: skip
+        spread = (plain.double() - plain.double().mean((0, 2, 3), keepdim=True)).square().mean()
+        shares.append((pools[0] - pools[1]).square().mean() / spread)
+    torch.testing.assert_close(losses["hint"].double(), torch.stack(shares).mean().detach(), rtol=1e-5, atol=0)
+    parts = ("ce", "kd", "feature", "regularisation")
+    total = sum(losses[part] for part in parts) + 3.0 * losses["hint"]
+    torch.testing.assert_close(losses["loss"].detach(), total)
+    losses["loss"].backward()
+    assert all(weight.grad is not None for project in method.hints.project for weight in project.parameters())
+
+
+def test_without_a_weight_there_are_no_hints() -> None:
+    method = build()
+    assert method.hints is None and "hint" not in method(*batch())
+    assert not [name for name in method.state_dict() if name.startswith("hints")]
 
 
 @pytest.mark.parametrize("temperature", [1.0, 3.0])

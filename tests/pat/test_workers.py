@@ -72,6 +72,7 @@ def three_steps() -> dict[str, RunConfig]:
         "ofa-published": (tiny.VIT, "ofa", {"heads": "published"}),
         "fitnet-variance": (tiny.VIT, "fitnet", {"feature_norm": "variance", "aligner": "published"}),
         "pat-balanced": (tiny.VIT, "pat", {**tiny.SMALL_PAT, "variant": "balanced", "feature_size": "regions"}),
+        "pat-hinted": (tiny.VIT, "pat", {**tiny.SMALL_PAT, "variant": "hinted"}),
         "pat-relational": (tiny.VIT, "pat", {**tiny.SMALL_PAT, "variant": "relational"}),
         "pat-remedies": (tiny.VIT, "pat", {**tiny.SMALL_PAT, **REMEDIES}),
     }

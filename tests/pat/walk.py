@@ -1,8 +1,9 @@
-"""Walks over timm's models: is each one usable as a student, and as a PAT teacher? One JSON line a name.
+"""Walks over timm's models: is each one usable as a student, and as a PAT teacher? One JSON line a name. By hand.
 
-    python tests/pat/walk.py RESULTS.jsonl [NAME ...]
+    python -m tests.pat.walk RESULTS.jsonl [NAME ...]
 
-Names already in the file are not done again, so a walk that was stopped goes on.
+Names already in the file are not done again, so a walk that was stopped goes on; at the end it sums up. The record of
+all names is `TAPS`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from torch import Tensor, nn
 
 from pat.taps import StageTaps, TapError
 
+TAPS = Path(__file__).parents[2] / "evidence" / "timm-1.0.31-taps.jsonl"
+"""Of the version of timm that constraints.txt names."""
 SIZES = (64, 84, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512)
 """Square inputs tried, the smallest that a model takes is used; its own default comes last."""
 CLASSES = 10
@@ -152,7 +155,6 @@ def examine(name: str) -> dict[str, Any]:
             images = torch.randn(2, 3, size, size, device=device)
             row |= {"size": size, "params": sum(weight.numel() for weight in taps.model.parameters())}
             row["how"] = "shapes" if device.type == "meta" else "run"
-            row["stages"] = [[s.start, s.end, s.stride, s.channels, *s.size, s.prefix_tokens] for s in taps.stages]
             row["teacher"] = attempt(as_teacher, taps, images)
             row["student"] = attempt(as_student, taps, images)  # changes BatchNorm statistics, so it comes second
             row["maps"] = as_timm(taps, images) if row["how"] == "run" else ""
@@ -249,6 +251,7 @@ def main(results: Path, names: list[str]) -> None:
         with results.open("a") as file:
             file.write(json.dumps(row) + "\n")
     present.unlink(missing_ok=True)
+    print(summary(read(results)))
 
 
 if __name__ == "__main__":

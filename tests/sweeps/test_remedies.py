@@ -47,6 +47,7 @@ def test_each_remedy_differs_from_the_paper_in_itself_alone() -> None:
     own = {key for key in balanced if balanced[key] != method_options("pat")[key]}
     assert differing.pop("paper") == set() and differing.pop("balanced") == own
     assert differing.pop("relational") == {*own, "logit_loss"}
+    assert differing.pop("hinted") == {*own, "logit_loss", "hint_weight"}
     assert differing.pop("together") == {*own, "feature_size", "drift_weight", "feature_warmup"}
     assert all(len(keys) == 1 for keys in differing.values()) and len(differing) == 7
 

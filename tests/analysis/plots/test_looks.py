@@ -15,6 +15,7 @@ from analysis.colours import GAIN, LOSS, NONE
 from analysis.order import order
 from analysis.plots._cells import COLOURS
 from analysis.plots.looks import SCRATCH_GREY, dressed, looks
+from sweeps.presets import PRESETS
 
 TEN = ("kd", "pat", "ofa", "dist", "dkd", "fitnet", "crd", "rkd", "cc", "fbt")
 KINDS = {
@@ -90,6 +91,12 @@ def test_more_methods_than_colours_are_told_apart_by_marker_and_line() -> None:
         assert looks([method])[method] == found[method]
         sharing = [look for other, look in found.items() if other != method and look.colour == found[method].colour]
         assert all(look.marker != found[method].marker and look.line != found[method].line for look in sharing)
+
+
+@pytest.mark.parametrize("preset", ["demo", "digits", "cifar100-evidence"])
+def test_the_columns_of_these_presets_have_a_colour_each(preset: str) -> None:
+    columns = PRESETS[preset]().methods
+    assert len({look.colour for look in looks(columns).values()}) == len(columns)
 
 
 def test_a_method_of_its_own_takes_a_free_look() -> None:
