@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import torch
@@ -219,11 +220,13 @@ class _Probe:
             if previous:
                 segment = self.between(self.call(previous), calls[k], calls[k + 1 :])
             else:
-                segment = [call for call in self.calls if _pattern(call.key[0]) == _pattern(end.key[0])]
+                alike = [call for call in self.calls if _pattern(call.key[0]) == _pattern(end.key[0])]
+                segment = [call for call in alike if call.enter <= calls[k].enter]
             segment.sort(key=lambda call: call.enter)
             trained = [call for call in segment if call.key[0] in self.trained] or segment
             found = (self.entering(call, end, previous) for call in trained)
-            port = next((port for port in found if port), None)
+            wider = (self.widened(call, end) for call in trained)
+            port = next((port for port in chain(found, wider) if port), None)
             if port is None:
                 raise TapError(f"no map enters the modules of stage {k + 1}, which ends with {end.key[0]!r}")
             ports.append(port)
@@ -254,6 +257,15 @@ class _Probe:
                 layout = alike[0]
                 same = [other.order for other in known if other.kind == layout.kind and other.size == layout.size]
                 return Port(call.key, leaf, replace(layout, order=same[0] if same else None))
+        return None
+
+    def widened(self, call: Call, end: Port) -> Port | None:
+        """The first tensor of the call's input with the end's tokens, of however many channels."""
+        for leaf, shape in enumerate(call.inputs):
+            if shape is not None and len(shape) == 3 and end.layout.kind == "NLC":
+                found = read_layouts(shape, len(self.images), (shape[2],), (end.layout.size,), self.prefixes)
+                if found:
+                    return Port(call.key, leaf, replace(found[0], order=end.layout.order))
         return None
 
     def plausible(self, shape: torch.Size | None, end: Port) -> list[Layout]:

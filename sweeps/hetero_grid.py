@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "5eeb52e3ed73"
+CODE = "ac84408fc188"
 COPY = Path.home() / "pat-sweeps"
 
 

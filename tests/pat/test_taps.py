@@ -222,6 +222,15 @@ def test_isotropic_models_are_cut_in_proportion(depth: int, cuts: list[int]) -> 
     assert _cuts(depth) == cuts
 
 
+def test_a_first_stage_that_widens_its_tokens_starts_with_itself() -> None:
+    """MViTv2-L goes from 144 to 288 channels within its first stage; nothing before it is announced."""
+    with torch.device("meta"):
+        model = timm.create_model("mvitv2_large", img_size=64).eval()
+    first, second, *_ = StageTaps(model, 64).stages
+    assert (first.start, first.end, first.in_channels, first.in_size) == ("stages.0", "stages.0", 144, (16, 16))
+    assert (first.channels, second.start) == (288, "stages.1")
+
+
 def test_a_model_without_stages_says_why() -> None:
     with pytest.raises(TapError, match="feature_info"):
         StageTaps(nn.Sequential(nn.Flatten(), nn.Linear(3072, 10)), 32)

@@ -128,7 +128,7 @@ def same(a: Tensor, b: Tensor, otherwise: str) -> None:
     """Equal within 1e-6 (of the largest value, where that is above 1): some kernels differ under autograd."""
     assert a.shape == b.shape, otherwise
     if not a.is_meta:
-        apart = float((a - b).abs().max())
+        apart = float((a - b).detach().abs().max())
         assert apart <= 1e-6 * max(1.0, float(b.abs().max())), f"{otherwise} (by {apart:.1e})"
 
 

@@ -4,7 +4,7 @@
 
 Names already in the file are not done again. A model is refused where its island is not exact, or it has no four
 stages; it would be wrong if it were let through and another test of it failed (`wrong`: all visible is not dense, or
-a hole is read). The record of all names is `SPARSE`.
+a hole is read).
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from pat.sparse import Sparse, Visible
 from pat.taps import StageTaps
 from tests.pat.walk import LARGEST_RUN, alarm, read, reason, without_zeros
 
-SPARSE = Path(__file__).parents[2] / "evidence" / "timm-1.0.31-sparse.jsonl"
 SECONDS = 300
 
 
