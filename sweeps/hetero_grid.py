@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "ac84408fc188"
+CODE = "ca3d7dffd542"
 COPY = Path.home() / "pat-sweeps"
 
 
