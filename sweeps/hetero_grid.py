@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "ca3d7dffd542"
+CODE = "6ab5d66df919"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -44,7 +44,7 @@ class PAT(Method):
 
     Options:
         variant: "paper", or other defaults for some of what follows: "balanced" without the harm that the paper's do
-            to small studies, "relational" with the logits compared as DIST does, too, "hinted" with hints
+            to small studies, "relational" with the logits compared as DIST does, too, "hinted" (recommended) with hints
             for the student's own maps on top of that.
         prompt_depth: stages with a prompt in front, counted from the last one (all of them where there are fewer), or
             the stages themselves as a tuple (1 is the first).
