@@ -127,7 +127,7 @@ def test_hints_of_models_with_three_stages_and_with_four(
 
 ACTING: dict[str, dict[str, float]] = {
     **dict.fromkeys(("fitnet", "sokd"), {"kd_weight": 1.0}),
-    "pat": {"drift_weight": 1.0},
+    "pat": {"drift_weight": 1.0, "hint_weight": 1.0},
 }
 """Weights that are 0 by default, so that every other number acts, too."""
 RATES = ("prompt_lr",)
