@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "6ab5d66df919"
+CODE = "897be7c014c5"
 COPY = Path.home() / "pat-sweeps"
 
 

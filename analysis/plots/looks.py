@@ -20,11 +20,11 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
 _LINES: tuple[Line, ...] = ("-", "-", "-", "-", "-", "-", "--", "--", "--", "--")
 _KNOWN = ("kd", "pat", "ofa", "dist", "dkd", "fitnet", "crd", "rkd", "cc", "fbt")
 _AKIN = {
-    "rsd": "cc", "sokd": "rkd", "pat_relational": "crd", "nkd": "dkd", "wttm": "dist", "rld": "ofa", "vkd": "fitnet",
-    "uskd": "fbt", "reviewkd": "pat",
+    "rsd": "cc", "sokd": "rkd", "nkd": "kd", "wttm": "dist", "rld": "ofa", "vkd": "fitnet", "uskd": "fbt",
+    "reviewkd": "pat", "pat_relational": "crd", "pat_hinted": "dkd",
 }  # fmt: skip
-"""There are no more colours: these share one, with another marker and line; not the two forms of PAT, which stand side
-by side in most studies."""
+"""There are no more colours: these share one, with another marker and line; not the forms of PAT, which stand side by
+side in most studies."""
 
 
 class Look(NamedTuple):

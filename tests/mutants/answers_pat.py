@@ -71,9 +71,10 @@ PAT: dict[str, tuple[str, ...]] = {
     "pat/groups.py": ("tests/pat/test_groups.py",),
     "pat/gather.py": ("tests/pat/test_gather.py",),
     "pat/hints.py": (
-        *_of("pat_remedies", "hints_are_for_the_student_s_own_maps_on_the_coarser_grid"),
+        "tests/pat/test_hints.py",
         *_of("dense_methods", "hints_are_for_what_shows_the_image"),
     ),
+    "pat/stages.py": _of("taps", "a_first_stage_that_widens_its_tokens_starts_with_itself"),
     "pat/losses/": (
         "tests/pat/test_losses.py",
         "tests/pat/test_logit_losses.py",

@@ -6,6 +6,7 @@ from tests.mutants import (
     of_features,
     of_generation,
     of_losses,
+    of_methods,
     of_pat,
     of_planning,
     of_statistics,
@@ -17,6 +18,7 @@ from tests.mutants.mutant import Mutant
 
 ROOMS: dict[str, list[Mutant]] = {
     "pat": of_pat.MUTANTS,
+    "methods": of_methods.MUTANTS,
     "losses": of_losses.MUTANTS,
     "tasks": of_tasks.MUTANTS,
     "dense": of_dense.MUTANTS,

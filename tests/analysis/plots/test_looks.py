@@ -15,6 +15,7 @@ from analysis.colours import GAIN, LOSS, NONE
 from analysis.order import order
 from analysis.plots._cells import COLOURS
 from analysis.plots.looks import SCRATCH_GREY, dressed, looks
+from pat.methods import list_methods
 from sweeps.presets import PRESETS
 
 TEN = ("kd", "pat", "ofa", "dist", "dkd", "fitnet", "crd", "rkd", "cc", "fbt")
@@ -91,6 +92,14 @@ def test_more_methods_than_colours_are_told_apart_by_marker_and_line() -> None:
         assert looks([method])[method] == found[method]
         sharing = [look for other, look in found.items() if other != method and look.colour == found[method].colour]
         assert all(look.marker != found[method].marker and look.line != found[method].line for look in sharing)
+
+
+def test_the_looks_of_all_methods_for_classification_are_fixed_and_differ() -> None:
+    """All but pre-training's, which stand in studies of their own."""
+    known = [name for name in list_methods("classification") if name not in ("scratch", "longer", "spark", "hgkd")]
+    found = looks(known)
+    assert len({*found.values()}) == len(known) == 20
+    assert all(looks([name])[name] == look for name, look in found.items())
 
 
 @pytest.mark.parametrize("preset", ["demo", "digits", "cifar100-evidence"])
