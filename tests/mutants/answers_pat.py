@@ -137,6 +137,7 @@ PAT: dict[str, tuple[str, ...]] = {
         *_golden("pat", "pat-current vit", "pat-none mlp"),
         "tests/pat/test_pat.py",
         "tests/pat/test_pat_remedies.py",
+        *_of("workers", f"{TWO_WORKERS}[pat-relational]", f"{TWO_WORKERS}[pat-hinted]"),
         *_of("dense_methods", "feedback_is_kept_at_the_nominal_size", "the_teacher_s_padding_is_its_own_zero"),
         *_of("dense_methods", "maps_teach_where_they_show_the_image[pat-segmentation]"),
         *_of("dense_methods", "the_losses_of_two_workers_are_those_of_one[pat-segmentation]"),
