@@ -14,8 +14,9 @@ from torch.utils._pytree import tree_map
 from pat.embedding import Embedding
 from pat.graph import leaves
 from pat.replay import Key, intercepted, leaf_of, map_tensors, with_leaf
+from pat.resumption import alike
 from pat.stages import logits_of
-from pat.taps import StageTaps, TapError, alike, probing
+from pat.taps import StageTaps, TapError, probing
 
 PROBES = (2, 3)
 """Images of two passes: a side of a tensor that differs between them grows with the batch."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from pat.layouts import Size
 from pat.listener import Listener, hooked
@@ -24,6 +23,7 @@ from pat.replay import (
     with_leaf,
     written,
 )
+from pat.resumption import Resumption, alike, fresh_leaf, kept_as, unread_calls
 from pat.stages import Port, Span, TapError, find_spans, logits_of
 
 __all__ = ["Entrance", "Memory", "Stage", "StageTaps", "TapError", "Tapped"]
@@ -75,16 +75,6 @@ class Entrance:
     earlier: tuple[Key, ...]
 
 
-@dataclass(frozen=True)
-class _Resumption:
-    """How to resume before a stage: the calls answered from memory, those of them whose value nothing reads (only
-    their shape is kept), and those read whose tensors the model later overwrites (copied)."""
-
-    calls: tuple[Key, ...]
-    unread: frozenset[Key]
-    overwritten: frozenset[Key]
-
-
 @dataclass
 class _Pass:
     """What is to happen in one forward, and what it brings."""
@@ -108,7 +98,7 @@ class StageTaps:
     def __init__(self, model: nn.Module, image_size: int | Size) -> None:
         self.model = model
         self.image_size = (image_size, image_size) if isinstance(image_size, int) else image_size
-        self._resumptions: dict[int, _Resumption] = {}
+        self._resumptions: dict[int, Resumption] = {}
         with probing(model), torch.no_grad(), hooked() as heard:
             self._calls, self._spans = find_spans(model, self.probe_images())
         self.stages = tuple(
@@ -154,7 +144,7 @@ class StageTaps:
         """`remember` as a question about any plain pass."""
         plan = self._resumption(before)
         return Remembering(
-            self, before, {key: _kept_as(key in plan.unread, key in plan.overwritten) for key in plan.calls}
+            self, before, {key: kept_as(key in plan.unread, key in plan.overwritten) for key in plan.calls}
         )
 
     def prompted(self, images: Tensor, prompts: Mapping[int, Prompt], memory: Memory) -> Tapped:
@@ -230,7 +220,7 @@ class StageTaps:
             raise TapError(f"the forward did not pass through {', '.join(missing)}")
         return Tapped(logits, tuple(maps[span.end.key] for span in self._spans))
 
-    def _resumption(self, before: int) -> _Resumption:
+    def _resumption(self, before: int) -> Resumption:
         """How to resume before stage `before`, tried out once on the probe images. Raises TapError if it cannot be."""
         if not 0 <= before < len(self._spans):
             raise TapError(f"resume before stage {before}: allowed are 0 to {len(self._spans) - 1}")
@@ -239,11 +229,11 @@ class StageTaps:
         return self._resumptions[before]
 
     @torch.compiler.disable
-    def _try_out(self, before: int) -> _Resumption:
+    def _try_out(self, before: int) -> Resumption:
         entrance = self.entrance(before)
         keys, images = entrance.earlier, self.probe_images()
         with probing(self.model), torch.inference_mode(False), torch.enable_grad():
-            copies = _Pass(keep={key: lambda out: (map_tensors(_leaf, out), versions(out)) for key in keys})
+            copies = _Pass(keep={key: lambda out: (map_tensors(fresh_leaf, out), versions(out)) for key in keys})
             clean = self._forward(images, copies).detach()
             memory = {key: value for key, (value, _) in copies.kept.items()}
             overwritten = frozenset(written({key: seen for key, (_, seen) in copies.kept.items()}))
@@ -251,15 +241,15 @@ class StageTaps:
             logits = self._forward(images, resumed)
             if not alike(clean, logits):
                 raise TapError(f"resuming it before {entrance.port.key[0]!r} does not give its own logits")
-            unread = frozenset(_unread(logits, memory))
+            unread = frozenset(unread_calls(logits, memory))
             if unread:
-                stand_ins = {key: _kept_as(key in unread, True)(value) for key, value in memory.items()}
+                stand_ins = {key: kept_as(key in unread, True)(value) for key, value in memory.items()}
                 try:
                     same = alike(clean, self._forward(images, _Pass(memory=stand_ins)))
                 except RuntimeError:
                     same = False
                 unread = unread if same else frozenset()
-        return _Resumption(keys, unread, overwritten - unread)
+        return Resumption(keys, unread, overwritten - unread)
 
 
 @dataclass(frozen=True)
@@ -290,36 +280,3 @@ def _map_at_end(span: Span, args: tuple[Any, ...], output: Any) -> Tensor:
     """The map of a stage, out of what its last module puts out."""
     x = leaf_of(output, span.end.leaf)
     return span.end.layout.to_map(x.clone() if span.overwritten else x)
-
-
-def _leaf(x: Tensor) -> Tensor:
-    copy = x.detach().clone()
-    return copy.requires_grad_() if copy.is_floating_point() else copy
-
-
-def _unread(logits: Tensor, memory: Mapping[Key, Any]) -> Collection[Key]:
-    """The calls none of whose tensors the logits depend on."""
-    leaves = [(key, x) for key, value in memory.items() for x in tree_leaves(value) if isinstance(x, Tensor)]
-    used = {key for key, x in leaves if not x.requires_grad}
-    leaves = [(key, x) for key, x in leaves if x.requires_grad]
-    if leaves and logits.requires_grad:
-        gradients = torch.autograd.grad(logits.sum(), [x for _, x in leaves], allow_unused=True)
-        used |= {key for (key, _), gradient in zip(leaves, gradients, strict=True) if gradient is not None}
-    return {key for key, _ in leaves} - used
-
-
-def _kept_as(unread: bool, overwritten: bool) -> Callable[[Any], Any]:
-    """What memory keeps of a call's output: its shape alone, a copy, or the tensors themselves."""
-
-    def keep(x: Tensor) -> Tensor:
-        x = x.detach()
-        if unread:
-            return x.new_zeros(()).expand(x.shape)
-        return x.clone() if overwritten else x
-
-    return lambda output: map_tensors(keep, output)
-
-
-def alike(a: Tensor, b: Tensor) -> bool:
-    """Equal within 1e-6 of the largest value: some kernels differ under autograd. Meta tensors by their shapes."""
-    return a.shape == b.shape and (a.is_meta or torch.allclose(a, b, rtol=0, atol=1e-6 * float(a.abs().max() + 1)))

@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "897be7c014c5"
+CODE = "ad4d6470a48a"
 COPY = Path.home() / "pat-sweeps"
 
 
