@@ -21,6 +21,12 @@ def one_thread() -> Iterator[None]:
     yield
 
 
+@pytest.fixture(autouse=True)
+def one_seed() -> None:
+    """Weights and images that a test draws are the same each time, whatever ran before it."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def teacher_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A trained (one epoch) ConvNeXt teacher for the tiny set."""

@@ -111,17 +111,17 @@ def test_short_last_batch_with_previous_feedback() -> None:
 
 
 def test_feedback_is_of_the_previous_batch() -> None:
-    method = build(feedback="previous")
-    for block in method.prompts.values():
-        nn.init.constant_(block.strength, 0.5)
+    """What a prompt hears is what the last training step left; what is only scored leaves nothing."""
+    method, heard = build(feedback="previous"), list[Tensor]()
+    method.prompts["3"].register_forward_pre_hook(lambda _, given: heard.append(given[1].clone()))
     method.train()(*batch(seed=1))
+    assert not heard.pop().any(), "nothing has been learnt before the first step"
     told = method.feedback_3.clone()
-    first = method.eval()(*batch(seed=0))["feature"]
-    assert torch.equal(method.feedback_3, told), "what is only scored tells nothing"
-    method.feedback_3 = torch.zeros_like(told)
-    assert method(*batch(seed=0))["feature"] != first
+    method.eval()(*batch(seed=0))
+    assert torch.equal(heard.pop(), told) and told.any()
+    assert torch.equal(method.feedback_3, told)
     method.train()(*batch(seed=0))
-    assert not torch.equal(method.feedback_3, told)
+    assert torch.equal(heard.pop(), told) and not torch.equal(method.feedback_3, told)
 
 
 def test_feedback_survives_a_state_dict_round_trip() -> None:
