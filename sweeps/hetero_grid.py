@@ -9,7 +9,7 @@ one file, so it holds nothing but the way to the packages.
 import sys
 from pathlib import Path
 
-CODE = "ad4d6470a48a"
+CODE = "d3fa8efa88c5"
 COPY = Path.home() / "pat-sweeps"
 
 

@@ -60,6 +60,13 @@ class Node:
     host: str = ""
 
 
+def own_python() -> dict[str, str]:
+    """What a Ray of this machine must be told of this Python, as a part of its runtime environment: Ray hands the path
+    to a shell, and with a blank in it no process would ever start."""
+    quoted = shlex.quote(sys.executable)
+    return {} if quoted == sys.executable else {"py_executable": quoted}
+
+
 @contextmanager
 def _shipped(where: str) -> Iterator[dict[str, Any]]:
     """For the time of Ray's start, what ships this code to every machine of `where`; a job has been shipped already.
@@ -69,8 +76,8 @@ def _shipped(where: str) -> Iterator[dict[str, Any]]:
     """
     if where == "local" or in_job():  # own modules: the one hands its environment on, the other's lie in its folder
         own: dict[str, Any] = {"env_vars": {VARIABLE: os.environ[VARIABLE]}} if in_job() and announced() else {}
-        if where == "local" and (quoted := shlex.quote(sys.executable)) != sys.executable:
-            own["py_executable"] = quoted  # Ray hands it to a shell: with a blank in it no process would ever start
+        if where == "local":
+            own |= own_python()
         yield {"runtime_env": own} if own else {}
         return
     with TemporaryDirectory(prefix="sweeps-code-") as place:

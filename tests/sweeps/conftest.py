@@ -26,12 +26,17 @@ def local_ray() -> Iterator[None]:
     """A Ray of our own with two CPUs, however many there are; it ends with the tests."""
     import small
 
-    from sweeps.engine.cluster import ray
+    from sweeps.engine.cluster import own_python, ray
 
     os.environ["RAY_worker_niceness"] = "0"  # other work on this machine must not starve the workers
     ray.cloudpickle.register_pickle_by_value(small)
     ray.init(
-        address="local", num_cpus=2, include_dashboard=False, object_store_memory=128 * 1024**2, log_to_driver=False
+        address="local",
+        num_cpus=2,
+        include_dashboard=False,
+        object_store_memory=128 * 1024**2,
+        log_to_driver=False,
+        runtime_env=own_python(),
     )
     yield
     ray.shutdown()

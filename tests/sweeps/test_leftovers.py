@@ -164,8 +164,9 @@ with ray_running(where):
     input()
 """
 GUEST = """
-import sys, ray
-ray.init(address=sys.argv[1], log_to_driver=False, configure_logging=False)
+import sys
+from sweeps.engine.cluster import own_python, ray
+ray.init(address=sys.argv[1], log_to_driver=False, configure_logging=False, runtime_env=own_python())
 print("ran", ray.get(ray.remote(num_cpus=0)(lambda: 7).remote()))
 """
 
@@ -190,7 +191,7 @@ def test_an_embedded_ray_admits_nobody_without_its_token(monkeypatch: pytest.Mon
     }
     guests = {
         name: subprocess.Popen(
-            [sys.executable, "-c", GUEST, gcs],
+            [sys.executable, "-c", CODE + GUEST, gcs],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
